@@ -1,0 +1,560 @@
+//! `ObservabilityMesh`: what the platform team says once for a mesh.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::common::{Endpoint, LogFormat, TimeSpan, WorkloadKind};
+use super::status::ObservabilityMeshStatus;
+
+/// Where istiod lives unless the spec says otherwise.
+pub const DEFAULT_ISTIO_NAMESPACE: &str = "istio-system";
+
+/// Says which mesh this is, which backends telemetry may go to, what is written by default, which agents follow the
+/// configuration and how fast they may restart, and what tenants may do.
+///
+/// `spec: {mesh: {type: Istio}}` is complete: access logs go to `/dev/stdout` in Istio's text format wherever a
+/// TrafficLog asks for them.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, KubeSchema)]
+#[kube(
+    group = "sightline.dev",
+    version = "v1alpha1",
+    kind = "ObservabilityMesh",
+    plural = "observabilitymeshes",
+    status = "ObservabilityMeshStatus",
+    shortname = "omesh",
+    category = "sightline",
+    derive = "PartialEq",
+    doc = "Which mesh this is, which backends telemetry may go to, what is written by default, which agents follow the configuration and how fast they may restart, and what tenants may do. `spec: {mesh: {type: Istio}}` is complete.",
+    validation = Rule::new("self.metadata.name.size() <= 63").message("metadata.name has at most 63 characters: it becomes a label value"),
+    printcolumn(name = "Mesh", type_ = "string", description = "Kind of mesh", json_path = ".spec.mesh.type"),
+    printcolumn(name = "Ready", type_ = "string", description = "Whether all of it took effect", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", description = "Why it is not Ready", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Agents", type_ = "string", description = "Agents in sync, of all", json_path = ".status.agentsInSync"),
+    printcolumn(name = "Age", type_ = "date", description = "Time since creation", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", description = "What is wrong and what to do", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = ("!has(self.agents) || self.agents.all(a, !a.reads.exists(r, r.type == 'InterfaceTraffic') || has(self.interfaceTraffic))", "an agent that reads InterfaceTraffic needs spec.interfaceTraffic; set it, or read a ConfigMap by name"),
+    validation = ("!has(self.agents) || !has(self.interfaceTraffic) || self.agents.all(a, !a.reads.exists(r, r.type == 'InterfaceTraffic') || a.workload.namespace == self.interfaceTraffic.configMap.namespace)", "an agent can only read InterfaceTraffic from its own namespace: make agents[].workload.namespace and interfaceTraffic.configMap.namespace the same")
+)]
+pub struct ObservabilityMeshSpec {
+    /// Which mesh this is.
+    pub mesh: Mesh,
+    /// Namespaces whose policies belong to this mesh, by their labels. Default: all but `kube-system`, `kube-public`
+    /// and `kube-node-lease`. Where two meshes select one namespace, its policies need `meshRef`.
+    #[serde(default = "all_but_system_namespaces")]
+    pub namespaces: LabelSelector,
+    /// What policies outside the mesh's root namespace may do.
+    #[serde(default)]
+    pub tenancy: Tenancy,
+    /// Access logs: where they may go and what they look like by default.
+    #[serde(default)]
+    pub logging: Logging,
+    /// Traces: where they may go. Absent: no TracingBackend can name a backend of this mesh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Tracing>,
+    /// SolarMesh's interface-level traffic: the ConfigMap that `networking-agent` reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface_traffic: Option<InterfaceTraffic>,
+    /// Workloads that read configuration and do not reload it by themselves: they are restarted when it changes. At
+    /// most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub agents: Vec<Agent>,
+    /// How fast agents may be restarted.
+    #[serde(default)]
+    pub rollout: Rollout,
+}
+
+/// Which mesh this is, and where its control plane lives.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = ("self.type == oldSelf.type", "mesh.type cannot be changed: delete this ObservabilityMesh and create one of the other type"),
+    validation = ("self.type == 'Istio' || !has(self.istio)", "mesh.istio is for type: Istio; remove it or set type: Istio")
+)]
+pub struct Mesh {
+    /// `Istio`: policies become Telemetry objects and extension providers. `None`: no mesh; only agents, interface
+    /// traffic and environment (`inject`) are served. Cannot be changed.
+    #[serde(rename = "type")]
+    pub type_: MeshType,
+    /// Where Istio is and how its MeshConfig is reached. Unset: one revision, in `istio-system`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub istio: Option<IstioMesh>,
+}
+
+/// Kinds of mesh.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum MeshType {
+    /// Istio with sidecars.
+    Istio,
+    /// No mesh.
+    None,
+}
+
+/// Istio's control plane.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IstioMesh {
+    /// Namespace of istiod and of its ConfigMap `istio`. Default: `istio-system`.
+    #[serde(default = "istio_namespace")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+    /// Revisions of istiod that serve this mesh, 1 to 4. The mesh is programmed when every one of them sees our
+    /// providers. Default: `[default]`.
+    #[serde(default = "default_revisions")]
+    #[schemars(length(min = 1, max = 4), inner(length(min = 1, max = 56)), extend("x-kubernetes-list-type" = "set"))]
+    pub revisions: Vec<String>,
+    /// How the extension providers that policies need get into MeshConfig.
+    #[serde(default)]
+    pub mesh_config: MeshConfigTarget,
+    /// Versions of the proxies (Envoy).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_versions: Option<ProxyVersions>,
+}
+
+impl Default for IstioMesh {
+    fn default() -> Self {
+        Self {
+            namespace: istio_namespace(),
+            revisions: default_revisions(),
+            mesh_config: MeshConfigTarget::default(),
+            proxy_versions: None,
+        }
+    }
+}
+
+/// Where extension providers are written.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MeshConfigTarget {
+    /// `Shared`: Sightline owns a ConfigMap of its own, which istiod merges below its own MeshConfig when its
+    /// environment says `SHARED_MESH_CONFIG=<configMapName>`. Default: `Shared`.
+    pub mode: MeshConfigMode,
+    /// Name of that ConfigMap, in istiod's namespace. Default: `sightline-mesh-config`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub config_map_name: String,
+}
+
+impl Default for MeshConfigTarget {
+    fn default() -> Self {
+        Self {
+            mode: MeshConfigMode::Shared,
+            config_map_name: "sightline-mesh-config".into(),
+        }
+    }
+}
+
+/// Ways into MeshConfig.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum MeshConfigMode {
+    /// A ConfigMap of our own, named by istiod's `SHARED_MESH_CONFIG`.
+    #[default]
+    Shared,
+}
+
+/// What is known of the proxies.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProxyVersions {
+    /// Oldest Envoy version among the proxies, such as `"1.38"`. A format that needs a newer one is refused, because
+    /// such a proxy would refuse its whole listener. Default: the oldest version that Sightline supports, 1.36.
+    #[schemars(regex(pattern = r"^1\.(3[6-9]|[4-9][0-9])$"), length(max = 8))]
+    pub minimum: String,
+}
+
+/// What policies outside the mesh's root namespace may do.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Tenancy {
+    /// Whether a TrafficLog may switch logging off (`disabled: true`). Default: `Denied`.
+    pub disable_logging: Permission,
+    /// Whether a TrafficLog may have a format that is not the mesh's. Default: `Allowed`.
+    pub override_format: Permission,
+    /// Whether such a format may be written freely (`text`, `fields`) instead of naming a preset. Default: `Allowed`.
+    pub custom_formats: Permission,
+    /// Highest share of requests that a TracingBackend may sample, in percent; what asks for more gets this. A decimal
+    /// with at most two digits after the point. Default: `"100"`.
+    #[schemars(length(max = 6), regex(pattern = r"^(100(\.0{1,2})?|[0-9]{1,2}(\.[0-9]{1,2})?)$"))]
+    pub max_sampling_percentage: String,
+}
+
+impl Default for Tenancy {
+    fn default() -> Self {
+        Self {
+            disable_logging: Permission::Denied,
+            override_format: Permission::Allowed,
+            custom_formats: Permission::Allowed,
+            max_sampling_percentage: "100".into(),
+        }
+    }
+}
+
+/// Whether tenants may do a thing.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum Permission {
+    /// They may.
+    Allowed,
+    /// They may not; a policy that asks for it is told so.
+    Denied,
+}
+
+/// Access logs of the mesh.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.defaultBackends) || self.defaultBackends.all(d, self.backends.exists(b, b.name == d))", "logging.defaultBackends names a backend that is not in logging.backends; add it there or correct the name"))]
+pub struct Logging {
+    /// Where access logs may go; TrafficLogs name these. At most 16. Default: one, `stdout`, the file `/dev/stdout`.
+    #[serde(default = "stdout_backend")]
+    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub backends: Vec<LogBackend>,
+    /// Backends of a TrafficLog that names none. Default: the first of `backends`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 40)), extend("x-kubernetes-list-type" = "set"))]
+    pub default_backends: Vec<String>,
+    /// Format of a TrafficLog that has none. Default: Istio's text format.
+    #[serde(default)]
+    pub format: LogFormat,
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self {
+            backends: stdout_backend(),
+            default_backends: Vec::new(),
+            format: LogFormat::default(),
+        }
+    }
+}
+
+impl Logging {
+    /// Names of the backends of a TrafficLog that names none.
+    pub fn effective_default_backends(&self) -> Vec<String> {
+        if self.default_backends.is_empty() {
+            self.backends.first().map(|b| b.name.clone()).into_iter().collect()
+        } else {
+            self.default_backends.clone()
+        }
+    }
+}
+
+/// A place where access logs go.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("self.type == 'File' && has(self.file)", "a backend of type: File needs file: {path: /dev/stdout}"))]
+pub struct LogBackend {
+    /// Name that TrafficLogs use: a lower-case DNS label of at most 40 characters.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// `File`: a file of the proxy's container.
+    #[serde(rename = "type")]
+    pub type_: LogBackendType,
+    /// For `type: File`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileBackend>,
+}
+
+/// Kinds of place for access logs.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum LogBackendType {
+    /// A file of the proxy's container.
+    File,
+}
+
+/// A file that each proxy writes.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!self.path.contains('..')", "file.path must not contain '..'; write the path that is meant"))]
+pub struct FileBackend {
+    /// Absolute path inside the proxy's container, without `..`. Default: `/dev/stdout`.
+    #[serde(default = "dev_stdout")]
+    #[schemars(length(min = 2, max = 255), regex(pattern = r"^/[-._/A-Za-z0-9]+$"))]
+    pub path: String,
+}
+
+/// Traces of the mesh.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Tracing {
+    /// Where spans may go; TracingBackends name these. At most 16.
+    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub backends: Vec<TraceBackend>,
+}
+
+/// A place where spans go.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("self.type == 'OTLP' && has(self.otlp)", "a backend of type: OTLP needs otlp: {endpoint: {host, port}}"))]
+pub struct TraceBackend {
+    /// Name that TracingBackends use: a lower-case DNS label of at most 40 characters.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// `OTLP`: the OpenTelemetry protocol.
+    #[serde(rename = "type")]
+    pub type_: TraceBackendType,
+    /// For `type: OTLP`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otlp: Option<OtlpBackend>,
+}
+
+/// Kinds of place for spans.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum TraceBackendType {
+    /// The OpenTelemetry protocol.
+    #[serde(rename = "OTLP")]
+    Otlp,
+}
+
+/// A receiver of the OpenTelemetry protocol.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OtlpBackend {
+    /// Address of the receiver.
+    pub endpoint: Endpoint,
+    /// `GRPC`: OTLP over gRPC, usually port 4317. Default: `GRPC`.
+    #[serde(default)]
+    pub protocol: OtlpProtocol,
+}
+
+/// Transports of OTLP.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum OtlpProtocol {
+    /// OTLP over gRPC.
+    #[default]
+    #[serde(rename = "GRPC")]
+    Grpc,
+}
+
+/// SolarMesh's interface-level traffic monitoring: what its `networking-agent` reads.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.elasticsearch.credentialsSecretRef) || self.allowPlaintextCredentials", "networking-agent reads the password from a ConfigMap, where all who read ConfigMaps see it: set allowPlaintextCredentials: true to accept that, or use an Elasticsearch that needs no password"))]
+pub struct InterfaceTraffic {
+    /// The Elasticsearch that interface traffic is stored in.
+    pub elasticsearch: Elasticsearch,
+    /// The ConfigMap that `networking-agent` reads.
+    #[serde(default)]
+    pub config_map: ConfigMapTarget,
+    /// Accepts that username and password stand in clear in that ConfigMap, which is all that the agent can read.
+    /// Default: false, and then `credentialsSecretRef` is refused.
+    #[serde(default)]
+    pub allow_plaintext_credentials: bool,
+}
+
+/// An Elasticsearch server.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Elasticsearch {
+    /// Address with scheme and port, for example `http://elasticsearch.service-mesh:9200`. No credentials in it.
+    #[schemars(
+        length(min = 8, max = 512),
+        regex(pattern = r"^https?://[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[-._~/A-Za-z0-9]*)?$")
+    )]
+    pub url: String,
+    /// Secret with username and password. It must carry the label `sightline.dev/shared: "true"`. Unset: none needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretKeysRef>,
+}
+
+/// A Secret with a username and a password.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKeysRef {
+    /// Namespace of the Secret.
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Key of the username. Default: `username`.
+    #[serde(default = "username_key")]
+    #[schemars(length(min = 1, max = 253))]
+    pub username_key: String,
+    /// Key of the password. Default: `password`.
+    #[serde(default = "password_key")]
+    #[schemars(length(min = 1, max = 253))]
+    pub password_key: String,
+}
+
+/// A ConfigMap that we write.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConfigMapTarget {
+    /// Namespace. Default: `service-mesh`.
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+    /// Name. Default: `grpc-logging`.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Take over a ConfigMap of this name that somebody else made (SolarMesh's Helm chart leaves one): its other keys
+    /// and labels stay. Default: false, and then it is left alone and the reason is `NotOurs`.
+    pub adopt: bool,
+}
+
+impl Default for ConfigMapTarget {
+    fn default() -> Self {
+        Self {
+            namespace: "service-mesh".into(),
+            name: "grpc-logging".into(),
+            adopt: false,
+        }
+    }
+}
+
+/// A workload that reads configuration and does not reload it by itself.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Agent {
+    /// Name of this entry: a lower-case DNS label of at most 40 characters.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// The workload.
+    pub workload: WorkloadRef,
+    /// What it reads, 1 to 16 entries, all in its own namespace. When any of it changes, the workload is restarted
+    /// once.
+    #[schemars(length(min = 1, max = 16))]
+    pub reads: Vec<AgentReads>,
+}
+
+/// Names a workload.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadRef {
+    /// Kind of workload. Default: `Deployment`.
+    #[serde(default)]
+    pub kind: WorkloadKind,
+    /// Namespace.
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+    /// Name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// One thing that an agent reads.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = ("has(self.configMap) == (self.type == 'ConfigMap')", "reads: configMap: {name} goes with type: ConfigMap, and only with it"),
+    validation = ("has(self.secret) == (self.type == 'Secret')", "reads: secret: {name} goes with type: Secret, and only with it")
+)]
+pub struct AgentReads {
+    /// `InterfaceTraffic`: the ConfigMap of `interfaceTraffic`. `ConfigMap`, `Secret`: one of the agent's namespace.
+    #[serde(rename = "type")]
+    pub type_: AgentReadsType,
+    /// For `type: ConfigMap`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<ConfigMapRead>,
+    /// For `type: Secret`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SecretRead>,
+}
+
+/// Kinds of thing that an agent reads.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum AgentReadsType {
+    /// The ConfigMap of `interfaceTraffic`.
+    InterfaceTraffic,
+    /// A ConfigMap of the agent's namespace.
+    ConfigMap,
+    /// A Secret of the agent's namespace.
+    Secret,
+}
+
+/// A ConfigMap that an agent reads.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigMapRead {
+    /// Name of the ConfigMap.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// A Secret that an agent reads. It must carry the label `sightline.dev/shared: "true"`.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretRead {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Keys that count. Default: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
+    pub keys: Vec<String>,
+}
+
+/// How fast agents may be restarted. A change of environment (`inject`) is a restart too and obeys the same limits.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Rollout {
+    /// Workloads whose rollout may be under way at once, over all namespaces. Default: 1.
+    #[schemars(range(min = 1, max = 100))]
+    pub max_concurrent: i32,
+    /// Shortest time between the starts of two restarts. Default: `30s`.
+    pub min_interval: TimeSpan,
+    /// A restart waits until nothing that the agent reads has changed for this long, so that ten edits make one
+    /// restart. Default: `10s`.
+    pub quiet_period: TimeSpan,
+    /// Longest time that ever new changes may hold a restart back. Default: `5m`.
+    pub max_delay: TimeSpan,
+    /// Restart nothing for now. Default: false.
+    pub paused: bool,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self {
+            max_concurrent: 1,
+            min_interval: "30s".into(),
+            quiet_period: "10s".into(),
+            max_delay: "5m".into(),
+            paused: false,
+        }
+    }
+}
+
+fn all_but_system_namespaces() -> LabelSelector {
+    LabelSelector {
+        match_expressions: Some(vec![LabelSelectorRequirement {
+            key: "kubernetes.io/metadata.name".into(),
+            operator: "NotIn".into(),
+            values: Some(
+                ["kube-system", "kube-public", "kube-node-lease"]
+                    .map(String::from)
+                    .to_vec(),
+            ),
+        }]),
+        match_labels: None,
+    }
+}
+
+fn istio_namespace() -> String {
+    DEFAULT_ISTIO_NAMESPACE.into()
+}
+
+fn default_revisions() -> Vec<String> {
+    vec!["default".into()]
+}
+
+fn stdout_backend() -> Vec<LogBackend> {
+    vec![LogBackend {
+        name: "stdout".into(),
+        type_: LogBackendType::File,
+        file: Some(FileBackend { path: dev_stdout() }),
+    }]
+}
+
+fn dev_stdout() -> String {
+    "/dev/stdout".into()
+}
+
+fn username_key() -> String {
+    "username".into()
+}
+
+fn password_key() -> String {
+    "password".into()
+}

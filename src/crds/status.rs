@@ -1,0 +1,127 @@
+//! What we tell users: the status of the three resources.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::traffic_log::Direction;
+
+/// Status of an ObservabilityMesh.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservabilityMeshStatus {
+    /// Generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Accepted`, `ResolvedRefs`, `Programmed`, `AgentsInSync`, and `Ready`: all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// TrafficLogs that belong to this mesh.
+    #[serde(default)]
+    pub traffic_logs: i32,
+    /// TracingBackends that belong to this mesh.
+    #[serde(default)]
+    pub tracing_backends: i32,
+    /// Extension providers that the policies of this mesh need.
+    #[serde(default)]
+    pub providers: i32,
+    /// Agents in sync, of all: `1/2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agents_in_sync: Option<String>,
+    /// State of each agent, at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub agents: Vec<AgentStatus>,
+}
+
+/// State of one agent.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentStatus {
+    /// Name of the entry of `spec.agents`.
+    pub name: String,
+    /// `InSync`, or why it is not (the reasons of `AgentsInSync`).
+    pub state: String,
+}
+
+/// Status of a TrafficLog.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrafficLogStatus {
+    /// Generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Accepted`, `ResolvedRefs`, `Programmed`, and `Ready`: all of them. `PartiallyOverridden` where some of it lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// The ObservabilityMesh that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<String>,
+    /// What it effectively says, by backend and direction, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub effective: Vec<EffectiveLog>,
+}
+
+/// One thing that a TrafficLog effectively says.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EffectiveLog {
+    /// Backend of the mesh; absent where logging is switched off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<String>,
+    /// Direction.
+    pub direction: Direction,
+    /// Extension provider of MeshConfig that the lines go through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Where the format comes from: `TrafficLog`, or `ObservabilityMesh`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format_from: Option<String>,
+}
+
+/// Status of a TracingBackend.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TracingBackendStatus {
+    /// Generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Accepted`, `ResolvedRefs`, `Programmed`, `AgentsInSync`, and `Ready`: all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// The ObservabilityMesh that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<String>,
+    /// What the mesh's proxies effectively do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effective: Option<EffectiveTracing>,
+    /// Workloads that get environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inject: Option<InjectStatus>,
+}
+
+/// What the mesh's proxies effectively do with spans.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EffectiveTracing {
+    /// Extension provider of MeshConfig that spans go through.
+    pub provider: String,
+    /// Share of requests that is sampled, in percent.
+    pub sampling_percentage: String,
+    /// Where the sampling comes from: `TracingBackend`, `Default`, or `ObservabilityMesh` (its tenancy limit).
+    pub sampling_from: String,
+}
+
+/// Workloads that get environment.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InjectStatus {
+    /// Workloads that are selected.
+    pub workloads: i32,
+    /// Of them, those whose pods all run with the wanted environment.
+    pub in_sync: i32,
+}

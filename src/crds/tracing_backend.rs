@@ -1,0 +1,163 @@
+//! `TracingBackend`: where the spans of a namespace go.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::common::{MatchLabels, MeshRef, WorkloadKind};
+use super::status::TracingBackendStatus;
+
+/// Says where the spans of this namespace go, how many of them, and which workloads get that by environment.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, KubeSchema)]
+#[kube(
+    group = "sightline.dev",
+    version = "v1alpha1",
+    kind = "TracingBackend",
+    plural = "tracingbackends",
+    namespaced,
+    status = "TracingBackendStatus",
+    shortname = "tback",
+    category = "sightline",
+    derive = "PartialEq",
+    doc = "Says where the spans of this namespace go, how many of them, and which workloads get that by environment. In the mesh's root namespace a TracingBackend without `selector` holds for the whole mesh.",
+    printcolumn(
+        name = "Backend",
+        type_ = "string",
+        description = "Backend of the mesh",
+        json_path = ".spec.destination.meshBackend.name"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        description = "Whether it took effect",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        description = "Why it is not Ready",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(
+        name = "Mesh",
+        type_ = "string",
+        description = "The ObservabilityMesh that it belongs to",
+        json_path = ".status.mesh"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        description = "Time since creation",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        description = "What is wrong and what to do",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct TracingBackendSpec {
+    /// The ObservabilityMesh that this belongs to. Needed only where two meshes select this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh_ref: Option<MeshRef>,
+    /// Where spans go.
+    pub destination: Destination,
+    /// How many requests the mesh's proxies sample. Default: 1 percent. Workloads that export spans themselves decide
+    /// on their own: for them this is reported as not expressible.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<Sampling>,
+    /// Workloads of this namespace whose proxies it holds for. Unset: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<MatchLabels>,
+    /// Environment for workloads of this namespace that export spans themselves, at most 8 entries. The namespace has
+    /// to carry the label `sightline.dev/inject: enabled`. A change of environment restarts the workload, within the
+    /// limits of the mesh's `rollout`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub inject: Vec<Inject>,
+}
+
+/// Where spans go.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("self.type == 'MeshBackend' && has(self.meshBackend)", "a destination of type: MeshBackend needs meshBackend: {name}"))]
+pub struct Destination {
+    /// `MeshBackend`: one of `spec.tracing.backends` of the ObservabilityMesh.
+    #[serde(rename = "type")]
+    pub type_: DestinationType,
+    /// For `type: MeshBackend`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh_backend: Option<MeshBackendRef>,
+}
+
+/// Kinds of destination.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum DestinationType {
+    /// One of the mesh's tracing backends.
+    MeshBackend,
+}
+
+/// Names a tracing backend of the mesh.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshBackendRef {
+    /// Name of an entry of `spec.tracing.backends`.
+    #[schemars(length(min = 1, max = 40))]
+    pub name: String,
+}
+
+/// How many requests are sampled.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sampling {
+    /// Share of requests in percent, `"0"` to `"100"`, with at most two digits after the point (Envoy's resolution is
+    /// 0.01 %), for example `"0.5"`.
+    #[schemars(length(max = 6), regex(pattern = r"^(100(\.0{1,2})?|[0-9]{1,2}(\.[0-9]{1,2})?)$"))]
+    pub percentage: String,
+}
+
+/// Environment for workloads that export spans themselves.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Inject {
+    /// Name of this entry: a lower-case DNS label of at most 40 characters.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// `InterLink`: the variables of interLink's virtual kubelet and API server (`ENABLE_TRACING`,
+    /// `TELEMETRY_ENDPOINT`, `TELEMETRY_UNIQUE_ID`).
+    pub dialect: Dialect,
+    /// Which workloads of this namespace.
+    pub workloads: InjectWorkloads,
+    /// Names of the containers that get the variables, `*` stands for any text, at most 8. Default: the one that the
+    /// annotation `kubectl.kubernetes.io/default-container` names, else the only one; a workload with several and no
+    /// such annotation gets nothing, and that is reported.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
+    pub containers: Vec<String>,
+}
+
+/// Which variables a program understands.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum Dialect {
+    /// interLink's virtual kubelet and API server.
+    InterLink,
+}
+
+/// Workloads of the policy's own namespace.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InjectWorkloads {
+    /// Kinds of workload. Default: `[Deployment]`.
+    #[serde(default = "deployments")]
+    #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "set"))]
+    pub kinds: Vec<WorkloadKind>,
+    /// Labels of the workload object itself.
+    pub selector: MatchLabels,
+}
+
+fn deployments() -> Vec<WorkloadKind> {
+    vec![WorkloadKind::Deployment]
+}

@@ -1,0 +1,3 @@
+//! Sightline: a Kubernetes operator for telemetry policy.
+pub mod crds;
+pub mod yaml;

@@ -1,0 +1,26 @@
+//! YAML in and out: one place that knows the library and its traps.
+
+use serde_json::Value;
+
+/// YAML that could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum YamlError {
+    /// The text is no YAML.
+    #[error("not valid YAML: {0}")]
+    Read(String),
+    /// The value has no YAML form.
+    #[error("cannot be written as YAML: {0}")]
+    Write(String),
+}
+
+/// Writes a value as block YAML. Strings that YAML 1.1 reads as booleans or numbers are quoted (Istio reads YAML 1.1:
+/// a bare `n` was refused there, a bare `y` became `true`).
+pub fn to_yaml(value: &Value) -> Result<String, YamlError> {
+    serde_saphyr::to_string(value).map_err(|e| YamlError::Write(e.to_string()))
+}
+
+/// Reads every document of a YAML text. Empty documents are left out.
+pub fn read_documents(text: &str) -> Result<Vec<Value>, YamlError> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|e| YamlError::Read(e.to_string()))?;
+    Ok(documents.into_iter().filter(|d| !d.is_null()).collect())
+}
