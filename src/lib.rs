@@ -1,3 +1,31 @@
 //! Sightline: a Kubernetes operator for telemetry policy.
+//!
+//! The map of the crate, from what users write to what is done:
+//!
+//! - [`crds`]: the three resources, and their schemas.
+//! - [`format`]: Envoy's access-log format language.
+//! - [`policy`]: who wins: from resources to what each workload effectively gets.
+//! - [`render`]: from effective policy to the objects that meshes and agents read.
+//! - [`plan`]: from a snapshot of the cluster to what is to be done, as a value.
+//! - [`rollout`]: the governor: which agents may restart now.
+//! - [`conditions`]: condition types and reasons.
+//! - [`admission`]: what the API server would say to a file.
+//!
+//! All of that is pure: no I/O, no clock, no randomness. The edges:
+//!
+//! - [`cluster`]: watches, writes, events.
+//! - [`controllers`]: the loop that plans and executes.
+//! - [`cli`]: the commands.
+
+pub mod admission;
+pub mod cli;
+pub mod cluster;
+pub mod conditions;
+pub mod controllers;
 pub mod crds;
+pub mod format;
+pub mod plan;
+pub mod policy;
+pub mod render;
+pub mod rollout;
 pub mod yaml;

@@ -1,6 +1,16 @@
-//! Command line.
-fn main() {
-    for (_, crd) in sightline::crds::custom_resource_definitions() {
-        print!("---\n{}", sightline::crds::definition_yaml(&crd).unwrap_or_default());
+//! The command line's entry; everything else is in the library.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use sightline::cli::Cli;
+
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

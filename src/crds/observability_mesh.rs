@@ -38,7 +38,7 @@ pub const DEFAULT_ISTIO_NAMESPACE: &str = "istio-system";
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = ("!has(self.agents) || self.agents.all(a, !a.reads.exists(r, r.type == 'InterfaceTraffic') || has(self.interfaceTraffic))", "an agent that reads InterfaceTraffic needs spec.interfaceTraffic; set it, or read a ConfigMap by name"),
-    validation = ("!has(self.agents) || !has(self.interfaceTraffic) || self.agents.all(a, !a.reads.exists(r, r.type == 'InterfaceTraffic') || a.workload.namespace == self.interfaceTraffic.configMap.namespace)", "an agent can only read InterfaceTraffic from its own namespace: make agents[].workload.namespace and interfaceTraffic.configMap.namespace the same")
+    validation = ("!has(self.agents) || !has(self.interfaceTraffic) || self.agents.all(a, !a.reads.exists(r, r.type == 'InterfaceTraffic') || a.workload.__namespace__ == self.interfaceTraffic.configMap.__namespace__)", "an agent can only read InterfaceTraffic from its own namespace: make agents[].workload.namespace and interfaceTraffic.configMap.namespace the same")
 )]
 pub struct ObservabilityMeshSpec {
     /// Which mesh this is.

@@ -24,7 +24,23 @@ fn to_value(crd: &CustomResourceDefinition) -> Value {
     // A definition of ours always serialises: it holds strings, numbers and maps with string keys.
     let mut value = serde_json::to_value(crd).unwrap_or_default();
     strip_nullable(&mut value);
+    unwrap_descriptions(&mut value);
     value
+}
+
+/// `kubectl explain` wraps text itself: a line break of our source inside a paragraph would stand in mid-sentence.
+fn unwrap_descriptions(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            if let Some(Value::String(text)) = map.get_mut("description") {
+                let paragraphs = text.split("\n\n").map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "));
+                *text = paragraphs.collect::<Vec<_>>().join("\n\n");
+            }
+            map.values_mut().for_each(unwrap_descriptions);
+        }
+        Value::Array(items) => items.iter_mut().for_each(unwrap_descriptions),
+        _ => {}
+    }
 }
 
 fn strip_nullable(value: &mut Value) {

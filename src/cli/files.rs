@@ -1,0 +1,116 @@
+//! Reading Kubernetes objects from files, folders and standard input.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::yaml;
+
+/// An object, and the file that it stands in.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// File, or `-`.
+    pub file: String,
+    /// The object.
+    pub object: Value,
+}
+
+/// Files that could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// The file system refused.
+    #[error("{file}: {source}")]
+    Read {
+        /// Which.
+        file: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The text is no YAML.
+    #[error("{file}: {source}")]
+    Yaml {
+        /// Which.
+        file: String,
+        /// Why.
+        source: yaml::YamlError,
+    },
+    /// A document is no object with a kind.
+    #[error("{file}: document {number} is no Kubernetes object: it needs apiVersion and kind")]
+    NoObject {
+        /// Which file.
+        file: String,
+        /// Which document, from 1.
+        number: usize,
+    },
+    /// A folder without files.
+    #[error("{file}: the folder holds no .yaml, .yml or .json file")]
+    Empty {
+        /// Which.
+        file: String,
+    },
+}
+
+/// Reads all objects of all paths: files, folders (with what is below them, sorted), `-`. Lists are taken apart.
+pub fn read(paths: &[PathBuf]) -> Result<Vec<Document>, FilesError> {
+    let mut documents = Vec::new();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).map_err(|source| FilesError::Read { file: "-".into(), source })?;
+            parse("-", &text, &mut documents)?;
+        } else if path.is_dir() {
+            let files = files_below(path)?;
+            if files.is_empty() {
+                return Err(FilesError::Empty { file: path.display().to_string() });
+            }
+            for file in files {
+                read_file(&file, &mut documents)?;
+            }
+        } else {
+            read_file(path, &mut documents)?;
+        }
+    }
+    Ok(documents)
+}
+
+fn read_file(path: &Path, documents: &mut Vec<Document>) -> Result<(), FilesError> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|source| FilesError::Read { file: file.clone(), source })?;
+    parse(&file, &text, documents)
+}
+
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>, FilesError> {
+    let failed = |source| FilesError::Read { file: folder.display().to_string(), source };
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
+        .map_err(failed)?
+        .map(|entry| entry.map(|e| e.path()))
+        .collect::<Result<_, _>>()
+        .map_err(failed)?;
+    entries.sort();
+    let mut files = Vec::new();
+    for path in entries {
+        if path.is_dir() {
+            files.extend(files_below(&path)?);
+        } else if path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json") {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+fn parse(file: &str, text: &str, documents: &mut Vec<Document>) -> Result<(), FilesError> {
+    let read = yaml::read_documents(text).map_err(|source| FilesError::Yaml { file: file.to_owned(), source })?;
+    for (index, object) in read.into_iter().enumerate() {
+        if object.get("kind").and_then(Value::as_str).is_none() || object.get("apiVersion").is_none() {
+            return Err(FilesError::NoObject { file: file.to_owned(), number: index + 1 });
+        }
+        let is_list = object.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
+        match object.get("items").and_then(Value::as_array).filter(|_| is_list) {
+            Some(items) => documents
+                .extend(items.iter().map(|item| Document { file: file.to_owned(), object: item.clone() })),
+            None => documents.push(Document { file: file.to_owned(), object }),
+        }
+    }
+    Ok(())
+}

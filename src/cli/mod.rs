@@ -1,0 +1,63 @@
+//! The command line: each command is a thin wrapper around the same core.
+
+mod files;
+mod render;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::cluster::rbac;
+use crate::crds;
+
+/// Sightline: telemetry policy for service meshes and agents.
+#[derive(Debug, Parser)]
+#[command(name = "sightline", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the operator against the cluster of the current kubeconfig or service account.
+    Run(run::RunArgs),
+    /// Prints what the operator would apply for the given files. Needs no cluster.
+    Render(render::RenderArgs),
+    /// Prints the CustomResourceDefinitions, or writes one file each.
+    Crds {
+        /// Folder to write them to.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Prints the ServiceAccount and the Roles that the operator needs, for the namespaces that you name.
+    Rbac(rbac::RbacArgs),
+}
+
+impl Cli {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Run(args) => args.run(),
+            Command::Render(args) => args.run(),
+            Command::Crds { out } => print_crds(out.as_deref()),
+            Command::Rbac(args) => {
+                print!("{}", rbac::manifests(&args)?);
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+}
+
+fn print_crds(out: Option<&std::path::Path>) -> anyhow::Result<ExitCode> {
+    for (plural, definition) in crds::custom_resource_definitions() {
+        let yaml = crds::definition_yaml(&definition)?;
+        match out {
+            None => print!("---\n{yaml}"),
+            Some(folder) => std::fs::write(folder.join(format!("{plural}.yaml")), yaml)?,
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,95 @@
+//! `sightline run`.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use kube::{Client, Config};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::controllers::{Operator, Settings};
+use crate::render::istio::Timings;
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Flags of `sightline run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Namespace of the operator itself.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "sightline-system")]
+    namespace: String,
+    /// Address of /healthz, /readyz and /metrics.
+    #[arg(long, env = "SIGHTLINE_LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// Targets that are worked on at once.
+    #[arg(long, env = "SIGHTLINE_WORKERS", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    workers: u16,
+    /// Seconds that running work may take after SIGTERM.
+    #[arg(long, env = "SIGHTLINE_GRACE_SECONDS", default_value_t = 20)]
+    grace_seconds: u64,
+    /// How logs are written.
+    #[arg(long, env = "SIGHTLINE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// What is logged: a level, or levels by module.
+    #[arg(long, env = "SIGHTLINE_LOG", default_value = "info")]
+    log: String,
+    /// Divides the times of the conversation with istiod. For tests: a real istiod needs the whole.
+    #[arg(long, hide = true, default_value_t = 1)]
+    istio_time_divisor: u32,
+}
+
+impl RunArgs {
+    /// Runs the operator until SIGTERM or SIGINT.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        // Exhaustive: a flag that nobody uses does not compile.
+        let Self { namespace, listen, workers, grace_seconds, log_format, log, istio_time_divisor } = self;
+        init_logs(log_format, &log)?;
+        let settings = Settings {
+            namespace,
+            listen,
+            workers: usize::from(workers),
+            grace: Duration::from_secs(grace_seconds),
+            timings: Timings::default().divided_by(istio_time_divisor),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
+        runtime.block_on(async {
+            let client = client().await?;
+            let mut term = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+            let shutdown = async move {
+                tokio::select! { _ = term.recv() => {}, _ = tokio::signal::ctrl_c() => {} }
+            };
+            Operator::new(client, settings).run(shutdown).await.context("the operator stopped")
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn client() -> anyhow::Result<Client> {
+    let mut config = Config::infer()
+        .await
+        .context("no cluster: set KUBECONFIG, or run in a pod with a service account")?;
+    // kube would retry POST too; our queue tries whole passes again, which are idempotent.
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(10));
+    Client::try_from(config).context("cannot make a client from the kubeconfig")
+}
+
+fn init_logs(format: LogFormat, filter: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter).with_context(|| format!("--log {filter} is no log filter"))?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs.json().init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! Calls to the API server: each with a deadline, each with our field manager, each error with a class.
+
+use std::time::Duration;
+
+use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, Preconditions, ValidationDirective};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use crate::plan::owned::{is_ours, may_be_adopted};
+use crate::plan::snapshot::{Key, Kind, key_of};
+use crate::plan::{Apply, Delete, Finalizer, Target, WorkloadPatch};
+use crate::render::metadata::{FIELD_MANAGER, FINALIZER};
+
+/// Longest that one call may take.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A call that did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The API server answered with an error.
+    #[error("{verb} {what}: {source}")]
+    Api {
+        /// What was tried.
+        verb: &'static str,
+        /// On what.
+        what: String,
+        /// The answer.
+        source: Box<kube::Error>,
+    },
+    /// No answer in time.
+    #[error("{verb} {what}: no answer within {CALL_DEADLINE:?}")]
+    Deadline {
+        /// What was tried.
+        verb: &'static str,
+        /// On what.
+        what: String,
+    },
+    /// An object of somebody else turned up where ours was to be made.
+    #[error("{what} was made by somebody else in the meantime")]
+    NotOurs {
+        /// Which.
+        what: String,
+    },
+}
+
+/// What to do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ErrorClass {
+    /// Somebody was faster: look again at once.
+    Conflict,
+    /// The API server is busy, or away.
+    Transient,
+    /// We may not, or what we wrote is refused: a person has to act; tried again at leisure.
+    Refused,
+}
+
+impl CallError {
+    /// What to do about it.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::NotOurs { .. } => ErrorClass::Conflict,
+            Self::Deadline { .. } => ErrorClass::Transient,
+            Self::Api { source, .. } => match &**source {
+                // A failed `test` of a JSON patch comes as 422 too: the workload has changed since it was read.
+                kube::Error::Api(status) if status.code == 409 || (status.code == 422 && is_failed_test(&status.message)) => {
+                    ErrorClass::Conflict
+                }
+                kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429 && status.code != 408 => {
+                    ErrorClass::Refused
+                }
+                _ => ErrorClass::Transient,
+            },
+        }
+    }
+
+    /// The API server's own words, where it refused.
+    pub fn refusal(&self) -> Option<String> {
+        match self {
+            Self::Api { source, .. } if self.class() == ErrorClass::Refused => match &**source {
+                kube::Error::Api(status) => Some(status.message.clone()),
+                other => Some(other.to_string()),
+            },
+            _ => None,
+        }
+    }
+}
+
+fn is_failed_test(message: &str) -> bool {
+    message.contains("test failed") || message.contains("testing") || message.contains("json patch")
+}
+
+/// The resource of a kind.
+pub fn resource(kind: Kind) -> ApiResource {
+    let (api_version, name, plural) = kind.names();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, name), plural)
+}
+
+/// The resource of one of our own kinds.
+pub fn own_resource(plural: &str, kind: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(crate::crds::GROUP, crate::crds::VERSION, kind), plural)
+}
+
+/// The resource of a judged target: kind, plural and key.
+pub fn resource_of(target: &Target) -> Option<(ApiResource, Key)> {
+    match target {
+        Target::Mesh(name) => Some((own_resource("observabilitymeshes", "ObservabilityMesh"), Key::new("", name))),
+        Target::TrafficLog(key) => Some((own_resource("trafficlogs", "TrafficLog"), key.clone())),
+        Target::TracingBackend(key) => Some((own_resource("tracingbackends", "TracingBackend"), key.clone())),
+        _ => None,
+    }
+}
+
+/// The API server.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+}
+
+impl Cluster {
+    /// Calls through a client.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// The client.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn api(&self, resource: &ApiResource, namespace: &str) -> Api<DynamicObject> {
+        if namespace.is_empty() {
+            Api::all_with(self.client.clone(), resource)
+        } else {
+            Api::namespaced_with(self.client.clone(), namespace, resource)
+        }
+    }
+
+    /// Applies an object by server-side apply, with force: it is ours, or adopted. Returns it as it stands then.
+    pub async fn apply(&self, apply: &Apply) -> Result<Value, CallError> {
+        let key = key_of(&apply.object);
+        let resource = resource(apply.kind);
+        let api = self.api(&resource, &key.namespace);
+        let what = format!("{} {key}", resource.kind);
+        if apply.creates {
+            let live = call("get", &what, api.get_opt(&key.name)).await?;
+            let live = live.map(to_value);
+            if live.is_some_and(|live| !is_ours(&live) && !may_be_adopted(&live)) {
+                return Err(CallError::NotOurs { what });
+            }
+        }
+        if !apply.prune.is_empty() {
+            let operations: Vec<Value> = apply.prune.iter().map(|path| json!({"op": "remove", "path": path})).collect();
+            // Operations of ours always have that form.
+            let patch: json_patch::Patch = serde_json::from_value(Value::Array(operations)).unwrap_or_default();
+            let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+            call("patch", &what, api.patch(&key.name, &params, &Patch::Json::<()>(patch))).await?;
+        }
+        let params = PatchParams {
+            field_validation: Some(ValidationDirective::Strict),
+            ..PatchParams::apply(FIELD_MANAGER).force()
+        };
+        let applied = call("apply", &what, api.patch(&key.name, &params, &Patch::Apply(&apply.object))).await?;
+        Ok(to_value(applied))
+    }
+
+    /// Deletes an object, if it is still the one that was meant.
+    pub async fn delete(&self, delete: &Delete) -> Result<(), CallError> {
+        let resource = resource(delete.kind);
+        let api = self.api(&resource, &delete.key.namespace);
+        let what = format!("{} {}", resource.kind, delete.key);
+        // What is deleted is looked at live first: a cache may speak of yesterday.
+        let Some(live) = call("get", &what, api.get_opt(&delete.key.name)).await?.map(to_value) else { return Ok(()) };
+        if !is_ours(&live) {
+            return Ok(());
+        }
+        let preconditions = Some(Preconditions { uid: delete.uid.clone(), resource_version: None });
+        let params = DeleteParams { preconditions, ..DeleteParams::default() };
+        match call("delete", &what, api.delete(&delete.key.name, &params)).await {
+            Err(CallError::Api { source, .. }) if matches!(&*source, kube::Error::Api(s) if s.code == 404) => Ok(()),
+            other => other.map(|_| ()),
+        }
+    }
+
+    /// Patches a workload. Returns it as it stands then.
+    pub async fn patch_workload(&self, patch: &WorkloadPatch) -> Result<Value, CallError> {
+        let resource = resource(patch.kind);
+        let api = self.api(&resource, &patch.key.namespace);
+        let what = format!("{} {}", resource.kind, patch.key);
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let body = Patch::Json::<()>(patch.patch.clone());
+        call("patch", &what, api.patch(&patch.key.name, &params, &body)).await.map(to_value)
+    }
+
+    /// Writes the status of a resource. Returns the resource as it stands then.
+    pub async fn write_status(&self, target: &Target, status: &Value) -> Result<Option<Value>, CallError> {
+        let Some((resource, key)) = resource_of(target) else { return Ok(None) };
+        let api = self.api(&resource, &key.namespace);
+        let what = format!("status of {} {key}", resource.kind);
+        let mut metadata = json!({"name": key.name});
+        if !key.namespace.is_empty() {
+            metadata = json!({"name": key.name, "namespace": key.namespace});
+        }
+        let body = json!({
+            "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "status": status,
+        });
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        match call("apply", &what, api.patch_status(&key.name, &params, &Patch::Apply(&body))).await {
+            Ok(object) => Ok(Some(to_value(object))),
+            // It was deleted meanwhile.
+            Err(CallError::Api { source, .. }) if matches!(&*source, kube::Error::Api(s) if s.code == 404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets our finalizer, or takes it away, on the version of the mesh that was judged.
+    pub async fn write_finalizer(
+        &self,
+        name: &str,
+        present: &[String],
+        version: Option<&str>,
+        change: Finalizer,
+    ) -> Result<(), CallError> {
+        let resource = own_resource("observabilitymeshes", "ObservabilityMesh");
+        let mut finalizers: Vec<&str> = present.iter().map(String::as_str).filter(|f| *f != FINALIZER).collect();
+        if change == Finalizer::Set {
+            finalizers.push(FINALIZER);
+        }
+        let body = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let what = format!("finalizers of ObservabilityMesh {name}");
+        match call("patch", &what, self.api(&resource, "").patch(name, &params, &Patch::Merge(body))).await {
+            Err(CallError::Api { source, .. }) if matches!(&*source, kube::Error::Api(s) if s.code == 404) => Ok(()),
+            other => other.map(|_| ()),
+        }
+    }
+}
+
+/// Waits for an answer, up to the deadline.
+pub async fn call<T>(
+    verb: &'static str,
+    what: &str,
+    future: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, CallError> {
+    match tokio::time::timeout(CALL_DEADLINE, future).await {
+        Err(_) => Err(CallError::Deadline { verb, what: what.to_owned() }),
+        Ok(Err(source)) => Err(CallError::Api { verb, what: what.to_owned(), source: Box::new(source) }),
+        Ok(Ok(value)) => Ok(value),
+    }
+}
+
+/// An object as plain data.
+pub fn to_value(object: DynamicObject) -> Value {
+    // What came as JSON goes back to JSON.
+    serde_json::to_value(object).unwrap_or_default()
+}

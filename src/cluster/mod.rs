@@ -1,0 +1,8 @@
+//! Kubernetes I/O: watches, writes, events. Everything that waits is here or in [`crate::controllers`].
+
+pub mod api;
+pub mod events;
+pub mod hash_key;
+pub mod rbac;
+pub mod store;
+pub mod watches;

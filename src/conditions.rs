@@ -1,0 +1,253 @@
+//! Condition types and reasons: the one table that status, events and `docs/reasons.md` are made of.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+
+/// Types of condition. `PartiallyOverridden` and `PartiallyExpressed` are abnormal when True; the others when not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConditionType {
+    /// The spec makes sense here.
+    Accepted,
+    /// What the spec names exists and may be used.
+    ResolvedRefs,
+    /// The rendered objects stand as rendered, and the mesh can resolve them.
+    Programmed,
+    /// Everything that must restart has.
+    AgentsInSync,
+    /// All of the above.
+    Ready,
+    /// Some of what the policy says was lost to another policy or to the mesh's limits.
+    PartiallyOverridden,
+    /// Some of what the policy says cannot be expressed by its target.
+    PartiallyExpressed,
+}
+
+impl ConditionType {
+    /// The name in status.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::ResolvedRefs => "ResolvedRefs",
+            Self::Programmed => "Programmed",
+            Self::AgentsInSync => "AgentsInSync",
+            Self::Ready => "Ready",
+            Self::PartiallyOverridden => "PartiallyOverridden",
+            Self::PartiallyExpressed => "PartiallyExpressed",
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($($name:ident: $meaning:literal, $next:literal;)*) => {
+        /// Why a condition is as it is. The table with meaning and next step is [`Reason::TABLE`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason { $(#[doc = $meaning] $name,)* }
+
+        impl Reason {
+            /// Each reason with what it means and what to do next, in the order of the docs.
+            pub const TABLE: &'static [(Self, &'static str, &'static str)] = &[$((Self::$name, $meaning, $next),)*];
+
+            /// The reason's name in status.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    Accepted: "The spec makes sense here.", "Nothing to do.";
+    Resolved: "All that the spec names exists and may be used.", "Nothing to do.";
+    Programmed: "The rendered objects stand as rendered.", "Nothing to do.";
+    InSync: "Every agent runs with the wanted configuration.", "Nothing to do.";
+    Ready: "All conditions hold.", "Nothing to do.";
+    InvalidSpec: "The stored spec holds a value that the schema would refuse today.", "Apply the resource again; the API server says what is wrong.";
+    InvalidFormat: "A log format does not compile for the oldest proxy.", "Correct the format at the place that the message names; what was live before stays.";
+    NotExpressible: "The target cannot say what the spec asks for.", "Remove the fields that the message names, or use another target.";
+    LimitedByMesh: "The mesh's tenancy does not allow it.", "Ask the platform team, or remove the field that the message names.";
+    NoMesh: "No ObservabilityMesh selects this namespace, or not the one that meshRef names.", "Create one, or widen its spec.namespaces.";
+    AmbiguousMesh: "Several ObservabilityMeshes select this namespace.", "Set spec.meshRef to the one that is meant; what is live stays until then.";
+    UnknownBackend: "The mesh has no backend of that name.", "Correct the name, or add the backend to the mesh.";
+    SecretNotFound: "A Secret that the spec names does not exist.", "Create it; what was live before stays.";
+    SecretKeyMissing: "A Secret lacks a key that the spec names.", "Add the key, or name another one; what was live before stays.";
+    SecretNotShared: "A Secret does not carry the label that lets Sightline read it.", "Label it sightline.dev/shared=true if it is meant to be used.";
+    ConfigMapNotFound: "A ConfigMap that an agent reads does not exist.", "Create it, or remove it from agents[].reads.";
+    ServiceNotFound: "The Service of a backend does not exist: a mesh would drop the provider in silence.", "Create the Service, or correct the endpoint's host.";
+    ServicePortNotFound: "The Service of a backend does not have that port.", "Correct the endpoint's port, or add the port to the Service.";
+    InjectNotEnabled: "The namespace does not allow environment to be injected.", "Label the namespace sightline.dev/inject=enabled.";
+    WorkloadNotFound: "A workload that the spec names does not exist.", "Create it, or correct the name.";
+    Forbidden: "Sightline may not read or write something that the spec names.", "Install the Role of config/rbac in that namespace.";
+    FactsPending: "The cluster is still being read.", "Wait; it takes seconds.";
+    NotOurs: "An object of that name exists and is not Sightline's.", "Remove it, or let Sightline take it over: adopt: true in the spec, or the annotation sightline.dev/adopt=true on it.";
+    IstioNotInstalled: "The API server does not know Istio's kinds.", "Install Istio; the resource heals by itself.";
+    ControlPlaneNotVisible: "No Ready istiod of a revision was found.", "Correct spec.mesh.istio.namespace or revisions, or start istiod.";
+    SharedConfigNotWired: "istiod does not read our ConfigMap.", "Set SHARED_MESH_CONFIG on istiod as the message says.";
+    SharedConfigTaken: "istiod's SHARED_MESH_CONFIG names another ConfigMap.", "Set spec.mesh.istio.meshConfig.configMapName to a map of Sightline's own and point istiod at it.";
+    ProviderPending: "The extension provider is not yet in istiod's MeshConfig.", "Wait; it takes seconds.";
+    Pending: "The object is not yet written or not yet read back.", "Wait; it takes seconds.";
+    WriteRefused: "The API server refused what Sightline wrote.", "Read the message: a missing Role, an admission policy or a quota; it is tried again.";
+    InternalError: "Sightline itself failed on this resource; others are not affected.", "Please report it with the log of the operator.";
+    Overridden: "Another policy of the same scope wins.", "Change labels, priority or name, or remove one of the two.";
+    Overlaps: "Too many selectors of this namespace overlap.", "Give the policies a label that keeps them apart.";
+    Deleting: "The mesh is being deleted; its outputs go first.", "Wait; map entries go a minute after the last Telemetry that named them.";
+    RollingOut: "An agent is being rolled out with the new configuration.", "Wait for the rollout.";
+    WaitingForQuiet: "A change is fresh; more may follow.", "Wait for rollout.quietPeriod.";
+    WaitingForTurn: "Other restarts go first.", "Wait; rollout.maxConcurrent and rollout.minInterval set the pace.";
+    Paused: "rollout.paused is set.", "Set rollout.paused to false.";
+    Blocked: "A workload cannot be restarted now, for a cause outside Sightline.", "See the message for the cause.";
+    EnvNotOurs: "A container has a variable of that name from somebody else.", "Remove it there; the container's own value wins.";
+    NoContainerChosen: "It is not clear which container gets the variables.", "Name it in inject[].containers.";
+    InjectedElsewhere: "The workload gets its tracing variables from the OpenTelemetry Operator.", "Remove its annotation, or leave the workload out of the selector.";
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truth {
+    /// It holds.
+    True,
+    /// It does not.
+    False,
+    /// It cannot be told.
+    Unknown,
+}
+
+impl Truth {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// A condition without times: what the pure core says. Times are added where status is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which condition.
+    pub type_: ConditionType,
+    /// Whether it holds.
+    pub status: Truth,
+    /// Why.
+    pub reason: Reason,
+    /// For a person: the object at fault and the next step.
+    pub message: String,
+}
+
+impl Finding {
+    /// A condition that holds.
+    pub fn holds(type_: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+        Self { type_, status: Truth::True, reason, message: message.into() }
+    }
+
+    /// A condition that does not hold.
+    pub fn fails(type_: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+        Self { type_, status: Truth::False, reason, message: message.into() }
+    }
+
+    /// A condition of which nothing can be told.
+    pub fn unknown(type_: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+        Self { type_, status: Truth::Unknown, reason, message: message.into() }
+    }
+}
+
+/// Adds `Ready`: the first of the given conditions that does not hold decides its reason and message. An abnormal
+/// condition (`Partially…`) does not make a resource unready.
+pub fn with_ready(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let normal = |f: &&Finding| {
+        !matches!(f.type_, ConditionType::PartiallyOverridden | ConditionType::PartiallyExpressed)
+    };
+    let first_bad = findings.iter().filter(normal).find(|f| f.status != Truth::True);
+    let ready = match first_bad {
+        Some(bad) => Finding { type_: ConditionType::Ready, ..bad.clone() },
+        None => Finding::holds(ConditionType::Ready, Reason::Ready, "All conditions hold."),
+    };
+    findings.push(ready);
+    findings
+}
+
+/// The conditions as status holds them: `lastTransitionTime` moves only where the status flips.
+pub fn to_conditions(
+    findings: &[Finding],
+    previous: &[Condition],
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    findings
+        .iter()
+        .map(|finding| {
+            let since = previous
+                .iter()
+                .find(|c| c.type_ == finding.type_.as_str() && c.status == finding.status.as_str())
+                .map_or(Time(now), |c| c.last_transition_time.clone());
+            Condition {
+                type_: finding.type_.as_str().into(),
+                status: finding.status.as_str().into(),
+                reason: finding.reason.as_str().into(),
+                message: truncate(&finding.message, 1024),
+                observed_generation: generation,
+                last_transition_time: since,
+            }
+        })
+        .collect()
+}
+
+/// Cuts a text to at most `max` bytes at a character's boundary.
+pub fn truncate(text: &str, max: usize) -> String {
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    let end = (0..=max.saturating_sub(3)).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+    format!("{}…", text.get(..end).unwrap_or_default())
+}
+
+/// At most three sorted names and a total: `a, b, c and 4 more`.
+pub fn some_names<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
+    let mut names: Vec<String> = names.into_iter().map(|n| n.as_ref().to_owned()).collect();
+    names.sort();
+    names.dedup();
+    let shown = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(3) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_takes_reason_and_message_of_the_first_condition_that_does_not_hold() {
+        let findings = with_ready(vec![
+            Finding::holds(ConditionType::Accepted, Reason::Accepted, ""),
+            Finding::fails(ConditionType::Programmed, Reason::NotOurs, "ConfigMap a/b"),
+            Finding::holds(ConditionType::PartiallyOverridden, Reason::Overridden, "x"),
+        ]);
+        let ready = findings.last().unwrap();
+        assert_eq!((ready.type_, ready.reason, ready.message.as_str()), (ConditionType::Ready, Reason::NotOurs, "ConfigMap a/b"));
+    }
+
+    #[test]
+    fn an_abnormal_condition_that_is_true_leaves_the_resource_ready() {
+        let findings = with_ready(vec![Finding::holds(ConditionType::PartiallyExpressed, Reason::NotExpressible, "x")]);
+        assert_eq!(findings.last().unwrap().status, Truth::True);
+    }
+
+    #[test]
+    fn transition_time_moves_only_when_the_status_flips() {
+        let early = Timestamp::from_second(1).unwrap();
+        let late = Timestamp::from_second(100).unwrap();
+        let first = to_conditions(&[Finding::fails(ConditionType::Ready, Reason::Pending, "a")], &[], Some(1), early);
+        let same = to_conditions(&[Finding::fails(ConditionType::Ready, Reason::NotOurs, "b")], &first, Some(2), late);
+        assert_eq!(same[0].last_transition_time.0, early);
+        let flipped = to_conditions(&[Finding::holds(ConditionType::Ready, Reason::Ready, "")], &same, Some(2), late);
+        assert_eq!(flipped[0].last_transition_time.0, late);
+    }
+
+    #[test]
+    fn names_are_bounded_and_sorted() {
+        assert_eq!(some_names(["c", "a", "b", "e", "d"]), "a, b, c and 2 more");
+        assert_eq!(some_names(["b", "a"]), "a, b");
+    }
+}

@@ -1,0 +1,70 @@
+//! The operator's own metrics. Labels are bounded: kinds, outcomes and classes, never names.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Labels of a pass.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PassLabels {
+    /// Kind of target.
+    pub target: &'static str,
+    /// `done`, `conflict`, `failed` or `panicked`.
+    pub outcome: &'static str,
+}
+
+/// Labels of a write.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct WriteLabels {
+    /// Kind of object.
+    pub kind: &'static str,
+    /// `apply`, `delete`, `restart` or `status`.
+    pub verb: &'static str,
+}
+
+/// All metrics.
+pub struct Metrics {
+    registry: Registry,
+    /// Passes by kind of target and outcome.
+    pub passes: Family<PassLabels, Counter>,
+    /// How long passes take, in seconds.
+    pub pass_seconds: Histogram,
+    /// Writes that the API server took.
+    pub writes: Family<WriteLabels, Counter>,
+    /// Targets that wait.
+    pub queue_depth: Gauge,
+    /// How long the oldest has waited, in seconds.
+    pub queue_age_seconds: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("sightline");
+        let passes = Family::default();
+        registry.register("passes", "Passes by kind of target and outcome; alert on outcome=panicked", passes.clone());
+        // A pass without writes takes well under a millisecond, one write some ten, a call's deadline is 10 s.
+        let pass_seconds = Histogram::new([0.001, 0.01, 0.05, 0.25, 1.0, 5.0, 10.0]);
+        registry.register("pass_duration_seconds", "Duration of passes", pass_seconds.clone());
+        let writes = Family::default();
+        registry.register("writes", "Writes that the API server took; constant on a converged cluster", writes.clone());
+        let queue_depth = Gauge::default();
+        registry.register("queue_depth", "Targets that wait for a pass", queue_depth.clone());
+        let queue_age_seconds = Gauge::default();
+        registry.register("queue_age_seconds", "How long the oldest target has waited", queue_age_seconds.clone());
+        Self { registry, passes, pass_seconds, writes, queue_depth, queue_age_seconds }
+    }
+}
+
+impl Metrics {
+    /// The exposition text.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,237 @@
+//! The operator: watches fill the store, changes queue targets, workers plan and execute.
+//!
+//! There is one loop for all targets. What differs between judging a resource and writing an output is in
+//! [`crate::plan`], which is pure; here a plan is executed, whatever it is for.
+
+mod metrics;
+mod pass;
+mod queue;
+mod server;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio::sync::Notify as Wake;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use crate::cluster::api::Cluster;
+use crate::cluster::events::Events;
+use crate::cluster::hash_key;
+use crate::cluster::store::Store;
+use crate::cluster::watches::{Notify, Watches};
+use crate::plan::snapshot::Kind;
+use crate::plan::{Target, targets_of};
+use crate::render::istio::Timings;
+use crate::rollout::QuietMemory;
+use metrics::Metrics;
+use queue::Queue;
+
+/// How the operator runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its own namespace: where the hash key is.
+    pub namespace: String,
+    /// Where `/healthz`, `/readyz` and `/metrics` are served.
+    pub listen: SocketAddr,
+    /// Targets that are worked on at once.
+    pub workers: usize,
+    /// How long what runs may take after SIGTERM.
+    pub grace: Duration,
+    /// Times of the conversation with istiod.
+    pub timings: Timings,
+}
+
+/// The operator failed as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; choose another --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A task that must not end has.
+    #[error("the {0} ended unexpectedly; the log above says why")]
+    TaskEnded(&'static str),
+}
+
+/// The operator.
+pub struct Operator {
+    settings: Settings,
+    cluster: Cluster,
+    store: Arc<Store>,
+    queue: Arc<Queue>,
+    watches: Arc<Watches>,
+    events: Events,
+    metrics: Metrics,
+    quiet: Mutex<BTreeMap<String, QuietMemory>>,
+    hash_key: RwLock<Option<Vec<u8>>>,
+    status_written: Mutex<HashMap<Target, tokio::time::Instant>>,
+    reads_changed: Arc<Wake>,
+}
+
+struct Dispatch {
+    queue: Arc<Queue>,
+    store: Arc<Store>,
+}
+
+impl Notify for Dispatch {
+    fn notify(&self, targets: BTreeSet<Target>) {
+        targets.into_iter().for_each(|target| self.queue.add(target));
+    }
+
+    fn appeared(&self, target: Target) {
+        if let Target::Mesh(name) = &target {
+            let of_mesh = self.store.peek(|snapshot| snapshot.meshes.get(name).map(|m| crate::plan::targets_of_mesh(m)));
+            self.notify(of_mesh.unwrap_or_default());
+        }
+        self.queue.add(target);
+    }
+}
+
+impl Operator {
+    /// An operator that has not begun.
+    pub fn new(client: Client, settings: Settings) -> Arc<Self> {
+        let cluster = Cluster::new(client.clone());
+        let store = Arc::new(Store::default());
+        let queue = Arc::new(Queue::default());
+        let notify = Arc::new(Dispatch { queue: queue.clone(), store: store.clone() });
+        let watches = Watches::new(client, store.clone(), notify);
+        Arc::new(Self {
+            events: Events::new(&cluster),
+            settings,
+            cluster,
+            store,
+            queue,
+            watches,
+            metrics: Metrics::default(),
+            quiet: Mutex::default(),
+            hash_key: RwLock::default(),
+            status_written: Mutex::default(),
+            reads_changed: Arc::default(),
+        })
+    }
+
+    /// Runs until `shutdown` ends, then finishes what runs within the grace period.
+    pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        let address = self.settings.listen;
+        let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+        info!(address = %listener.local_addr().unwrap_or(address), "listening");
+        let stop = Arc::new(Wake::new());
+        let mut tasks: JoinSet<&'static str> = JoinSet::new();
+        for watch in self.watches.start() {
+            tasks.spawn(async move {
+                let _ = watch.await;
+                "watch"
+            });
+        }
+        let (this, stopped) = (self.clone(), stop.clone());
+        let server = tokio::spawn(async move {
+            if let Err(error) = server::serve(listener, this, async move { stopped.notified().await }).await {
+                error!(%error, "server failed");
+            }
+        });
+        tasks.spawn(self.clone().follow_reads());
+        tasks.spawn(self.clone().start_when_ready());
+        let mut workers = JoinSet::new();
+        for _ in 0..self.settings.workers.max(1) {
+            workers.spawn(self.clone().work());
+        }
+        let mut shutdown = std::pin::pin!(shutdown);
+        let ended = loop {
+            tokio::select! {
+                () = &mut shutdown => break Ok(()),
+                Some(task) = tasks.join_next() => match task {
+                    Ok("start") => {}
+                    Ok(name) => break Err(RunError::TaskEnded(name)),
+                    Err(error) => { error!(%error, "task failed"); break Err(RunError::TaskEnded("task")) }
+                },
+                Some(worker) = workers.join_next() => {
+                    error!(?worker, "worker ended");
+                    break Err(RunError::TaskEnded("worker"));
+                }
+            }
+        };
+        info!("stopping: no new work");
+        self.queue.close();
+        let finish = async { while workers.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.settings.grace, finish).await.is_err() {
+            warn!("work was not finished within the grace period");
+        }
+        stop.notify_one();
+        stop.notify_waiters();
+        server.abort();
+        tasks.abort_all();
+        ended
+    }
+
+    /// Begins work when every watch has seen its first list, and the hash key is there. A key that cannot be had holds
+    /// back restarts, nothing else.
+    async fn start_when_ready(self: Arc<Self>) -> &'static str {
+        while !self.watches.waiting().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        info!("every watch has seen its first list");
+        self.store.peek(targets_of).into_iter().for_each(|target| self.queue.add(target));
+        let mut delay = Duration::from_millis(500);
+        loop {
+            match hash_key::read_or_make(&self.cluster, &self.settings.namespace).await {
+                Ok(key) => {
+                    *self.hash_key.write().unwrap_or_else(PoisonError::into_inner) = Some(key);
+                    let meshes: Vec<String> = self.store.peek(|snapshot| snapshot.meshes.keys().cloned().collect());
+                    for mesh in meshes {
+                        self.queue.add(Target::Rollout(mesh.clone()));
+                        self.queue.add(Target::Mesh(mesh));
+                    }
+                    return "start";
+                }
+                Err(error) => {
+                    warn!(%error, "no hash key: agents are not restarted until there is one");
+                    tokio::time::sleep(delay).await;
+                    delay = (delay * 2).min(Duration::from_secs(30));
+                }
+            }
+        }
+    }
+
+    /// Starts and stops watches as passes read more or less.
+    async fn follow_reads(self: Arc<Self>) -> &'static str {
+        loop {
+            self.reads_changed.notified().await;
+            self.watches.follow();
+        }
+    }
+
+    async fn work(self: Arc<Self>) {
+        while let Some(target) = self.queue.next().await {
+            if !self.watches.waiting().is_empty() {
+                // Decisions rest on the whole picture: wait for it.
+                self.queue.done(&target, queue::Outcome::Conflict);
+                continue;
+            }
+            let outcome = self.pass(&target).await;
+            self.queue.done(&target, outcome);
+        }
+    }
+
+    /// Whether the thing that a target is about still exists.
+    fn exists(&self, target: &Target) -> bool {
+        self.store.peek(|snapshot| match target {
+            Target::Mesh(name) | Target::Rollout(name) => snapshot.meshes.contains_key(name),
+            Target::TrafficLog(key) => snapshot.traffic_logs.contains_key(key),
+            Target::TracingBackend(key) => snapshot.tracing_backends.contains_key(key),
+            Target::Telemetries(namespace) => {
+                snapshot.object(Kind::Namespace, &crate::plan::snapshot::Key::new("", namespace)).is_some()
+            }
+            // These outlive what they were made for: what is left has to be taken away.
+            Target::MeshConfig(_) | Target::InterfaceTraffic(_) => true,
+        })
+    }
+}

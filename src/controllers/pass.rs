@@ -1,0 +1,267 @@
+//! One pass over one target: plan, then do what the plan says.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
+
+use super::Operator;
+use super::metrics::{PassLabels, WriteLabels};
+use super::queue::Outcome;
+use crate::cluster::api::{CallError, ErrorClass};
+use crate::conditions::{ConditionType, Finding, Reason, to_conditions, with_ready};
+use crate::plan::snapshot::{Key, Kind, key_of};
+use crate::plan::{Memory, Plan, Status, Target, judge, plan};
+
+/// Longest that one pass may take.
+const PASS_DEADLINE: Duration = Duration::from_secs(60);
+/// A target that nothing happens to is looked at again after about this long.
+const RESYNC: Duration = Duration::from_secs(600);
+/// Least time between two statuses of a mesh that differ in numbers only.
+const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+
+impl Operator {
+    /// Runs a pass.
+    pub(super) async fn pass(&self, target: &Target) -> Outcome {
+        let started = Instant::now();
+        let (outcome, label) = match self.make_plan(target) {
+            Err(panic) => {
+                error!(%target, panic, "a bug: planning failed; other targets go on");
+                self.tell_bug(target).await;
+                (Outcome::Failed, "panicked")
+            }
+            Ok(plan) => match tokio::time::timeout(PASS_DEADLINE, self.execute(target, plan)).await {
+                Ok(Ok(next)) => (Outcome::Done(Some(next)), "done"),
+                Ok(Err(error)) if error.class() == ErrorClass::Conflict => {
+                    debug!(%target, %error, "somebody was faster; looking again");
+                    (Outcome::Conflict, "conflict")
+                }
+                Ok(Err(error)) => {
+                    warn!(%target, %error, class = ?error.class(), "pass failed; trying again");
+                    (Outcome::Failed, "failed")
+                }
+                Err(_) => {
+                    warn!(%target, "pass took too long; trying again");
+                    (Outcome::Failed, "failed")
+                }
+            },
+        };
+        self.metrics.passes.get_or_create(&PassLabels { target: target.kind(), outcome: label }).inc();
+        self.metrics.pass_seconds.observe(started.elapsed().as_secs_f64());
+        if !self.exists(target) {
+            self.store.forget(target);
+            self.queue.forget(target);
+            self.reads_changed.notify_one();
+            return Outcome::Done(None);
+        }
+        outcome
+    }
+
+    /// Plans. A panic is caught: it must not stop the others.
+    fn make_plan(&self, target: &Target) -> Result<Plan, String> {
+        let key = self.hash_key.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let attempt = catch_unwind(AssertUnwindSafe(|| {
+            let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+            self.store.read(target, Timestamp::now(), self.settings.timings, |view| {
+                let mut memory = Memory { quiet: &mut quiet, hash_key: key.as_deref() };
+                plan(view, target, &mut memory)
+            })
+        }));
+        self.reads_changed.notify_one();
+        attempt.map_err(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
+        })
+    }
+
+    /// Does what a plan says; returns when to look again.
+    async fn execute(&self, target: &Target, plan: Plan) -> Result<Instant, CallError> {
+        let Plan { apply, delete, patch, statuses, events, finalizer, desired: _, blocked: _, look_again } = plan;
+        for apply in apply {
+            let key = key_of(&apply.object);
+            let result = self.cluster.apply(&apply).await;
+            self.note_refusal(apply.kind, &key, &result);
+            let live = result?;
+            info!(%target, kind = apply.kind.names().1, %key, "applied");
+            self.wrote(apply.kind, "apply");
+            if let Target::MeshConfig(map) = target {
+                let now = Timestamp::now();
+                self.store.change(|snapshot| {
+                    snapshot.note_map_write(map, now);
+                    std::collections::BTreeSet::new()
+                });
+            }
+            self.put(apply.kind, live);
+        }
+        for patch in patch {
+            let at = Timestamp::now();
+            let result = self.cluster.patch_workload(&patch).await;
+            self.note_refusal(patch.kind, &patch.key, &result);
+            let live = result?;
+            info!(%target, workload = %patch.key, "restarted");
+            self.wrote(patch.kind, "restart");
+            self.note_restart(target, &patch.key, at);
+            self.put(patch.kind, live);
+        }
+        for delete in delete {
+            self.cluster.delete(&delete).await?;
+            info!(%target, kind = delete.kind.names().1, key = %delete.key, "deleted");
+            self.wrote(delete.kind, "delete");
+            let now = Timestamp::now();
+            let told = self.store.change(|snapshot| snapshot.remove(delete.kind, &delete.key, now));
+            told.into_iter().for_each(|target| self.queue.add(target));
+        }
+        if let (Some(change), Target::Mesh(name)) = (finalizer, target) {
+            let mesh = self.store.peek(|snapshot| snapshot.meshes.get(name).cloned());
+            if let Some(mesh) = mesh {
+                let present = mesh.metadata.finalizers.clone().unwrap_or_default();
+                let version = mesh.metadata.resource_version.as_deref();
+                self.cluster.write_finalizer(name, &present, version, change).await?;
+            }
+        }
+        let mut next = Instant::now() + RESYNC.mul_f64(rand::random_range(0.8..1.2));
+        for status in statuses {
+            if let Some(later) = self.write_status(&status).await? {
+                next = next.min(later);
+            }
+        }
+        for event in events {
+            let uid = self.uid_of(&event.about);
+            self.events.tell(&event, uid).await;
+        }
+        if let Some(at) = look_again {
+            let wait = at.duration_since(Timestamp::now());
+            // A moment more, so that the time has come for sure.
+            let wait = Duration::try_from(wait).unwrap_or_default() + Duration::from_millis(10);
+            next = next.min(Instant::now() + wait);
+        }
+        Ok(next)
+    }
+
+    fn wrote(&self, kind: Kind, verb: &'static str) {
+        self.metrics.writes.get_or_create(&WriteLabels { kind: kind.names().1, verb }).inc();
+    }
+
+    /// Puts the answer to a write into the store at once: the next plan sees it, whatever the watch's lag.
+    fn put(&self, kind: Kind, live: Value) {
+        let now = Timestamp::now();
+        let told = self.store.change(|snapshot| snapshot.put(kind, Arc::new(live), now));
+        told.into_iter().for_each(|target| self.queue.add(target));
+    }
+
+    fn note_refusal<T>(&self, kind: Kind, key: &Key, result: &Result<T, CallError>) {
+        let why = result.as_ref().err().and_then(CallError::refusal);
+        let told = self.store.change(|snapshot| snapshot.note_refusal(kind, key, why));
+        told.into_iter().for_each(|target| self.queue.add(target));
+    }
+
+    fn note_restart(&self, target: &Target, key: &Key, at: Timestamp) {
+        let Target::Rollout(mesh) = target else { return };
+        let id = crate::crds::WorkloadRef {
+            kind: crate::crds::WorkloadKind::Deployment,
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+        };
+        let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        quiet.entry(mesh.clone()).or_default().started(&id, at);
+    }
+
+    fn uid_of(&self, target: &Target) -> Option<String> {
+        self.store.peek(|snapshot| match target {
+            Target::Mesh(name) => snapshot.meshes.get(name).and_then(|m| m.metadata.uid.clone()),
+            Target::TrafficLog(key) => snapshot.traffic_logs.get(key).and_then(|m| m.metadata.uid.clone()),
+            Target::TracingBackend(key) => snapshot.tracing_backends.get(key).and_then(|m| m.metadata.uid.clone()),
+            _ => None,
+        })
+    }
+
+    /// Writes a status where it differs; returns when to try again what is held back.
+    async fn write_status(&self, status: &Status) -> Result<Option<Instant>, CallError> {
+        let before = self.store.peek(|snapshot| match &status.of {
+            Target::Mesh(name) => snapshot.meshes.get(name).map(|m| to_map(m.status.as_ref())),
+            Target::TrafficLog(key) => snapshot.traffic_logs.get(key).map(|l| to_map(l.status.as_ref())),
+            Target::TracingBackend(key) => snapshot.tracing_backends.get(key).map(|t| to_map(t.status.as_ref())),
+            _ => None,
+        });
+        let Some(before) = before else { return Ok(None) };
+        let old: Vec<Condition> =
+            before.get("conditions").and_then(|c| serde_json::from_value(c.clone()).ok()).unwrap_or_default();
+        let conditions = to_conditions(&status.findings, &old, status.generation, Timestamp::now());
+        let mut after = status.fields.clone();
+        let same_conditions = conditions == old;
+        after.insert("conditions".into(), serde_json::to_value(&conditions).unwrap_or_default());
+        if let Some(generation) = status.generation {
+            after.insert("observedGeneration".into(), Value::from(generation));
+        }
+        if after == before {
+            return Ok(None);
+        }
+        if same_conditions {
+            let last = self.status_written.lock().unwrap_or_else(PoisonError::into_inner).get(&status.of).copied();
+            if let Some(next) = last.map(|at| at + STATUS_INTERVAL).filter(|next| *next > Instant::now()) {
+                return Ok(Some(next));
+            }
+        }
+        let ready = old.iter().find(|c| c.type_ == ConditionType::Ready.as_str()).map(|c| c.status.clone());
+        let written = self.cluster.write_status(&status.of, &Value::Object(after)).await?;
+        self.status_written.lock().unwrap_or_else(PoisonError::into_inner).insert(status.of.clone(), Instant::now());
+        self.metrics.writes.get_or_create(&WriteLabels { kind: status.of.kind(), verb: "status" }).inc();
+        if let Some(object) = written {
+            self.put_own(&status.of, object);
+        }
+        if let Some(event) = judge::ready_event(&status.of, ready.as_deref(), &status.findings) {
+            let uid = self.uid_of(&status.of);
+            self.events.tell(&event, uid).await;
+        }
+        Ok(None)
+    }
+
+    /// Puts a resource with its new status into the store, so that the next pass compares with it.
+    fn put_own(&self, target: &Target, object: Value) {
+        use crate::plan::Resource;
+        let told = self.store.change(|snapshot| match target {
+            Target::Mesh(name) => serde_json::from_value(object)
+                .map(|mesh| Resource::put(snapshot, &Key::new("", name), Some(Arc::<crate::crds::ObservabilityMesh>::new(mesh)))),
+            Target::TrafficLog(key) => serde_json::from_value(object)
+                .map(|log| Resource::put(snapshot, key, Some(Arc::<crate::crds::TrafficLog>::new(log)))),
+            Target::TracingBackend(key) => serde_json::from_value(object)
+                .map(|t| Resource::put(snapshot, key, Some(Arc::<crate::crds::TracingBackend>::new(t)))),
+            _ => Ok(std::collections::BTreeSet::new()),
+        }
+        // What cannot be read comes by the watch, which says so.
+        .unwrap_or_default());
+        told.into_iter().for_each(|target| self.queue.add(target));
+    }
+
+    /// Says on the resource that we failed on it.
+    async fn tell_bug(&self, target: &Target) {
+        let finding = Finding::unknown(
+            ConditionType::Accepted,
+            Reason::InternalError,
+            "Sightline failed on this resource; its log says where. Please report it.",
+        );
+        let generation = self.store.peek(|snapshot| match target {
+            Target::Mesh(name) => snapshot.meshes.get(name).and_then(|m| m.metadata.generation),
+            Target::TrafficLog(key) => snapshot.traffic_logs.get(key).and_then(|l| l.metadata.generation),
+            Target::TracingBackend(key) => snapshot.tracing_backends.get(key).and_then(|t| t.metadata.generation),
+            _ => None,
+        });
+        let status =
+            Status { of: target.clone(), generation, findings: with_ready(vec![finding]), fields: Map::new() };
+        if let Err(error) = self.write_status(&status).await {
+            warn!(%target, %error, "status not written");
+        }
+    }
+}
+
+fn to_map<S: serde::Serialize>(status: Option<&S>) -> Map<String, Value> {
+    match status.map(serde_json::to_value) {
+        Some(Ok(Value::Object(map))) => map,
+        _ => Map::new(),
+    }
+}

@@ -1,0 +1,55 @@
+//! `/healthz`, `/readyz` and `/metrics`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use super::Operator;
+
+/// A target that waits for longer than this means that the workers are stuck.
+const STUCK: Duration = Duration::from_secs(300);
+
+/// Serves until the future ends.
+pub async fn serve(
+    listener: TcpListener,
+    operator: Arc<Operator>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(operator);
+    axum::serve(listener, router).with_graceful_shutdown(shutdown).await
+}
+
+/// Healthy means that work goes on: nothing has waited for longer than passes can take.
+async fn healthz(State(operator): State<Arc<Operator>>) -> (StatusCode, String) {
+    let (waiting, oldest) = operator.queue.backlog();
+    if oldest > STUCK {
+        let text = format!("{waiting} targets wait, the oldest for {}s: the workers are stuck\n", oldest.as_secs());
+        return (StatusCode::SERVICE_UNAVAILABLE, text);
+    }
+    (StatusCode::OK, "ok\n".into())
+}
+
+/// Ready means that every watch has seen its first list, so that decisions rest on the whole picture.
+async fn readyz(State(operator): State<Arc<Operator>>) -> (StatusCode, String) {
+    let waiting = operator.watches.waiting();
+    if waiting.is_empty() {
+        return (StatusCode::OK, "ok\n".into());
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for the first list of: {}\n", waiting.join(", ")))
+}
+
+async fn metrics(State(operator): State<Arc<Operator>>) -> String {
+    let (depth, age) = operator.queue.backlog();
+    operator.metrics.queue_depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
+    operator.metrics.queue_age_seconds.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+    operator.metrics.text()
+}

@@ -1,0 +1,690 @@
+//! Is every operator of a format string known, old enough, and written as Envoy takes it?
+//!
+//! The rules are those of Envoy 1.36 to 1.40 as seen by asking them (`testdata/envoy-verdicts.tsv`), not those of its
+//! documentation. The order of the checks is Envoy's own: name, then arguments and length, then what they say.
+
+use std::ops::Range;
+
+use serde_json::Value;
+
+use super::diagnostic::{Diagnostic, Kind, nearest};
+use super::parser::{self, OperatorUse, Part};
+use super::table::{self, Availability, Grammar, Operator, Presence};
+use super::version::EnvoyVersion;
+
+/// What was found in all strings of a format.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub errors: Vec<Diagnostic>,
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Checks one format string that stands at `path`, for proxies from `oldest` on.
+pub(super) fn check(source: &str, path: &str, oldest: EnvoyVersion, findings: &mut Findings) {
+    let parsed = parser::parse(source);
+    for part in &parsed.parts {
+        let Part::Operator(written) = part else { continue };
+        match check_operator(&Written::of(written), oldest) {
+            Ok(None) => {}
+            Ok(Some(warning)) => findings.warnings.push(warning.place(written, path, source)),
+            Err(problem) => findings.errors.push(problem.place(written, path, source)),
+        }
+    }
+    if let Some(error) = parsed.error {
+        findings.errors.push(Diagnostic::at(
+            error.kind,
+            path,
+            source,
+            error.span,
+            &error.message,
+            &error.help,
+        ));
+    }
+}
+
+/// An operator without its place: as it stands in a format string, or inside `COALESCE`.
+struct Written<'a> {
+    name: &'a str,
+    /// Empty for none: Envoy makes no difference.
+    arguments: &'a str,
+    has_length: bool,
+}
+
+impl<'a> Written<'a> {
+    fn of(operator: &OperatorUse<'a>) -> Self {
+        Self {
+            name: operator.name.text,
+            arguments: operator.arguments.as_ref().map_or("", |arguments| arguments.text),
+            has_length: operator.length.is_some(),
+        }
+    }
+}
+
+/// What part of the operator a problem is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    Operator,
+    Name,
+    Arguments,
+    /// Bytes of the arguments.
+    Within(Range<usize>),
+    Length,
+}
+
+/// A diagnostic that has no place yet.
+#[derive(Debug)]
+struct Problem {
+    kind: Kind,
+    place: Place,
+    message: String,
+    help: String,
+}
+
+impl Problem {
+    fn new(kind: Kind, place: Place, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            kind,
+            place,
+            message: message.into(),
+            help: help.into(),
+        }
+    }
+
+    fn place(self, written: &OperatorUse<'_>, path: &str, source: &str) -> Diagnostic {
+        let arguments = written.arguments.as_ref().map(|arguments| arguments.span.clone());
+        let span = match self.place {
+            Place::Operator => None,
+            Place::Name => Some(written.name.span.clone()),
+            Place::Arguments => arguments,
+            Place::Within(inner) => arguments.map(|outer| outer.start + inner.start..outer.start + inner.end),
+            Place::Length => written.length.as_ref().map(|length| length.span.clone()),
+        };
+        let span = span
+            .filter(|span| !span.is_empty())
+            .unwrap_or_else(|| written.span.clone());
+        Diagnostic::at(self.kind, path, source, span, &self.message, &self.help)
+    }
+}
+
+/// An error, or a warning, or nothing to say.
+type Verdict = Result<Option<Problem>, Problem>;
+
+fn check_operator(written: &Written<'_>, oldest: EnvoyVersion) -> Verdict {
+    let operator = table::operator(written.name).ok_or_else(|| unknown(written.name, oldest))?;
+    available(operator, oldest)?;
+    check_arguments_allowed(operator, written, oldest)?;
+    check_length_allowed(operator, written, oldest)?;
+    if written.arguments.is_empty() {
+        return Ok(match operator.name {
+            "REQ_WITHOUT_QUERY" => Some(always_empty(operator.name)),
+            _ => None,
+        });
+    }
+    check_grammar(operator, written.arguments, oldest)
+}
+
+fn unknown(name: &str, oldest: EnvoyVersion) -> Problem {
+    let usable = |name: &&str| table::operator(name).is_some_and(|operator| available(operator, oldest).is_ok());
+    let help = nearest(name, table::operator_names().filter(usable)).map_or_else(
+        || "see Envoy's list of access log operators, or write `%%` for a percent sign".to_owned(),
+        |near| format!("did you mean `{near}`?"),
+    );
+    Problem::new(
+        Kind::UnknownOperator,
+        Place::Name,
+        format!("there is no operator `{name}`"),
+        help,
+    )
+}
+
+fn available(operator: &Operator, oldest: EnvoyVersion) -> Result<(), Problem> {
+    let name = operator.name;
+    let refused = |message: String, help: &str| Err(Problem::new(Kind::NotAvailable, Place::Name, message, help));
+    match operator.availability {
+        Availability::Since(version) if version > oldest => Err(too_new(Place::Name, name, version, oldest)),
+        Availability::Since(_) => Ok(()),
+        Availability::NeedsExtension(extension) => refused(
+            format!("`{name}` needs the Envoy extension `{extension}`, which the mesh does not configure"),
+            "leave it out",
+        ),
+        Availability::GenericProxy => refused(
+            format!("`{name}` works only in the access log of Envoy's generic proxy"),
+            "leave it out",
+        ),
+        Availability::KumaOnly => refused(
+            format!("only Kuma replaces `{name}`; Envoy itself refuses it"),
+            "use it in a mesh of type Kuma only",
+        ),
+    }
+}
+
+fn too_new(place: Place, what: &str, since: EnvoyVersion, oldest: EnvoyVersion) -> Problem {
+    Problem::new(
+        Kind::TooNew,
+        place,
+        format!("`{what}` needs Envoy ≥ {since}, but the oldest proxy is {oldest}"),
+        "leave it out until all proxies are upgraded",
+    )
+}
+
+fn check_arguments_allowed(operator: &Operator, written: &Written<'_>, oldest: EnvoyVersion) -> Result<(), Problem> {
+    let name = operator.name;
+    let given = !written.arguments.is_empty();
+    match operator.params {
+        Presence::Required if !given => Err(Problem::new(
+            Kind::ArgumentsRequired,
+            Place::Operator,
+            format!("`{name}` requires arguments"),
+            format!("write `{}`", operator.syntax),
+        )),
+        Presence::Forbidden if given => Err(Problem::new(
+            Kind::ArgumentsForbidden,
+            Place::Arguments,
+            format!("`{name}` takes no arguments"),
+            format!("write `%{name}%`"),
+        )),
+        Presence::OptionalSince(since) if given && since > oldest => {
+            Err(too_new(Place::Arguments, &format!("{name}(...)"), since, oldest))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_length_allowed(operator: &Operator, written: &Written<'_>, oldest: EnvoyVersion) -> Result<(), Problem> {
+    let name = operator.name;
+    match operator.length {
+        Presence::Forbidden if written.has_length => {
+            let arguments = if written.arguments.is_empty() { "" } else { "(...)" };
+            Err(Problem::new(
+                Kind::LengthForbidden,
+                Place::Length,
+                format!("`{name}` takes no length"),
+                format!("write `%{name}{arguments}%`"),
+            ))
+        }
+        Presence::OptionalSince(since) if written.has_length && since > oldest => {
+            Err(too_new(Place::Length, &format!("{name}(...):N"), since, oldest))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_grammar(operator: &Operator, arguments: &str, oldest: EnvoyVersion) -> Verdict {
+    let name = operator.name;
+    let no_effect = |message: &str, help: &str| Ok(Some(Problem::new(Kind::NoEffect, Place::Arguments, message, help)));
+    match operator.grammar {
+        Grammar::AllowWhitespaces if arguments != "ALLOW_WHITESPACES" => no_effect(
+            "Envoy ignores this argument",
+            "write `ALLOW_WHITESPACES` or no argument",
+        ),
+        Grammar::MaskPrefixLength if !arguments.parse::<u8>().is_ok_and(|bits| bits <= 128) => no_effect(
+            "Envoy takes this mask, but it is no prefix length",
+            "write a number from 0 to 32 for IPv4, or to 128 for IPv6",
+        ),
+        // Envoy takes any name, namespace or path. Whether CEL is well-formed is not checked yet.
+        Grammar::None
+        | Grammar::Name
+        | Grammar::Namespace
+        | Grammar::CelExpression
+        | Grammar::AllowWhitespaces
+        | Grammar::MaskPrefixLength => Ok(None),
+        Grammar::Coalesce => coalesce(arguments, oldest),
+        Grammar::CommonDuration => common_duration(arguments),
+        Grammar::FilterState => filter_state(arguments),
+        Grammar::GrpcStatus => one_of(name, arguments, &["CAMEL_STRING", "SNAKE_STRING", "NUMBER"]),
+        Grammar::QueryParams => one_of(name, arguments, &["ORIG", "DECODED"]),
+        Grammar::XfccKey => one_of(
+            name,
+            &arguments.to_ascii_lowercase(),
+            &["by", "hash", "cert", "chain", "subject", "uri", "dns"],
+        ),
+        Grammar::Header => header(name, arguments),
+        Grammar::Metadata => metadata(arguments, oldest),
+        Grammar::Path => two_options(name, arguments, &["WQ", "NQ"], &["ORIG", "PATH", "ORIG_OR_PATH"]),
+        Grammar::ServerName => {
+            let first = ["SNI_ONLY", "SNI_FIRST", "HOST_FIRST"];
+            two_options(name, arguments, &first, &["ORIG", "HOST", "ORIG_OR_HOST"])?;
+            Ok((oldest < SERVER_NAME_CRASH_FIXED).then(|| {
+                Problem::new(
+                    Kind::KnownDefect,
+                    Place::Arguments,
+                    format!(
+                        "`{name}` with arguments can crash Envoy before {SERVER_NAME_CRASH_FIXED} (CVE-2026-47220)"
+                    ),
+                    format!("write `%{name}%`"),
+                )
+            }))
+        }
+        Grammar::TimeFormat => time_format(arguments),
+    }
+}
+
+/// Envoy's release notes of this version fix a crash of `REQUESTED_SERVER_NAME` with arguments.
+const SERVER_NAME_CRASH_FIXED: EnvoyVersion = EnvoyVersion::new(1, 39);
+
+fn invalid(place: Place, message: impl Into<String>, help: impl Into<String>) -> Problem {
+    Problem::new(Kind::InvalidArgument, place, message, help)
+}
+
+fn always_empty(name: &str) -> Problem {
+    Problem::new(
+        Kind::AlwaysEmpty,
+        Place::Operator,
+        format!("`{name}` without a header name always prints `-`"),
+        format!("write the name of a header: `%{name}(X-NAME)%`"),
+    )
+}
+
+fn one_of(name: &str, argument: &str, allowed: &[&str]) -> Verdict {
+    if allowed.contains(&argument) {
+        return Ok(None);
+    }
+    Err(invalid(
+        Place::Arguments,
+        format!("`{name}` does not take this argument"),
+        one_of_help(argument, allowed),
+    ))
+}
+
+fn one_of_help(wrong: &str, allowed: &[&str]) -> String {
+    match nearest(&wrong.trim().to_ascii_uppercase(), allowed.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("write one of `{}`", allowed.join("`, `")),
+    }
+}
+
+/// `A[:B]` of two lists. Either may be empty, and what follows a second colon is not read.
+fn two_options(name: &str, arguments: &str, first: &[&str], second: &[&str]) -> Verdict {
+    let mut at = 0;
+    for (option, allowed) in arguments.split(':').zip([first, second]) {
+        if !option.is_empty() && !allowed.contains(&option) {
+            let place = Place::Within(at..at + option.len());
+            return Err(invalid(
+                place,
+                format!("`{name}` has no such option"),
+                one_of_help(option, allowed),
+            ));
+        }
+        at += option.len() + 1;
+    }
+    Ok(None)
+}
+
+/// `X[?Y]`, each a header name or, after a colon, a pseudo header.
+fn header(name: &str, arguments: &str) -> Verdict {
+    let mut at = 0;
+    let mut parts = 0;
+    for part in arguments.split('?') {
+        parts += 1;
+        if parts > 2 {
+            let help = format!("write `%{name}(X?Y)%`: Y is printed where X is absent");
+            return Err(invalid(
+                Place::Within(at - 1..arguments.len()),
+                "only one alternative header is possible",
+                help,
+            ));
+        }
+        if !is_header_name(part) {
+            return Err(invalid(
+                Place::Within(at..at + part.len()),
+                format!("`{part}` is no header name"),
+                "write letters, digits and `-`, with a colon in front for a pseudo header such as `:PATH`",
+            ));
+        }
+        at += part.len() + 1;
+    }
+    Ok((arguments == "?").then(|| always_empty(name)))
+}
+
+fn is_header_name(text: &str) -> bool {
+    let token = text.strip_prefix(':').unwrap_or(text);
+    let starts_well = text.is_empty() || !token.is_empty();
+    starts_well
+        && token
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// The points of `COMMON_DURATION` that Envoy or its TCP proxy set.
+const TIME_POINTS: [&str; 14] = [
+    "DS_CX_BEG",
+    "DS_CX_END",
+    "DS_RX_BEG",
+    "DS_RX_END",
+    "DS_TX_BEG",
+    "DS_TX_END",
+    "US_CX_BEG",
+    "US_CX_END",
+    "US_HS_END",
+    "US_RX_BEG",
+    "US_RX_BODY_BEG",
+    "US_RX_END",
+    "US_TX_BEG",
+    "US_TX_END",
+];
+
+/// `START:END[:ms|us|ns]`. Envoy takes any text for a point, as filters may set their own.
+fn common_duration(arguments: &str) -> Verdict {
+    let parts: Vec<&str> = arguments.split(':').collect();
+    let (start, end) = match *parts {
+        [start, end] => (start, end),
+        [start, end, unit] => {
+            if !matches!(unit, "ms" | "us" | "ns") {
+                let place = Place::Within(arguments.len() - unit.len()..arguments.len());
+                return Err(invalid(
+                    place,
+                    format!("`{unit}` is no unit of time"),
+                    "write `ms`, `us` or `ns`",
+                ));
+            }
+            (start, end)
+        }
+        _ => {
+            return Err(invalid(
+                Place::Arguments,
+                "two points in time are needed, and at most a unit after them",
+                "write for example `%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%`",
+            ));
+        }
+    };
+    let mut at = 0;
+    for point in [start, end] {
+        if !TIME_POINTS.contains(&point) {
+            let place = if point.is_empty() {
+                Place::Arguments
+            } else {
+                Place::Within(at..at + point.len())
+            };
+            let help = nearest(&point.to_ascii_uppercase(), TIME_POINTS.into_iter()).map_or_else(
+                || "write a point such as `DS_RX_BEG`, or ignore this if a filter sets it".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            let message = format!("Envoy itself sets no time point `{point}`, and prints `-` unless a filter does");
+            return Ok(Some(Problem::new(Kind::AlwaysEmpty, place, message, help)));
+        }
+        at += point.len() + 1;
+    }
+    Ok(None)
+}
+
+/// `KEY[:PLAIN|TYPED|FIELD:NAME]`
+fn filter_state(arguments: &str) -> Verdict {
+    let help = "write `KEY`, `KEY:PLAIN`, `KEY:TYPED` or `KEY:FIELD:NAME`";
+    let mut parts = arguments.splitn(3, ':');
+    let key = parts.next().unwrap_or_default();
+    let form = parts.next().unwrap_or_default();
+    let field = parts.next().unwrap_or_default();
+    let form_at = key.len() + 1..key.len() + 1 + form.len();
+    if key.is_empty() {
+        return Err(invalid(Place::Arguments, "the key is empty", help));
+    }
+    match (form, field.is_empty()) {
+        ("" | "PLAIN" | "TYPED", true) | ("FIELD", false) => Ok(None),
+        ("FIELD", true) => Err(invalid(
+            Place::Within(form_at),
+            "`FIELD` needs the name of a field",
+            help,
+        )),
+        ("" | "PLAIN" | "TYPED", false) => Err(invalid(
+            Place::Within(form_at.end..arguments.len()),
+            "only `FIELD` takes the name of a field",
+            help,
+        )),
+        _ => Err(invalid(
+            Place::Within(form_at),
+            format!("`{form}` is no form of a filter state"),
+            help,
+        )),
+    }
+}
+
+/// `TYPE:NS[:KEY...]`; what follows the type is free.
+fn metadata(arguments: &str, oldest: EnvoyVersion) -> Verdict {
+    const SINCE_1_37: &str = "LISTENER_FILTER_CHAIN";
+    let types = [
+        "DYNAMIC",
+        "CLUSTER",
+        "ROUTE",
+        "UPSTREAM_HOST",
+        "LISTENER",
+        "VIRTUAL_HOST",
+        SINCE_1_37,
+    ];
+    let written = arguments.split(':').next().unwrap_or_default();
+    let place = if written.is_empty() {
+        Place::Arguments
+    } else {
+        Place::Within(0..written.len())
+    };
+    let since = EnvoyVersion::new(1, 37);
+    if written == SINCE_1_37 && oldest < since {
+        return Err(too_new(place, &format!("METADATA({SINCE_1_37}:...)"), since, oldest));
+    }
+    if types.contains(&written) {
+        return Ok(None);
+    }
+    Err(invalid(
+        place,
+        format!("`{written}` is no type of metadata"),
+        one_of_help(written, &types),
+    ))
+}
+
+/// `strftime` and more; Envoy refuses only what its pattern `%[-_0^#]*[1-9]*(E|O)?n` finds: line breaks.
+fn time_format(arguments: &str) -> Verdict {
+    for (start, _) in arguments.match_indices('%') {
+        let after = arguments.get(start + 1..).unwrap_or_default();
+        let rest = after
+            .trim_start_matches(['-', '_', '0', '^', '#'])
+            .trim_start_matches(|c| matches!(c, '1'..='9'));
+        let rest = rest.strip_prefix(['E', 'O']).unwrap_or(rest);
+        if rest.starts_with('n') {
+            let place = Place::Within(start..arguments.len() - rest.len() + 1);
+            return Err(invalid(place, "a time format cannot have a line break", "leave it out"));
+        }
+    }
+    Ok(None)
+}
+
+/// `{"operators": ["NAME", {"command": "NAME", "param": "...", "max_length": 1}]}`; other keys are not read.
+///
+/// What is neither an object nor a list must never reach a proxy: `null`, numbers, booleans and strings make the process of
+/// Envoy 1.37 to 1.40 end as it reads the configuration (seen; `crash` in `testdata/envoy-verdicts.tsv`).
+fn coalesce(arguments: &str, oldest: EnvoyVersion) -> Verdict {
+    let form = r#"write `{"operators":["PROTOCOL",{"command":"REQ","param":"X-NAME"}]}`"#;
+    let whole = |message: String| invalid(Place::Arguments, message, form);
+    let json: Value =
+        serde_json::from_str(arguments).map_err(|error| whole(format!("the arguments are no JSON ({error})")))?;
+    let operators = json
+        .as_object()
+        .and_then(|object| object.get("operators")?.as_array())
+        .filter(|operators| !operators.is_empty())
+        .ok_or_else(|| whole("the arguments are no JSON object with a list `operators` that has entries".to_owned()))?;
+    let mut warning = None;
+    for (index, entry) in operators.iter().enumerate() {
+        let written = coalesce_entry(entry).map_err(|message| whole(format!("entry {index}: {message}")))?;
+        // Extensions of the mesh are not asked inside COALESCE.
+        if written.name == "REQ_WITHOUT_QUERY" {
+            let help = "use `PATH` with `NQ` instead";
+            let message = format!("entry {index}: `REQ_WITHOUT_QUERY` does not work inside COALESCE");
+            return Err(Problem::new(Kind::NotAvailable, Place::Arguments, message, help));
+        }
+        let within = |problem: Problem| Problem {
+            place: Place::Arguments,
+            message: format!("entry {index}: {}", problem.message),
+            ..problem
+        };
+        let found = check_operator(&written, oldest).map_err(within)?;
+        warning = warning.or(found.map(within));
+    }
+    Ok(warning)
+}
+
+fn coalesce_entry(entry: &Value) -> Result<Written<'_>, &'static str> {
+    if let Some(name) = entry.as_str() {
+        return Ok(Written {
+            name,
+            arguments: "",
+            has_length: false,
+        });
+    }
+    let object = entry.as_object().ok_or("it is neither a name nor an object")?;
+    let name = object
+        .get("command")
+        .and_then(Value::as_str)
+        .ok_or("`command` must be the name of an operator")?;
+    let arguments = match object.get("param") {
+        None => "",
+        Some(param) => param.as_str().ok_or("`param` must be a string")?,
+    };
+    let has_length = match object.get("max_length") {
+        None => false,
+        Some(length) => {
+            let positive = length.as_i64().is_some_and(|length| length > 0);
+            positive
+                .then_some(true)
+                .ok_or("`max_length` must be a positive number")?
+        }
+    };
+    Ok(Written {
+        name,
+        arguments,
+        has_length,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(source: &str, oldest: EnvoyVersion) -> Findings {
+        let mut findings = Findings::default();
+        check(source, "text", oldest, &mut findings);
+        findings
+    }
+
+    fn only_error(source: &str) -> Diagnostic {
+        let mut errors = found(source, EnvoyVersion::OLDEST_SUPPORTED).errors;
+        assert_eq!(errors.len(), 1, "{source}: {errors:?}");
+        errors.remove(0)
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong_where_and_what_to_write() {
+        for (source, sentence) in [
+            (
+                "%REQQ(X)%",
+                "text, character 2, `REQQ`: there is no operator `REQQ`; did you mean `REQ`?",
+            ),
+            (
+                "%REQ%",
+                "text, character 1, `%REQ%`: `REQ` requires arguments; write `%REQ(X[?Y])[:Z]%`",
+            ),
+            (
+                "%RESPONSE_CODE(x)%",
+                "text, character 16, `x`: `RESPONSE_CODE` takes no arguments; write `%RESPONSE_CODE%`",
+            ),
+            (
+                "%PROTOCOL:5%",
+                "text, character 11, `5`: `PROTOCOL` takes no length; write `%PROTOCOL%`",
+            ),
+            (
+                "%SPAN_ID%",
+                "text, character 2, `SPAN_ID`: `SPAN_ID` needs Envoy ≥ 1.38, but the oldest proxy is 1.36; leave it \
+                 out until all proxies are upgraded",
+            ),
+            (
+                "100% ok",
+                "text, character 4, `%`: a single `%` starts an operator, and no operator name follows; write `%%` \
+                 for a percent sign",
+            ),
+            (
+                "%req(x)%",
+                "text, character 2, `req`: `req` is no operator name: names are in upper case; write `REQ`, or `%%` \
+                 for a percent sign",
+            ),
+            (
+                "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:s)%",
+                "text, character 38, `s`: `s` is no unit of time; write `ms`, `us` or `ns`",
+            ),
+            (
+                "%METADATA(dynamic:ns)%",
+                "text, character 11, `dynamic`: `dynamic` is no type of metadata; did you mean `DYNAMIC`?",
+            ),
+        ] {
+            assert_eq!(only_error(source).to_string(), sentence);
+        }
+    }
+
+    #[test]
+    fn every_operator_at_fault_is_reported_and_the_place_where_reading_stops() {
+        let kinds: Vec<_> = found("%REQ% %NOPE_X% 100% ok", EnvoyVersion::OLDEST_SUPPORTED).errors;
+        let kinds: Vec<_> = kinds.iter().map(|error| error.kind).collect();
+        assert_eq!(
+            kinds,
+            [Kind::ArgumentsRequired, Kind::UnknownOperator, Kind::StrayPercent]
+        );
+    }
+
+    #[test]
+    fn only_operators_that_the_oldest_proxy_has_are_proposed() {
+        let proposal = |oldest| found("%SPAN_IT%", oldest).errors.remove(0).help;
+        assert_eq!(proposal(EnvoyVersion::NEWEST_KNOWN), "did you mean `SPAN_ID`?");
+        assert!(!proposal(EnvoyVersion::OLDEST_SUPPORTED).contains("SPAN_ID"));
+    }
+
+    #[test]
+    fn what_no_access_log_of_a_mesh_has_is_refused_with_the_reason() {
+        for (source, reason) in [
+            ("%SECRET(x)%", "envoy.formatter.generic_secret"),
+            ("%REQUEST_PROPERTY(x)%", "generic proxy"),
+            ("%KUMA_MESH%", "only Kuma"),
+        ] {
+            let error = only_error(source);
+            assert_eq!(error.kind, Kind::NotAvailable);
+            assert!(error.message.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_envoy_takes_and_cannot_mean_is_a_warning() {
+        let newest = EnvoyVersion::NEWEST_KNOWN;
+        for (source, oldest, kind) in [
+            ("%REQ(?)%", newest, Kind::AlwaysEmpty),
+            ("%REQ_WITHOUT_QUERY%", newest, Kind::AlwaysEmpty),
+            ("%COMMON_DURATION(DS_RX_BEG:DS_TX_EMD)%", newest, Kind::AlwaysEmpty),
+            ("%RESPONSE_CODE_DETAILS(x)%", newest, Kind::NoEffect),
+            ("%UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT(129)%", newest, Kind::NoEffect),
+            (
+                "%REQUESTED_SERVER_NAME(SNI_ONLY)%",
+                EnvoyVersion::new(1, 38),
+                Kind::KnownDefect,
+            ),
+        ] {
+            let findings = found(source, oldest);
+            assert_eq!(findings.errors, [], "{source}");
+            assert_eq!(
+                findings.warnings.iter().map(|w| w.kind).collect::<Vec<_>>(),
+                [kind],
+                "{source}"
+            );
+        }
+        assert_eq!(
+            found("%REQUESTED_SERVER_NAME(SNI_ONLY)%", EnvoyVersion::new(1, 39)).warnings,
+            []
+        );
+    }
+
+    #[test]
+    fn arguments_that_crash_envoy_are_refused() {
+        for arguments in ["null", "\"x\"", "5", "true", "[]", "{}", "x"] {
+            let source = format!("%COALESCE({arguments})%");
+            let errors = found(&source, EnvoyVersion::NEWEST_KNOWN).errors;
+            assert_eq!(
+                errors.iter().map(|e| e.kind).collect::<Vec<_>>(),
+                [Kind::InvalidArgument],
+                "{source}"
+            );
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! From a format string to its parts, each with its byte span; and back.
+//!
+//! Envoy finds an operator with one regular expression, `^%([A-Z0-9_]+)(?:\((.*?)\))?(?::([0-9]+))?%` (seen by asking
+//! 1.36.4 and 1.40.0): upper-case names only, arguments on one line, and the first `)` that stands directly before `%`
+//! or `:N%` ends the arguments. So `%CEL(1+(2))%` is one operator and `%ENVIRONMENT(a%b)%` too. The parser does the
+//! same by hand, so that it can say what is wrong; it knows no operator by name.
+
+use std::fmt;
+use std::ops::Range;
+
+use super::diagnostic::Kind;
+
+/// A piece of the text and where it stands in it, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Spanned<'a> {
+    pub text: &'a str,
+    pub span: Range<usize>,
+}
+
+/// An operator as written; nothing about it is checked against the table yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OperatorUse<'a> {
+    /// From the opening to the closing percent sign.
+    pub span: Range<usize>,
+    pub name: Spanned<'a>,
+    /// What stands between the parentheses; `None` without parentheses. Envoy takes `()` for no arguments.
+    pub arguments: Option<Spanned<'a>>,
+    /// The digits after the colon: a number that fits 64 bits.
+    pub length: Option<Spanned<'a>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part<'a> {
+    /// Text that Envoy prints as it stands.
+    Literal(&'a str),
+    /// `%%`, which Envoy prints as `%`.
+    Percent,
+    Operator(OperatorUse<'a>),
+}
+
+impl fmt::Display for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(text) => f.write_str(text),
+            Self::Percent => f.write_str("%%"),
+            Self::Operator(operator) => {
+                write!(f, "%{}", operator.name.text)?;
+                if let Some(arguments) = &operator.arguments {
+                    write!(f, "({})", arguments.text)?;
+                }
+                if let Some(length) = &operator.length {
+                    write!(f, ":{}", length.text)?;
+                }
+                f.write_str("%")
+            }
+        }
+    }
+}
+
+/// Why Envoy would say "Couldn't find valid command".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SyntaxError {
+    pub kind: Kind,
+    pub span: Range<usize>,
+    pub message: String,
+    pub help: String,
+}
+
+/// A format string, taken apart. `error` is where parsing stopped, as Envoy stops there; the parts before it stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Parsed<'a> {
+    pub parts: Vec<Part<'a>>,
+    pub error: Option<SyntaxError>,
+}
+
+/// Takes a format string apart.
+pub(super) fn parse(source: &str) -> Parsed<'_> {
+    let mut parts = Vec::new();
+    let mut at = 0;
+    while let Some(rest) = source.get(at..).filter(|rest| !rest.is_empty()) {
+        let literal = rest.find('%').map_or(rest, |percent| rest.split_at(percent).0);
+        if !literal.is_empty() {
+            parts.push(Part::Literal(literal));
+            at += literal.len();
+        } else if rest.starts_with("%%") {
+            parts.push(Part::Percent);
+            at += 2;
+        } else {
+            match operator(source, at) {
+                Ok(operator) => {
+                    at = operator.span.end;
+                    parts.push(Part::Operator(operator));
+                }
+                Err(error) => {
+                    return Parsed {
+                        parts,
+                        error: Some(error),
+                    };
+                }
+            }
+        }
+    }
+    Parsed { parts, error: None }
+}
+
+/// The operator that starts with the percent sign at `start`.
+fn operator(source: &str, start: usize) -> Result<OperatorUse<'_>, SyntaxError> {
+    let piece = |span: Range<usize>| Spanned {
+        text: source.get(span.clone()).unwrap_or_default(),
+        span,
+    };
+    let rest_at = |at: usize| source.get(at..).unwrap_or_default();
+
+    let name_start = start + 1;
+    let name_end = name_start + prefix_length(rest_at(name_start), is_name_byte);
+    let name = piece(name_start..name_end);
+    if name.text.is_empty() {
+        return Err(no_name(source, start));
+    }
+    let Some(inside) = rest_at(name_end).strip_prefix('(') else {
+        return match ending(rest_at(name_end)) {
+            Ending::Found { length, total } => {
+                let length = length.map(|range| piece(name_end + range.start..name_end + range.end));
+                finish(start..name_end + total, name, None, length)
+            }
+            Ending::BadLength => Err(bad_length(source, start, name_end)),
+            Ending::None => Err(unclosed(&name, start, rest_at(name_end))),
+        };
+    };
+
+    let arguments_start = name_end + 1;
+    let line = inside.split('\n').next().unwrap_or_default();
+    let mut bad_length_at = None;
+    let mut last_close = None;
+    for (offset, _) in line.match_indices(')') {
+        let after = arguments_start + offset + 1;
+        match ending(rest_at(after)) {
+            Ending::Found { length, total } => {
+                let length = length.map(|range| piece(after + range.start..after + range.end));
+                let arguments = piece(arguments_start..after - 1);
+                return finish(start..after + total, name, Some(arguments), length);
+            }
+            Ending::BadLength => bad_length_at = bad_length_at.or(Some(after)),
+            Ending::None => {}
+        }
+        last_close = Some(after);
+    }
+    Err(match (bad_length_at, last_close) {
+        (Some(at), _) => bad_length(source, start, at),
+        (None, Some(after)) if rest_at(after).is_empty() => unclosed(&name, start, ""),
+        (None, Some(after)) => SyntaxError {
+            kind: Kind::MisplacedParenthesis,
+            span: after - 1..after,
+            message: format!(
+                "the `)` of `%{}(` is not followed by `%` or by `:` and a number",
+                name.text
+            ),
+            help: format!(
+                "end the operator with `)%`, as in `%{}(...)%`, or with `):20%` to cut the value",
+                name.text
+            ),
+        },
+        (None, None) if line.len() < inside.len() => SyntaxError {
+            kind: Kind::UnclosedParenthesis,
+            span: name_end..arguments_start + line.len(),
+            message: format!("the arguments of `{}` do not end on their line", name.text),
+            help: "write the operator on one line and end it with `)%`".to_owned(),
+        },
+        (None, None) => SyntaxError {
+            kind: Kind::UnclosedParenthesis,
+            span: name_end..name_end + 1,
+            message: format!("the `(` of `{}` is never closed", name.text),
+            help: format!("end the operator with `)%`, as in `%{}(...)%`", name.text),
+        },
+    })
+}
+
+/// What stands where the operator should end.
+enum Ending {
+    /// `%` or `:N%`, with where the digits stand and how long it is.
+    Found {
+        length: Option<Range<usize>>,
+        total: usize,
+    },
+    /// A colon, but no number or no percent sign after it.
+    BadLength,
+    None,
+}
+
+fn ending(rest: &str) -> Ending {
+    if rest.starts_with('%') {
+        return Ending::Found { length: None, total: 1 };
+    }
+    let Some(after_colon) = rest.strip_prefix(':') else {
+        return Ending::None;
+    };
+    let digits = prefix_length(after_colon, |byte| byte.is_ascii_digit());
+    if digits > 0 && after_colon.get(digits..).is_some_and(|rest| rest.starts_with('%')) {
+        return Ending::Found {
+            length: Some(1..1 + digits),
+            total: digits + 2,
+        };
+    }
+    Ending::BadLength
+}
+
+/// Builds the operator; its length must fit 64 bits (Envoy 1.36 and 1.40 refuse 18446744073709551616).
+fn finish<'a>(
+    span: Range<usize>,
+    name: Spanned<'a>,
+    arguments: Option<Spanned<'a>>,
+    length: Option<Spanned<'a>>,
+) -> Result<OperatorUse<'a>, SyntaxError> {
+    if let Some(digits) = length.as_ref().filter(|digits| digits.text.parse::<u64>().is_err()) {
+        return Err(SyntaxError {
+            kind: Kind::InvalidLength,
+            span: digits.span.clone(),
+            message: format!("the length of `{}` is larger than 64 bits", name.text),
+            help: "write a smaller number, or leave the length out".to_owned(),
+        });
+    }
+    Ok(OperatorUse {
+        span,
+        name,
+        arguments,
+        length,
+    })
+}
+
+/// A percent sign with no operator name behind it: a literal percent sign, or a name in lower case.
+fn no_name(source: &str, start: usize) -> SyntaxError {
+    let rest = source.get(start + 1..).unwrap_or_default();
+    let word = rest.get(..prefix_length(rest, is_word_byte)).unwrap_or_default();
+    mixed_case(word, start, rest).unwrap_or_else(|| stray(start))
+}
+
+fn stray(start: usize) -> SyntaxError {
+    SyntaxError {
+        kind: Kind::StrayPercent,
+        span: start..start + 1,
+        message: "a single `%` starts an operator, and no operator name follows".to_owned(),
+        help: "write `%%` for a percent sign".to_owned(),
+    }
+}
+
+/// An operator name that does not end where it should.
+fn unclosed(name: &Spanned<'_>, start: usize, rest: &str) -> SyntaxError {
+    let tail = rest.get(..prefix_length(rest, is_word_byte)).unwrap_or_default();
+    if !tail.is_empty() {
+        let word = format!("{}{tail}", name.text);
+        let after = rest.get(tail.len()..).unwrap_or_default();
+        if let Some(error) = mixed_case(&word, start, &format!("{word}{after}")) {
+            return error;
+        }
+    }
+    if name.text.starts_with(|c: char| c.is_ascii_digit()) {
+        return stray(start);
+    }
+    SyntaxError {
+        kind: Kind::UnclosedPercent,
+        span: start..name.span.end,
+        message: format!("the operator that starts with `%{}` is not closed by a `%`", name.text),
+        help: format!("write `%{}%`, or `%%` for a percent sign", name.text),
+    }
+}
+
+/// The error for a word that would be an operator in upper case; `rest` starts with the word.
+fn mixed_case(word: &str, start: usize, rest: &str) -> Option<SyntaxError> {
+    let after = rest.get(word.len()..).unwrap_or_default();
+    if word.is_empty() || !after.starts_with(['%', '(', ':']) {
+        return None;
+    }
+    let upper = word.to_ascii_uppercase();
+    Some(SyntaxError {
+        kind: Kind::LowerCase,
+        span: start + 1..start + 1 + word.len(),
+        message: format!("`{word}` is no operator name: names are in upper case"),
+        help: format!("write `{upper}`, or `%%` for a percent sign"),
+    })
+}
+
+/// A colon at `colon` with no number and percent sign behind it.
+fn bad_length(source: &str, start: usize, colon: usize) -> SyntaxError {
+    let rest = source.get(colon + 1..).unwrap_or_default();
+    let digits = prefix_length(rest, |byte| byte.is_ascii_digit());
+    if digits > 0 && digits == rest.len() {
+        let span = start..source.len();
+        let written = source.get(span.clone()).unwrap_or_default();
+        return SyntaxError {
+            kind: Kind::UnclosedPercent,
+            span,
+            message: "the operator is not closed by a `%`".to_owned(),
+            help: format!("write `{written}%`, or `%%` for a percent sign"),
+        };
+    }
+    let given = rest.split(['%', '\n']).next().unwrap_or_default();
+    SyntaxError {
+        kind: Kind::InvalidLength,
+        span: colon..colon + 1 + given.len(),
+        message: match given {
+            "" => "no number follows the colon".to_owned(),
+            _ => format!("the length must be a number, not `{given}`"),
+        },
+        help: "write `:20%` to cut the value after 20 bytes, or leave the colon out".to_owned(),
+    }
+}
+
+fn prefix_length(text: &str, accept: impl Fn(u8) -> bool) -> usize {
+    text.bytes().take_while(|byte| accept(*byte)).count()
+}
+
+const fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'
+}
+
+const fn is_word_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn operators(source: &str) -> Vec<OperatorUse<'_>> {
+        let parsed = parse(source);
+        assert_eq!(parsed.error, None, "{source}");
+        parsed
+            .parts
+            .into_iter()
+            .filter_map(|part| if let Part::Operator(o) = part { Some(o) } else { None })
+            .collect()
+    }
+
+    fn error(source: &str) -> SyntaxError {
+        parse(source).error.unwrap_or_else(|| panic!("{source} parsed"))
+    }
+
+    #[test]
+    fn an_operator_is_a_name_with_arguments_and_a_length() {
+        let source = "é %REQ(X-A?:PATH):20% x";
+        let found = operators(source);
+        let [only] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!((only.name.text, &source[only.name.span.clone()]), ("REQ", "REQ"));
+        assert_eq!(
+            only.arguments.as_ref().map(|a| (a.text, &source[a.span.clone()])),
+            Some(("X-A?:PATH", "X-A?:PATH"))
+        );
+        assert_eq!(
+            only.length.as_ref().map(|l| (l.text, &source[l.span.clone()])),
+            Some(("20", "20"))
+        );
+        assert_eq!(&source[only.span.clone()], "%REQ(X-A?:PATH):20%");
+    }
+
+    #[test]
+    fn two_percent_signs_are_one_literal_percent_sign() {
+        assert_eq!(
+            parse("100%% ok").parts,
+            [Part::Literal("100"), Part::Percent, Part::Literal(" ok")]
+        );
+        assert_eq!(operators("%PROTOCOL%%%%PROTOCOL%").len(), 2);
+    }
+
+    #[test]
+    fn the_first_parenthesis_before_a_percent_sign_or_a_length_ends_the_arguments() {
+        for (source, arguments) in [
+            ("%CEL(1+(2))%", "1+(2)"),
+            ("%CEL(a)b):5%", "a)b"),
+            ("%ENVIRONMENT(a%b)%", "a%b"),
+            ("%ENVIRONMENT(a):b)%", "a):b"),
+            ("%ENVIRONMENT(a) %X% %REQ(X)%", "a) %X% %REQ(X"),
+            ("%REQ()%", ""),
+        ] {
+            let found = operators(source);
+            assert_eq!(found.len(), 1, "{source}");
+            assert_eq!(found[0].arguments.as_ref().map(|a| a.text), Some(arguments), "{source}");
+        }
+    }
+
+    #[test]
+    fn each_way_to_break_an_operator_has_its_own_error() {
+        for (source, kind, span) in [
+            ("100% ok", Kind::StrayPercent, "%"),
+            ("%", Kind::StrayPercent, "%"),
+            ("%()%", Kind::StrayPercent, "%"),
+            ("50%5 x", Kind::StrayPercent, "%"),
+            ("%req(x)%", Kind::LowerCase, "req"),
+            ("%Req(X)%", Kind::LowerCase, "Req"),
+            ("%PROTOCOL", Kind::UnclosedPercent, "%PROTOCOL"),
+            ("%PROTOCOL %PROTOCOL%", Kind::UnclosedPercent, "%PROTOCOL"),
+            ("%REQ(X)", Kind::UnclosedPercent, "%REQ"),
+            ("%REQ(X):5", Kind::UnclosedPercent, "%REQ(X):5"),
+            ("%REQ(X", Kind::UnclosedParenthesis, "("),
+            ("%REQ(X\nY)%", Kind::UnclosedParenthesis, "(X"),
+            ("%REQ(X)Y%", Kind::MisplacedParenthesis, ")"),
+            ("%REQ(X):%", Kind::InvalidLength, ":"),
+            ("%REQ(X):ab%", Kind::InvalidLength, ":ab"),
+            ("%REQ:ab%", Kind::InvalidLength, ":ab"),
+            (
+                "%REQ(X):18446744073709551616%",
+                Kind::InvalidLength,
+                "18446744073709551616",
+            ),
+        ] {
+            let error = error(source);
+            assert_eq!((error.kind, &source[error.span]), (kind, span), "{source}");
+        }
+    }
+
+    #[test]
+    fn parts_before_a_syntax_error_are_kept_so_that_they_are_checked_too() {
+        let parsed = parse("%NOPE% 100% ok");
+        assert_eq!(parsed.parts.len(), 2);
+        assert!(parsed.error.is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn printing_what_was_parsed_gives_the_text_back(source in "([%():0-9A-Z_ a?\n]|%%|%REQ\\(X\\)%|%CEL\\(|:5%|é){0,24}") {
+            let parsed = parse(&source);
+            let printed: String = parsed.parts.iter().map(ToString::to_string).collect();
+            if parsed.error.is_none() {
+                prop_assert_eq!(printed, source);
+            } else {
+                prop_assert!(source.starts_with(&printed));
+            }
+        }
+
+        #[test]
+        fn every_span_is_a_piece_of_the_text(source in "\\PC*|[%():5REQa\n]{0,16}") {
+            let parsed = parse(&source);
+            for part in &parsed.parts {
+                if let Part::Operator(operator) = part {
+                    let printed = part.to_string();
+                    prop_assert_eq!(source.get(operator.span.clone()), Some(printed.as_str()));
+                }
+            }
+            if let Some(error) = parsed.error {
+                prop_assert!(source.get(error.span.clone()).is_some_and(|text| !text.is_empty()), "{:?}", error);
+            }
+        }
+    }
+}

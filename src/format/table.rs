@@ -1,0 +1,291 @@
+//! The operators of Envoy, read from `operators.tsv`: the table is data, so that a new Envoy is a new row.
+//!
+//! Columns `since`, `params` and `max_length` may hold a version: `params` of `1.38+` are optional since 1.38 and
+//! forbidden before; `max_length` of `1.37+` likewise. `unsafe` lengths are documented but refused by Envoy.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use super::version::EnvoyVersion;
+
+/// The table, as it stands beside this file.
+const SOURCE: &str = include_str!("operators.tsv");
+
+/// The columns that must stand in the first line.
+const HEADER: &str = "operator\targument_grammar\tscope\tsince\tnotes\tparams\tmax_length\tjson_type\tsince_basis\trequires\tseen_in\tsyntax";
+
+/// One operator of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Operator {
+    pub name: &'static str,
+    pub grammar: Grammar,
+    pub params: Presence,
+    pub length: Presence,
+    pub availability: Availability,
+    /// As the documentation writes it: `%REQ(X[?Y])[:Z]%`.
+    pub syntax: &'static str,
+}
+
+/// Whether something may be written, or must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    Forbidden,
+    Optional,
+    OptionalSince(EnvoyVersion),
+    Required,
+}
+
+/// Where an operator can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Availability {
+    /// In every access log of HTTP and TCP proxies since this version. (An HTTP operator prints `-` on TCP.)
+    Since(EnvoyVersion),
+    /// Only with a formatter extension that the meshes do not configure.
+    NeedsExtension(&'static str),
+    /// Only in the access log of Envoy's generic proxy.
+    GenericProxy,
+    /// Kuma replaces it before Envoy sees it.
+    KumaOnly,
+}
+
+/// The forms of arguments, one for each text of the column `argument_grammar`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Grammar {
+    None,
+    AllowWhitespaces,
+    CelExpression,
+    Coalesce,
+    CommonDuration,
+    FilterState,
+    GrpcStatus,
+    Header,
+    Metadata,
+    MaskPrefixLength,
+    Name,
+    Namespace,
+    Path,
+    QueryParams,
+    ServerName,
+    TimeFormat,
+    XfccKey,
+}
+
+/// Formatter extensions that istiod adds where the operator is used: `reference/targets.md` §1.5. Extensions whose
+/// operators became built in (`… before 1.34`) need nothing on a supported Envoy.
+const EXTENSIONS_ADDED_BY_MESHES: [&str; 1] = ["envoy.formatter.req_without_query"];
+
+struct Table {
+    operators: BTreeMap<&'static str, Operator>,
+    /// Rows that could not be read. A test proves that there is none.
+    malformed: Vec<String>,
+}
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| read(SOURCE));
+
+/// The operator of this name.
+pub(super) fn operator(name: &str) -> Option<&'static Operator> {
+    TABLE.operators.get(name)
+}
+
+/// The names of all operators, sorted.
+pub(super) fn operator_names() -> impl Iterator<Item = &'static str> {
+    TABLE.operators.keys().copied()
+}
+
+fn read(source: &'static str) -> Table {
+    let mut table = Table {
+        operators: BTreeMap::new(),
+        malformed: Vec::new(),
+    };
+    let mut lines = source.lines();
+    if lines.next() != Some(HEADER) {
+        table
+            .malformed
+            .push("the first line does not name the columns".to_owned());
+    }
+    for line in lines {
+        match row(line) {
+            Ok(operator) if table.operators.contains_key(operator.name) => {
+                table.malformed.push(format!("`{}` stands twice", operator.name));
+            }
+            Ok(operator) => {
+                table.operators.insert(operator.name, operator);
+            }
+            Err(reason) => table.malformed.push(format!("{reason}: {line}")),
+        }
+    }
+    table
+}
+
+fn row(line: &'static str) -> Result<Operator, String> {
+    let cells: Vec<&'static str> = line.split('\t').collect();
+    let [
+        name,
+        grammar,
+        scope,
+        since,
+        _notes,
+        params,
+        length,
+        json_type,
+        _basis,
+        requires,
+        _seen_in,
+        syntax,
+    ] = *cells
+    else {
+        return Err("not 12 columns".to_owned());
+    };
+    if name.is_empty()
+        || !name
+            .bytes()
+            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    {
+        return Err("the name is not in upper case".to_owned());
+    }
+    if !matches!(json_type, "string" | "number" | "any") {
+        return Err(format!("no JSON type `{json_type}`"));
+    }
+    Ok(Operator {
+        name,
+        grammar: argument_grammar(grammar)?,
+        params: match params {
+            "none" => Presence::Forbidden,
+            "optional" => Presence::Optional,
+            "required" => Presence::Required,
+            version => Presence::OptionalSince(and_later(version)?),
+        },
+        length: match length {
+            "no" | "unsafe" => Presence::Forbidden,
+            "yes" => Presence::Optional,
+            version => Presence::OptionalSince(and_later(version)?),
+        },
+        availability: availability(scope, since, requires)?,
+        syntax,
+    })
+}
+
+fn argument_grammar(cell: &str) -> Result<Grammar, String> {
+    Ok(match cell {
+        "" => Grammar::None,
+        "ALLOW_WHITESPACES" => Grammar::AllowWhitespaces,
+        "EXPR" => Grammar::CelExpression,
+        r#"{"operators":[...]}"# => Grammar::Coalesce,
+        "START:END[:ms|us|ns]" => Grammar::CommonDuration,
+        "KEY[:PLAIN|TYPED|FIELD[:FIELD_NAME]]" => Grammar::FilterState,
+        "CAMEL_STRING|SNAKE_STRING|NUMBER" => Grammar::GrpcStatus,
+        "X[?Y]" => Grammar::Header,
+        "TYPE:NS[:KEY[:KEY]...]" => Grammar::Metadata,
+        "MASK_PREFIX_LEN" => Grammar::MaskPrefixLength,
+        "NAME" | "X" | "PATH[:WATCHED_DIR]" => Grammar::Name,
+        "NS[:KEY[:KEY]...]" => Grammar::Namespace,
+        "[WQ|NQ][:ORIG|PATH|ORIG_OR_PATH]" => Grammar::Path,
+        "ORIG|DECODED" => Grammar::QueryParams,
+        "SNI_ONLY|SNI_FIRST|HOST_FIRST[:ORIG|HOST|ORIG_OR_HOST]" => Grammar::ServerName,
+        "FORMAT" => Grammar::TimeFormat,
+        "by|hash|cert|chain|subject|uri|dns" => Grammar::XfccKey,
+        other => return Err(format!("no argument grammar `{other}`")),
+    })
+}
+
+fn availability(scope: &str, since: &str, requires: &'static str) -> Result<Availability, String> {
+    if requires == "Kuma only: Envoy itself refuses it" {
+        return Ok(Availability::KumaOnly);
+    }
+    match scope {
+        "generic-proxy" => return Ok(Availability::GenericProxy),
+        "both" | "http" | "tcp" => {}
+        other => return Err(format!("no scope `{other}`")),
+    }
+    let built_in = match requires.split_once(" before ") {
+        Some((_, version)) => version_of(version)? <= EnvoyVersion::OLDEST_SUPPORTED,
+        None => requires == "built-in" || EXTENSIONS_ADDED_BY_MESHES.contains(&requires),
+    };
+    if !built_in {
+        return Ok(Availability::NeedsExtension(requires));
+    }
+    Ok(Availability::Since(match since {
+        "initial" => EnvoyVersion::new(1, 0),
+        // Not older than this is known; no supported Envoy is older.
+        bound => version_of(bound.strip_prefix("<=").unwrap_or(bound))?,
+    }))
+}
+
+/// `1.37+`
+fn and_later(cell: &str) -> Result<EnvoyVersion, String> {
+    version_of(
+        cell.strip_suffix('+')
+            .ok_or_else(|| format!("neither a word of the column nor a version: `{cell}`"))?,
+    )
+}
+
+/// The first minor version whose every patch has it: a patch (`1.31.1`) counts for the next one.
+fn version_of(cell: &str) -> Result<EnvoyVersion, String> {
+    let version: EnvoyVersion = cell.parse().map_err(|error| format!("{error}"))?;
+    Ok(if cell.matches('.').count() > 1 {
+        version.next_minor()
+    } else {
+        version
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_of_the_table_is_well_formed() {
+        assert_eq!(TABLE.malformed, Vec::<String>::new());
+        assert_eq!(TABLE.operators.len(), SOURCE.lines().count() - 1);
+    }
+
+    #[test]
+    fn a_malformed_row_is_found() {
+        for (bad, reason) in [
+            ("REQ\tX[?Y]", "not 12 columns"),
+            ("req\t\tboth\t1.1\t\tnone\tno\tstring\t\tbuilt-in\tdocs\t", "upper case"),
+            ("REQ\t\tudp\t1.1\t\tnone\tno\tstring\t\tbuilt-in\tdocs\t", "no scope"),
+            (
+                "REQ\tY\tboth\t1.1\t\tnone\tno\tstring\t\tbuilt-in\tdocs\t",
+                "no argument grammar",
+            ),
+            (
+                "REQ\t\tboth\tsoon\t\tnone\tno\tstring\t\tbuilt-in\tdocs\t",
+                "no Envoy version",
+            ),
+            (
+                "REQ\t\tboth\t1.1\t\tsome\tno\tstring\t\tbuilt-in\tdocs\t",
+                "nor a version",
+            ),
+            (
+                "REQ\t\tboth\t1.1\t\tnone\tmaybe\tstring\t\tbuilt-in\tdocs\t",
+                "nor a version",
+            ),
+            ("REQ\t\tboth\t1.1\t\tnone\tno\tdate\t\tbuilt-in\tdocs\t", "no JSON type"),
+        ] {
+            let error = row(bad).expect_err(bad);
+            assert!(error.contains(reason), "{bad}: {error}");
+        }
+        assert_eq!(read("operator\nREQ").malformed.len(), 2);
+    }
+
+    #[test]
+    fn operators_with_arguments_say_which_and_those_without_have_no_grammar() {
+        for operator in TABLE.operators.values() {
+            let takes_none = operator.params == Presence::Forbidden;
+            assert_eq!(operator.grammar == Grammar::None, takes_none, "{}", operator.name);
+            assert!(
+                operator.syntax.starts_with(&format!("%{}", operator.name)),
+                "{}",
+                operator.name
+            );
+            assert!(operator.syntax.ends_with('%'), "{}", operator.name);
+        }
+    }
+
+    #[test]
+    fn a_feature_of_a_patch_release_counts_from_the_next_minor() {
+        let raw = operator("UPSTREAM_CLUSTER_RAW").unwrap();
+        assert_eq!(raw.availability, Availability::Since(EnvoyVersion::new(1, 32)));
+    }
+}

@@ -1,0 +1,326 @@
+//! The rules of the format language as a whole, through its only way in.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const OLDEST: EnvoyVersion = EnvoyVersion::OLDEST_SUPPORTED;
+
+fn spec(encoding: Encoding, base: Base, fields: &[(&str, &str)], omit: &[&str]) -> FormatSpec {
+    let fields = fields
+        .iter()
+        .map(|(name, value)| Field {
+            name: (*name).into(),
+            value: (*value).into(),
+        })
+        .collect();
+    FormatSpec {
+        encoding,
+        base,
+        fields,
+        omit: omit.iter().map(|name| (*name).to_owned()).collect(),
+    }
+}
+
+fn text_spec(text: &str) -> FormatSpec {
+    spec(Encoding::Text, Base::Text(text.to_owned()), &[], &[])
+}
+
+fn text(spec: &FormatSpec) -> String {
+    match compile(spec, OLDEST).map(|compiled| compiled.format) {
+        Ok(CompiledFormat::Text(text)) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn json(spec: &FormatSpec) -> Map<String, Value> {
+    match compile(spec, OLDEST).map(|compiled| compiled.format) {
+        Ok(CompiledFormat::Json(map)) => map,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn errors(spec: &FormatSpec) -> Vec<(Kind, String)> {
+    let errors = compile(spec, OLDEST).expect_err("must not compile");
+    errors.iter().map(|error| (error.kind, error.path.clone())).collect()
+}
+
+const ISTIO: Base = Base::Preset(Preset::Istio);
+const ENVOY: Base = Base::Preset(Preset::Envoy);
+
+#[test]
+fn presets_compile_for_every_supported_proxy_without_a_warning() {
+    for encoding in [Encoding::Text, Encoding::Json] {
+        for base in [ISTIO, ENVOY] {
+            for minor in 36..=40 {
+                let spec = spec(encoding, base.clone(), &[], &[]);
+                let compiled = compile(&spec, EnvoyVersion::new(1, minor)).expect("a preset");
+                assert_eq!(compiled.warnings, []);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_preset_with_an_operator_that_the_oldest_proxy_lacks_is_refused_and_names_it() {
+    let spec = spec(Encoding::Text, ISTIO, &[], &[]);
+    let error = compile(&spec, EnvoyVersion::new(1, 30)).expect_err("1.30 has no UPSTREAM_CLUSTER_RAW");
+    assert!(error.to_string().starts_with("preset[upstream_cluster]"), "{error}");
+    let without = FormatSpec {
+        omit: vec!["upstream_cluster".to_owned()],
+        ..spec
+    };
+    assert!(compile(&without, EnvoyVersion::new(1, 30)).is_ok());
+}
+
+#[test]
+fn a_text_ends_with_a_newline_of_its_own_or_gets_one() {
+    assert_eq!(text(&text_spec("%PROTOCOL%")), "%PROTOCOL%\n");
+    assert_eq!(text(&text_spec("%PROTOCOL%\n")), "%PROTOCOL%\n");
+    assert_eq!(text(&text_spec("%PROTOCOL%\n\n")), "%PROTOCOL%\n\n");
+    assert!(text(&spec(Encoding::Text, ENVOY, &[], &[])).ends_with("\"%UPSTREAM_HOST%\"\n"));
+}
+
+#[test]
+fn text_fields_stand_before_the_newline() {
+    let fields = [("tenant", "%REQ(X-TENANT)%"), ("note", "100%%")];
+    let compiled = text(&spec(Encoding::Text, ISTIO, &fields, &[]));
+    assert!(
+        compiled.ends_with(" %ROUTE_NAME% tenant=%REQ(X-TENANT)% note=100%%\n"),
+        "{compiled}"
+    );
+}
+
+#[test]
+fn omit_takes_the_fields_of_a_preset_away_in_both_encodings() {
+    let omit = ["user_agent", "method"];
+    let line = text(&spec(Encoding::Text, ISTIO, &[], &omit));
+    assert!(
+        line.starts_with("[%START_TIME%] \"%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" "),
+        "{line}"
+    );
+    assert!(
+        line.contains("\"%REQ(X-FORWARDED-FOR)%\" \"%REQ(X-REQUEST-ID)%\""),
+        "{line}"
+    );
+    let map = json(&spec(Encoding::Json, ISTIO, &[], &omit));
+    assert_eq!(map.len(), 22);
+    assert!(!map.contains_key("user_agent") && !map.contains_key("method"));
+}
+
+#[test]
+fn a_json_field_with_the_name_of_the_presets_replaces_it_in_its_place() {
+    let plain = json(&spec(Encoding::Json, ISTIO, &[], &[]));
+    let fields = [("path", "%PATH(NQ)%"), ("tenant", "t-%REQ(X-TENANT)%")];
+    let map = json(&spec(Encoding::Json, ISTIO, &fields, &[]));
+    let keys: Vec<_> = plain.keys().map(String::as_str).chain(["tenant"]).collect();
+    assert_eq!(map.keys().collect::<Vec<_>>(), keys);
+    assert_eq!(
+        (&map["path"], &map["tenant"]),
+        (&Value::from("%PATH(NQ)%"), &Value::from("t-%REQ(X-TENANT)%"))
+    );
+}
+
+#[test]
+fn a_replaced_field_need_not_be_known_to_the_oldest_proxy() {
+    let spec = spec(
+        Encoding::Json,
+        ISTIO,
+        &[("upstream_cluster", "%UPSTREAM_CLUSTER%")],
+        &[],
+    );
+    assert!(compile(&spec, EnvoyVersion::new(1, 30)).is_ok());
+}
+
+#[test]
+fn fields_alone_are_a_json_format() {
+    let map = json(&spec(Encoding::Json, Base::Empty, &[("a b.c=", "x")], &[]));
+    assert_eq!(Value::Object(map), serde_json::json!({"a b.c=": "x"}));
+}
+
+#[test]
+fn members_that_do_not_go_together_are_refused() {
+    let own = || Base::Text("%PROTOCOL%".to_owned());
+    for (spec, kind, path) in [
+        (
+            spec(Encoding::Text, own(), &[("a", "b")], &[]),
+            Kind::Conflict,
+            "fields",
+        ),
+        (spec(Encoding::Text, own(), &[], &["path"]), Kind::Conflict, "omit"),
+        (spec(Encoding::Json, own(), &[], &[]), Kind::Conflict, "text"),
+        (
+            spec(Encoding::Text, Base::Empty, &[("a", "b")], &[]),
+            Kind::Empty,
+            "text",
+        ),
+        (
+            spec(Encoding::Json, ISTIO, &[("path", "b")], &["path"]),
+            Kind::Conflict,
+            "omit[path]",
+        ),
+        (
+            spec(Encoding::Json, Base::Empty, &[("a", "b")], &["path"]),
+            Kind::UnknownField,
+            "omit[path]",
+        ),
+    ] {
+        assert_eq!(errors(&spec), [(kind, path.to_owned())], "{spec:?}");
+    }
+}
+
+#[test]
+fn a_format_that_prints_nothing_is_refused_because_istio_would_take_its_default() {
+    assert_eq!(errors(&text_spec("")), [(Kind::Empty, "text".to_owned())]);
+    assert_eq!(
+        errors(&spec(Encoding::Json, Base::Empty, &[], &[])),
+        [(Kind::Empty, "fields".to_owned())]
+    );
+    let all: Vec<&str> = Preset::Envoy.layout().fields.iter().map(|field| field.name).collect();
+    for encoding in [Encoding::Text, Encoding::Json] {
+        assert_eq!(
+            errors(&spec(encoding, ENVOY, &[], &all)),
+            [(Kind::Empty, "omit".to_owned())]
+        );
+    }
+    assert_eq!(text(&spec(Encoding::Text, ENVOY, &[("a", "b")], &all)), "a=b\n");
+}
+
+#[test]
+fn an_unknown_name_in_omit_is_refused_with_the_nearest() {
+    let error = compile(&spec(Encoding::Text, ISTIO, &[], &["user_agnt"]), OLDEST).expect_err("no such field");
+    assert_eq!(
+        error.to_string(),
+        "omit[user_agnt], character 1, `user_agnt`: the preset Istio has no field `user_agnt`; did you mean `user_agent`?"
+    );
+}
+
+#[test]
+fn field_names_are_not_empty_given_once_and_in_text_one_word() {
+    let names = |encoding, fields: &[(&str, &str)]| errors(&spec(encoding, ENVOY, fields, &[]));
+    for encoding in [Encoding::Text, Encoding::Json] {
+        assert_eq!(
+            names(encoding, &[("", "x")]),
+            [(Kind::InvalidField, "fields[].name".to_owned())]
+        );
+        assert_eq!(
+            names(encoding, &[("a", "x"), ("a", "y")]),
+            [(Kind::InvalidField, "fields[a].name".to_owned())]
+        );
+    }
+    for name in ["a b", "a=b", "a%b", "a\nb"] {
+        assert_eq!(
+            names(Encoding::Text, &[(name, "x")]),
+            [(Kind::InvalidField, format!("fields[{name}].name"))]
+        );
+        assert_eq!(json(&spec(Encoding::Json, Base::Empty, &[(name, "x")], &[])).len(), 1);
+    }
+    assert_eq!(
+        names(Encoding::Text, &[("a", "x\ny")]),
+        [(Kind::InvalidField, "fields[a].value".to_owned())]
+    );
+}
+
+#[test]
+fn errors_and_warnings_carry_the_path_of_the_field() {
+    let fields = [("tenant", "é%REQ%"), ("x", "%REQ(?)%")];
+    let error = compile(&spec(Encoding::Json, Base::Empty, &fields, &[]), OLDEST).expect_err("REQ needs a header");
+    let first = error.iter().next().expect("one");
+    assert_eq!(
+        (first.path.as_str(), first.span.clone(), first.character),
+        ("fields[tenant].value", 2..7, 2)
+    );
+    let compiled = compile(&spec(Encoding::Json, Base::Empty, &fields[1..], &[]), OLDEST).expect("a warning only");
+    assert_eq!(
+        compiled.warnings.iter().map(|w| w.path.as_str()).collect::<Vec<_>>(),
+        ["fields[x].value"]
+    );
+}
+
+/// The strings of `testdata/envoy-verdicts.tsv`, with what each Envoy version said as the format of a file access log:
+/// `ok`, `no`, `cel` (refused for its CEL expression) or `crash` (the process died on reading the configuration).
+fn verdicts() -> Vec<(String, Vec<(EnvoyVersion, &'static str)>)> {
+    let mut lines = include_str!("testdata/envoy-verdicts.tsv").lines();
+    let header = lines.next().expect("a header");
+    let versions: Vec<EnvoyVersion> = header
+        .split('\t')
+        .skip(1)
+        .map(|v| v.parse().expect("a version"))
+        .collect();
+    assert_eq!(versions.first(), Some(&EnvoyVersion::OLDEST_SUPPORTED));
+    assert_eq!(versions.last(), Some(&EnvoyVersion::NEWEST_KNOWN));
+    lines
+        .map(|line| {
+            let mut cells = line.split('\t');
+            let escaped = cells.next().expect("a string");
+            let mut string = String::new();
+            let mut chars = escaped.chars();
+            while let Some(c) = chars.next() {
+                string.push(match (c, c == '\\') {
+                    (_, true) => match chars.next() {
+                        Some('n') => '\n',
+                        Some('r') => '\r',
+                        Some('t') => '\t',
+                        Some('\\') => '\\',
+                        other => panic!("{line}: {other:?}"),
+                    },
+                    (c, false) => c,
+                });
+            }
+            let verdicts: Vec<_> = versions.iter().copied().zip(cells).collect();
+            assert_eq!(verdicts.len(), versions.len(), "{line}");
+            (string, verdicts)
+        })
+        .collect()
+}
+
+#[test]
+fn every_string_is_accepted_exactly_where_the_real_envoy_accepts_it() {
+    let mut compared = 0;
+    let mut wrong = Vec::new();
+    for (string, by_version) in verdicts() {
+        for (version, verdict) in by_version {
+            let accepted = match verdict {
+                "ok" => true,
+                "no" | "crash" => false,
+                // Refused for its CEL expression, which is not checked here yet.
+                "cel" => continue,
+                other => panic!("{string}: {other}"),
+            };
+            compared += 1;
+            let ours = compile(&text_spec(&string), version);
+            if ours.is_ok() != accepted {
+                wrong.push(format!(
+                    "{string:?} on {version}: Envoy says {verdict}, we say {:?}",
+                    ours.map(|_| "ok")
+                ));
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new(), "{} of {compared}", wrong.len());
+    assert!(compared > 25_000, "only {compared} verdicts were compared");
+}
+
+proptest! {
+    #[test]
+    fn any_text_compiles_or_is_refused_with_places_inside_it(
+        source in "\\PC{0,40}|([%():0-9A-Z_a?\n{}\"]|%%|%REQ\\(|%COALESCE\\(|%START_TIME\\(|%FILTER_STATE\\(|é|\\)%|:5%){0,24}",
+        minor in 30_u16..42,
+    ) {
+        match compile(&text_spec(&source), EnvoyVersion::new(1, minor)) {
+            Ok(compiled) => prop_assert!(matches!(compiled.format, CompiledFormat::Text(text) if text.starts_with(&source))),
+            Err(errors) => for error in errors.iter() {
+                prop_assert!(source.get(error.span.clone()).is_some(), "{:?}", error);
+                prop_assert!(!error.to_string().contains('\n'), "{}", error);
+            },
+        }
+    }
+
+    #[test]
+    fn compiling_twice_gives_the_same(name in "[a-z ]{0,6}", value in "[%A-Z()]{0,8}", omit in "[a-z_]{0,8}") {
+        for encoding in [Encoding::Text, Encoding::Json] {
+            let spec = spec(encoding, ISTIO, &[(&name, &value)], &[&omit]);
+            prop_assert_eq!(compile(&spec, OLDEST), compile(&spec, OLDEST));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Writes the `grpc-logging` ConfigMap of SolarMesh.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::owned::{is_ours, may_be_adopted};
+use super::snapshot::{Fact, Key, Kind, View, labels_of};
+use super::{Plan, Target, WriteRules, plan_object};
+use crate::conditions::{ConditionType, Finding, Reason};
+use crate::crds::{InterfaceTraffic, ObservabilityMesh, SecretKeysRef};
+use crate::policy::membership::{is_live, name_of};
+use crate::render::metadata::SHARED;
+use crate::render::solarmesh::{self, Credentials};
+
+/// Plans it. While its Secret cannot be used nothing is planned: what stands there stays.
+pub fn plan(view: &View<'_>, map: &Key) -> Plan {
+    let mut plan = Plan::default();
+    let Some(mesh) = writer(view, map) else { return plan };
+    let Some(traffic) = &mesh.spec.interface_traffic else { return plan };
+    let live = match view.object(Kind::ConfigMap, map) {
+        Fact::Present(live) => Some(live),
+        Fact::Absent => None,
+        Fact::Forbidden => {
+            let message = format!("Sightline may not read ConfigMap {map}; install the Role of config/rbac there.");
+            plan.blocked.push((map.clone(), Finding::fails(ConditionType::Programmed, Reason::Forbidden, message)));
+            return plan;
+        }
+        _ => return plan,
+    };
+    let Ok(credentials) = credentials(view, traffic) else { return plan };
+    let adopted = live.is_some_and(|live| !was_made_by_us(live));
+    let rendered = solarmesh::config_map(
+        &traffic.config_map,
+        name_of(mesh),
+        &traffic.elasticsearch.url,
+        credentials.as_ref(),
+        adopted,
+    );
+    let object = match rendered {
+        Ok(object) => object,
+        Err(error) => {
+            let finding = Finding::fails(ConditionType::Programmed, Reason::InvalidSpec, error.to_string());
+            plan.blocked.push((map.clone(), finding));
+            return plan;
+        }
+    };
+    let tell = [Target::Mesh(name_of(mesh).to_owned())];
+    let rules = WriteRules {
+        adopt: traffic.config_map.adopt,
+        how_to_adopt: Some("set spec.interfaceTraffic.configMap.adopt: true"),
+        wholly_ours: &[],
+        tell: &tell,
+    };
+    if let Some(live) = live.filter(|live| !is_ours(live) && (rules.adopt || may_be_adopted(live))) {
+        plan.events.push(super::Event {
+            about: Target::Mesh(name_of(mesh).to_owned()),
+            warning: false,
+            reason: "Adopted",
+            note: format!("ConfigMap {} of somebody else is taken over.", super::snapshot::key_of(live)),
+        });
+    }
+    plan_object(&mut plan, Kind::ConfigMap, object, live, &rules);
+    plan
+}
+
+/// One that we made carries the label of that; an adopted one keeps its own.
+fn was_made_by_us(live: &Value) -> bool {
+    labels_of(live).get(crate::render::metadata::MANAGED_BY).is_some_and(|v| v == crate::render::metadata::MANAGED_BY_US)
+}
+
+/// The mesh that writes a map: of several, the first by name.
+pub fn writer<'a>(view: &View<'a>, map: &Key) -> Option<&'a Arc<ObservabilityMesh>> {
+    view.meshes().find(|mesh| {
+        let target = mesh.spec.interface_traffic.as_ref().map(|traffic| &traffic.config_map);
+        is_live(mesh) && target.is_some_and(|t| t.namespace == map.namespace && t.name == map.name)
+    })
+}
+
+/// Username and password, or the finding of `ResolvedRefs`.
+pub fn credentials(view: &View<'_>, traffic: &InterfaceTraffic) -> Result<Option<Credentials>, Finding> {
+    let Some(reference) = &traffic.elasticsearch.credentials_secret_ref else { return Ok(None) };
+    let secret = shared_secret(view, &Key::new(&reference.namespace, &reference.name))?;
+    let value = |key: &str| secret_value(secret, key).ok_or_else(|| missing_key(reference, key));
+    Ok(Some(Credentials { username: value(&reference.username_key)?, password: value(&reference.password_key)? }))
+}
+
+fn missing_key(reference: &SecretKeysRef, key: &str) -> Finding {
+    let message = format!("Secret {}/{} has no key {key} with text in it; add it.", reference.namespace, reference.name);
+    Finding::fails(ConditionType::ResolvedRefs, Reason::SecretKeyMissing, message)
+}
+
+/// A Secret that Sightline may use, or the finding of `ResolvedRefs`.
+pub fn shared_secret<'a>(view: &View<'a>, key: &Key) -> Result<&'a Value, Finding> {
+    let fails = |reason, message| Err(Finding::fails(ConditionType::ResolvedRefs, reason, message));
+    match view.object(Kind::Secret, key) {
+        Fact::Present(secret) if labels_of(secret).get(SHARED).is_some_and(|v| v == "true") => Ok(secret),
+        Fact::Present(_) => fails(
+            Reason::SecretNotShared,
+            format!("Secret {key} is not labelled for Sightline; label it {SHARED}=true if it is meant to be used."),
+        ),
+        Fact::Unknown => {
+            let message = format!("Secret {key} has not been read yet.");
+            Err(Finding::unknown(ConditionType::ResolvedRefs, Reason::FactsPending, message))
+        }
+        Fact::Forbidden => fails(
+            Reason::Forbidden,
+            format!("Sightline may not read Secret {key}; install the Role of config/rbac in namespace {}.", key.namespace),
+        ),
+        Fact::Absent | Fact::KindMissing => {
+            fails(Reason::SecretNotFound, format!("Secret {key} does not exist; create it. What was live before stays."))
+        }
+    }
+}
+
+/// A value of a Secret as text: `data` (base64) or, in files, `stringData`.
+fn secret_value(secret: &Value, key: &str) -> Option<String> {
+    if let Some(text) = secret.pointer("/stringData").and_then(|data| data.get(key)) {
+        return text.as_str().map(str::to_owned);
+    }
+    let encoded = secret.get("data")?.get(key)?.clone();
+    let bytes: k8s_openapi::ByteString = serde_json::from_value(encoded).ok()?;
+    String::from_utf8(bytes.0).ok()
+}

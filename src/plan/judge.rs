@@ -1,0 +1,495 @@
+//! Judges the three kinds: what their status says.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
+use super::{Event, Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, mesh_config, rollout, telemetries};
+use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
+use crate::crds::{Direction, EffectiveLog, EffectiveTracing, InjectStatus, ObservabilityMesh, TracingBackend, TrafficLog};
+use crate::policy::claims::{
+    Checked, Labels, LogClaim, Side, Source, TraceClaim, check_tracing_backend, check_traffic_log, compile,
+    missing_service,
+};
+use crate::policy::membership::{
+    MeshScope, is_live, istio_of, mesh_of, mesh_scope, name_of, root_namespace, selects, shared_map_of,
+};
+use crate::policy::resolve::{lost_units, resolve, tracing_winner, unit_count};
+use crate::render::istio::telemetry::object_name;
+use crate::render::istio::versions::oldest_proxy;
+use crate::render::metadata::{FINALIZER, INJECT, MESH_LABEL};
+
+/// Judges a TrafficLog.
+pub fn traffic_log(view: &View<'_>, key: &Key) -> Plan {
+    let logs = view.traffic_logs_in(&key.namespace);
+    let Some((_, log)) = logs.iter().find(|(k, _)| *k == key) else { return Plan::default() };
+    let checked = check_traffic_log(view, key, log);
+    let rivals: Vec<LogClaim> = logs
+        .iter()
+        .filter(|(_, l)| l.metadata.deletion_timestamp.is_none())
+        .filter_map(|(k, l)| check_traffic_log(view, k, l).claim)
+        .collect();
+    let mut plan = Plan::default();
+    let mut findings = checked.findings.clone();
+    let mut effective = Vec::new();
+    let mut partly = checked.limited.clone().map(|message| (Reason::LimitedByMesh, message));
+    match &checked.claim {
+        None => findings.push(not_programmed(&checked)),
+        Some(claim) => {
+            let lost = lost_units(claim, &rivals);
+            if lost.len() == unit_count(claim) {
+                let winner = lost.first().map(|l| l.winner.to_string()).unwrap_or_default();
+                let message = format!("{winner} wins every backend and direction that this claims; change labels, priority or name, or remove one of the two.");
+                findings.push(Finding::fails(ConditionType::Programmed, Reason::Overridden, message));
+            } else {
+                let programmed = programmed(view, &mut plan, &checked, &claim.source, &claim.selector);
+                if programmed.status == Truth::True {
+                    effective = effective_logs(log, claim, &lost);
+                }
+                findings.push(programmed);
+            }
+            if let Some(first) = lost.first().filter(|_| lost.len() < unit_count(claim)) {
+                let unit = first.backend.as_deref().unwrap_or("the off switch");
+                let message = format!("{} of {} units are lost, such as {unit} to {}.", lost.len(), unit_count(claim), first.winner);
+                partly = Some((Reason::Overridden, message));
+            }
+        }
+    }
+    if let Some((reason, message)) = partly {
+        findings.push(Finding::holds(ConditionType::PartiallyOverridden, reason, message));
+    }
+    let mut fields = Map::new();
+    insert_mesh(&mut fields, checked.mesh);
+    if !effective.is_empty() {
+        fields.insert("effective".into(), json!(effective));
+    }
+    plan.statuses.push(Status {
+        of: Target::TrafficLog(key.clone()),
+        generation: log.metadata.generation,
+        findings: with_ready(findings),
+        fields,
+    });
+    plan
+}
+
+fn insert_mesh(fields: &mut Map<String, Value>, mesh: Option<&Arc<ObservabilityMesh>>) {
+    if let Some(mesh) = mesh {
+        fields.insert("mesh".into(), Value::from(name_of(mesh)));
+    }
+}
+
+/// `Programmed` of a policy whose spec cannot be programmed.
+fn not_programmed<C>(checked: &Checked<'_, C>) -> Finding {
+    let bad = checked.findings.iter().find(|f| f.status != Truth::True);
+    let reason = bad.map_or(Reason::Pending, |f| f.reason);
+    let status = bad.map_or(Truth::False, |f| f.status);
+    let message = if checked.keeps_last_good {
+        "The present spec is not programmed; what was live before stays."
+    } else {
+        "The present spec is not programmed, and nothing of an earlier one is."
+    };
+    Finding { type_: ConditionType::Programmed, status, reason, message: message.into() }
+}
+
+fn effective_logs(log: &TrafficLog, claim: &LogClaim, lost: &[crate::policy::resolve::Lost]) -> Vec<EffectiveLog> {
+    let is_lost = |backend: Option<&String>, side: Side| {
+        lost.iter().any(|l| l.backend.as_ref() == backend && l.side == Some(side))
+    };
+    let direction = |sides: &[Side]| match sides {
+        [Side::Inbound] => Some(Direction::Inbound),
+        [Side::Outbound] => Some(Direction::Outbound),
+        [] => None,
+        _ => Some(Direction::Both),
+    };
+    let kept = |backend: Option<&String>| -> Vec<Side> {
+        claim.sides.iter().copied().filter(|side| !is_lost(backend, *side)).collect()
+    };
+    if claim.backends.is_empty() {
+        return direction(&kept(None))
+            .map(|direction| EffectiveLog { backend: None, direction, provider: None, format_from: None })
+            .into_iter()
+            .collect();
+    }
+    let from = if log.spec.format.is_some() { "TrafficLog" } else { "ObservabilityMesh" };
+    claim
+        .backends
+        .iter()
+        .filter_map(|(backend, provider)| {
+            Some(EffectiveLog {
+                direction: direction(&kept(Some(backend)))?,
+                backend: Some(backend.clone()),
+                provider: Some(provider.clone()),
+                format_from: Some(from.into()),
+            })
+        })
+        .take(16)
+        .collect()
+}
+
+/// `Programmed` of a policy with a claim: its providers can be named, and each object that carries it stands as wanted.
+fn programmed<C>(view: &View<'_>, plan: &mut Plan, checked: &Checked<'_, C>, source: &Source, selector: &Labels) -> Finding {
+    let Some(mesh) = checked.mesh else { return not_programmed(checked) };
+    let Some(istio) = istio_of(mesh) else { return not_programmed(checked) };
+    if let Some(blocked) = mesh_config::plan(view, &shared_map_of(&istio)).blocked.into_iter().next() {
+        return blocked.1;
+    }
+    if let Err(not_usable) = control_plane::usable(view, mesh, &istio, &checked.providers) {
+        if let Some(at) = not_usable.look_again {
+            plan.look_again_at(at);
+        }
+        return not_usable.finding;
+    }
+    let is_mesh_wide = selector.is_empty() && root_namespace(view, &istio) == source.namespace;
+    let namespaces = if is_mesh_wide && mesh_scope(view, mesh, &istio) == MeshScope::PerNamespace {
+        selected_namespaces(view, mesh, &source.namespace)
+    } else {
+        vec![source.namespace.clone()]
+    };
+    let mut pending = Vec::new();
+    for namespace in &namespaces {
+        let key = Key::new(namespace, object_name(selector));
+        let of_namespace = telemetries::plan(view, namespace);
+        if let Some((_, finding)) = of_namespace.blocked.iter().find(|(blocked, _)| *blocked == key) {
+            return finding.clone();
+        }
+        let overlapping = resolve(&super::effective::claims_in_force(view, namespace).claims).overlapping;
+        if let Some((_, other)) = overlapping.into_iter().find(|(out, _)| out.is_same_object(source)) {
+            let other = other.map(|o| format!(", such as that of {o}")).unwrap_or_default();
+            let message = format!("More than {} selector sets overlap in namespace {namespace}{other}; give them a label that keeps them apart.", crate::policy::resolve::MAX_SETS);
+            return Finding::fails(ConditionType::Programmed, Reason::Overlaps, message);
+        }
+        let is_written = of_namespace.apply.iter().all(|a| key_of(&a.object) != key)
+            && of_namespace.delete.iter().all(|d| d.key != key)
+            && matches!(view.objects_in(Kind::Telemetry, namespace), Fact::Present(_));
+        if !is_written {
+            if let Some(finding) = refused(view, Kind::Telemetry, &key) {
+                return finding;
+            }
+            pending.push(key.to_string());
+        }
+    }
+    if pending.is_empty() {
+        return Finding::holds(ConditionType::Programmed, Reason::Programmed, "The rendered objects stand as rendered.");
+    }
+    let message = format!("Telemetry {} is not written yet; wait.", some_names(pending));
+    Finding::fails(ConditionType::Programmed, Reason::Pending, message)
+}
+
+fn refused(view: &View<'_>, kind: Kind, key: &Key) -> Option<Finding> {
+    let why = view.refusal(kind, key)?;
+    let message = format!("The API server refused {} {key}: {why}", kind.names().1);
+    Some(Finding::fails(ConditionType::Programmed, Reason::WriteRefused, message))
+}
+
+fn selected_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, but: &str) -> Vec<String> {
+    let Fact::Present(namespaces) = view.objects(Kind::Namespace) else { return Vec::new() };
+    namespaces
+        .into_iter()
+        .filter(|n| selects(mesh, &labels_of(n)) && n.pointer("/metadata/deletionTimestamp").is_none())
+        .map(|n| key_of(n).name)
+        .filter(|name| name != but)
+        .collect()
+}
+
+/// Judges a TracingBackend.
+pub fn tracing_backend(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> Plan {
+    let all = view.tracing_backends_in(&key.namespace);
+    let Some((_, tracing)) = all.iter().find(|(k, _)| *k == key) else { return Plan::default() };
+    let mut checked = check_tracing_backend(view, key, tracing);
+    let mut plan = Plan::default();
+    if let Some(finding) = inject_not_enabled(view, key, tracing).filter(|_| checked.is_good()) {
+        checked.findings.retain(|f| f.type_ != ConditionType::ResolvedRefs);
+        checked.findings.push(finding);
+    }
+    let mut findings = checked.findings.clone();
+    let mut fields = Map::new();
+    insert_mesh(&mut fields, checked.mesh);
+    let rivals: Vec<TraceClaim> = all
+        .iter()
+        .filter(|(_, t)| t.metadata.deletion_timestamp.is_none())
+        .filter_map(|(k, t)| check_tracing_backend(view, k, t).claim)
+        .collect();
+    let needs_proxies = checked.mesh.is_none_or(|mesh| istio_of(mesh).is_some());
+    match &checked.claim {
+        Some(claim) => {
+            let finding = match tracing_winner(claim, &rivals) {
+                Some(winner) => {
+                    let message = format!("{winner} wins; only one TracingBackend holds in a scope. Change labels or name, or remove one of the two.");
+                    Finding::fails(ConditionType::Programmed, Reason::Overridden, message)
+                }
+                None => programmed(view, &mut plan, &checked, &claim.source, &claim.selector),
+            };
+            if finding.status == Truth::True {
+                fields.insert("effective".into(), json!(effective_tracing(tracing, claim, checked.limited.is_some())));
+            }
+            findings.push(finding);
+        }
+        None if needs_proxies || !checked.is_good() => findings.push(not_programmed(&checked)),
+        None => findings.push(Finding::holds(
+            ConditionType::Programmed,
+            Reason::Programmed,
+            "Nothing has to be told to a mesh.",
+        )),
+    }
+    if !tracing.spec.inject.is_empty() {
+        let (finding, status) = inject_state(view, key, checked.mesh, memory);
+        findings.push(finding);
+        fields.insert("inject".into(), json!(status));
+    }
+    if let Some(message) = &checked.limited {
+        findings.push(Finding::holds(ConditionType::PartiallyOverridden, Reason::LimitedByMesh, message.clone()));
+    }
+    if !checked.not_expressed.is_empty() {
+        let message = format!("Not expressible and left out: {}.", checked.not_expressed.join(", "));
+        findings.push(Finding::holds(ConditionType::PartiallyExpressed, Reason::NotExpressible, message));
+    }
+    plan.statuses.push(Status {
+        of: Target::TracingBackend(key.clone()),
+        generation: tracing.metadata.generation,
+        findings: with_ready(findings),
+        fields,
+    });
+    plan
+}
+
+fn effective_tracing(tracing: &TracingBackend, claim: &TraceClaim, limited: bool) -> EffectiveTracing {
+    let from = match (limited, &tracing.spec.sampling) {
+        (true, _) => "ObservabilityMesh",
+        (false, Some(_)) => "TracingBackend",
+        (false, None) => "Default",
+    };
+    EffectiveTracing {
+        provider: claim.provider.clone(),
+        sampling_percentage: claim.sampling.clone(),
+        sampling_from: from.into(),
+    }
+}
+
+fn inject_not_enabled(view: &View<'_>, key: &Key, tracing: &TracingBackend) -> Option<Finding> {
+    if tracing.spec.inject.is_empty() {
+        return None;
+    }
+    let labels = view.namespace_labels(&key.namespace).present()?;
+    (labels.get(INJECT).map(String::as_str) != Some("enabled")).then(|| {
+        let message = format!("Namespace {} does not allow environment; label it {INJECT}=enabled.", key.namespace);
+        Finding::fails(ConditionType::ResolvedRefs, Reason::InjectNotEnabled, message)
+    })
+}
+
+fn inject_state(
+    view: &View<'_>,
+    key: &Key,
+    mesh: Option<&Arc<ObservabilityMesh>>,
+    memory: &mut Memory<'_>,
+) -> (Finding, InjectStatus) {
+    let type_ = ConditionType::AgentsInSync;
+    let Some(mesh) = mesh else {
+        let message = "Without a mesh nothing is injected; see ResolvedRefs.";
+        return (Finding::unknown(type_, Reason::FactsPending, message), InjectStatus::default());
+    };
+    match view.objects_in(Kind::Deployment, &key.namespace) {
+        Fact::Present(_) => {}
+        Fact::Forbidden => {
+            let message = format!("Sightline may not read Deployments in namespace {}; install the Role of config/rbac there.", key.namespace);
+            return (Finding::fails(type_, Reason::Forbidden, message), InjectStatus::default());
+        }
+        _ => {
+            let message = format!("Deployments in namespace {} have not been read yet.", key.namespace);
+            return (Finding::unknown(type_, Reason::FactsPending, message), InjectStatus::default());
+        }
+    }
+    let rollouts = rollout::rollouts(view, mesh, memory);
+    let mine: Vec<_> = rollouts.workloads.iter().filter(|w| w.injected_by.contains(key)).collect();
+    let states: Vec<_> = mine.iter().map(|w| rollouts.state(w)).collect();
+    let in_sync = states.iter().filter(|s| s.is_ok()).count();
+    let status = InjectStatus { workloads: to_i32(mine.len()), in_sync: to_i32(in_sync) };
+    if mine.is_empty() {
+        let message = format!("inject selects no Deployment in namespace {}; correct inject[].workloads.selector, or create one.", key.namespace);
+        return (Finding::fails(type_, Reason::WorkloadNotFound, message), status);
+    }
+    (agents_in_sync(states), status)
+}
+
+fn to_i32(n: usize) -> i32 {
+    i32::try_from(n).unwrap_or(i32::MAX)
+}
+
+/// `AgentsInSync` from the states of workloads: the first that is not in sync speaks for all.
+fn agents_in_sync(states: Vec<Result<(), (Reason, String)>>) -> Finding {
+    let type_ = ConditionType::AgentsInSync;
+    let bad: Vec<(Reason, String)> = states.into_iter().filter_map(Result::err).collect();
+    let Some((reason, message)) = bad.first().cloned() else {
+        return Finding::holds(type_, Reason::InSync, "Every agent runs with the wanted configuration.");
+    };
+    let message = match bad.len() {
+        1 => message,
+        n => format!("{message} {} more are not in sync.", n - 1),
+    };
+    Finding::fails(type_, reason, message)
+}
+
+/// Judges an ObservabilityMesh.
+pub fn mesh(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
+    let Some(mesh) = view.mesh(name) else { return Plan::default() };
+    let mut plan = Plan { finalizer: finalizer(view, mesh), ..Plan::default() };
+    let mut findings = vec![mesh_accepted(mesh), mesh_refs(view, mesh)];
+    findings.push(mesh_programmed(view, mesh, &mut plan));
+    let mut fields = Map::new();
+    if !mesh.spec.agents.is_empty() {
+        let rollouts = rollout::rollouts(view, mesh, memory);
+        let states: Vec<(String, Result<(), (Reason, String)>)> = rollouts
+            .workloads
+            .iter()
+            .flat_map(|w| w.agents.iter().map(|agent| (agent.clone(), rollouts.state(w))))
+            .collect();
+        let in_sync = states.iter().filter(|(_, s)| s.is_ok()).count();
+        fields.insert("agentsInSync".into(), Value::from(format!("{in_sync}/{}", states.len())));
+        let agents: Vec<Value> = states
+            .iter()
+            .map(|(name, state)| {
+                let state = state.as_ref().map_or_else(|(reason, _)| reason.as_str(), |()| Reason::InSync.as_str());
+                json!({"name": name, "state": state})
+            })
+            .collect();
+        fields.insert("agents".into(), Value::from(agents));
+        let mut unique: Vec<_> = states.into_iter().map(|(_, state)| state).collect();
+        unique.dedup();
+        findings.push(agents_in_sync(unique));
+    }
+    let belongs = |namespace: &str, mesh_ref| mesh_of(view, namespace, mesh_ref).is_ok_and(|m| name_of(m) == name);
+    let logs = view.traffic_logs().filter(|(key, log)| belongs(&key.namespace, log.spec.mesh_ref.as_ref())).count();
+    let traces = view.tracing_backends().filter(|(key, t)| belongs(&key.namespace, t.spec.mesh_ref.as_ref())).count();
+    fields.insert("trafficLogs".into(), Value::from(logs));
+    fields.insert("tracingBackends".into(), Value::from(traces));
+    fields.insert("providers".into(), Value::from(mesh_config::provider_count(view, mesh)));
+    plan.statuses.push(Status {
+        of: Target::Mesh(name.to_owned()),
+        generation: mesh.metadata.generation,
+        findings: with_ready(findings),
+        fields,
+    });
+    plan
+}
+
+fn mesh_accepted(mesh: &ObservabilityMesh) -> Finding {
+    let type_ = ConditionType::Accepted;
+    if let Some(istio) = istio_of(mesh) {
+        if let Err(error) = compile(&mesh.spec.logging.format, oldest_proxy(&istio)) {
+            return Finding::fails(type_, Reason::InvalidFormat, format!("spec.logging.format: {error}"));
+        }
+    }
+    if kube::core::Selector::try_from(mesh.spec.namespaces.clone()).is_err() {
+        let message = "spec.namespaces is no label selector: operators are In, NotIn, Exists and DoesNotExist; In and NotIn need values.";
+        return Finding::fails(type_, Reason::InvalidSpec, message);
+    }
+    Finding::holds(type_, Reason::Accepted, "The spec makes sense here.")
+}
+
+fn mesh_refs(view: &View<'_>, mesh: &ObservabilityMesh) -> Finding {
+    if let Some(Err(finding)) = mesh.spec.interface_traffic.as_ref().map(|t| interface_traffic::credentials(view, t)) {
+        return finding;
+    }
+    let endpoints = mesh.spec.tracing.iter().flat_map(|t| &t.backends).filter_map(|b| b.otlp.as_ref());
+    if let Some(finding) = endpoints.filter_map(|otlp| missing_service(view, &otlp.endpoint)).next() {
+        return finding;
+    }
+    Finding::holds(ConditionType::ResolvedRefs, Reason::Resolved, "All that the spec names exists and may be used.")
+}
+
+fn mesh_programmed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Plan) -> Finding {
+    let type_ = ConditionType::Programmed;
+    if !is_live(mesh) {
+        let message = "The mesh is being deleted: Telemetries go first, then its extension providers.";
+        return Finding::fails(type_, Reason::Deleting, message);
+    }
+    if let Some(istio) = istio_of(mesh) {
+        let map = shared_map_of(&istio);
+        let of_map = mesh_config::plan(view, &map);
+        if let Some((_, finding)) = of_map.blocked.into_iter().next() {
+            return finding;
+        }
+        if let Err(finding) = control_plane::wired(view, mesh, &istio) {
+            return finding;
+        }
+        match view.object(Kind::ConfigMap, &map) {
+            Fact::Present(_) if of_map.apply.is_empty() => {}
+            _ => {
+                if let Some(finding) = refused(view, Kind::ConfigMap, &map) {
+                    return finding;
+                }
+                let message = format!("ConfigMap {map} is not written yet; wait.");
+                if let Some(at) = of_map.look_again {
+                    plan.look_again_at(at);
+                }
+                return Finding::fails(type_, Reason::Pending, message);
+            }
+        }
+    }
+    if let Some(traffic) = &mesh.spec.interface_traffic {
+        let map = Key::new(&traffic.config_map.namespace, &traffic.config_map.name);
+        if let Some(writer) = interface_traffic::writer(view, &map).filter(|w| name_of(w) != name_of(mesh)) {
+            let message = format!("ConfigMap {map} is written by ObservabilityMesh {}; name another one.", name_of(writer));
+            return Finding::fails(type_, Reason::Overridden, message);
+        }
+        let of_map = interface_traffic::plan(view, &map);
+        if let Some((_, finding)) = of_map.blocked.into_iter().next() {
+            return finding;
+        }
+        let is_there = matches!(view.object(Kind::ConfigMap, &map), Fact::Present(_));
+        if let Err(finding) = interface_traffic::credentials(view, traffic) {
+            let message = "The present spec is not programmed; what was live before stays.";
+            return Finding { type_, message: message.into(), ..finding };
+        }
+        if !of_map.apply.is_empty() || !is_there {
+            if let Some(finding) = refused(view, Kind::ConfigMap, &map) {
+                return finding;
+            }
+            return Finding::fails(type_, Reason::Pending, format!("ConfigMap {map} is not written yet; wait."));
+        }
+    }
+    Finding::holds(type_, Reason::Programmed, "The rendered objects stand as rendered.")
+}
+
+/// A mesh with proxies leaves only when its Telemetries are gone and no map entry of its own is left.
+fn finalizer(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finalizer> {
+    let has = mesh.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER);
+    let istio = istio_of(mesh)?;
+    if is_live(mesh) {
+        return (!has).then_some(Finalizer::Set);
+    }
+    if !has {
+        return None;
+    }
+    let telemetries = match view.objects(Kind::Telemetry) {
+        Fact::Present(all) => all,
+        Fact::KindMissing => Vec::new(),
+        _ => return None,
+    };
+    let left = telemetries.iter().any(|t| labels_of(t).get(MESH_LABEL).is_some_and(|m| m == name_of(mesh)));
+    let map = shared_map_of(&istio);
+    let shared = view.meshes().any(|other| is_live(other) && istio_of(other).is_some_and(|i| shared_map_of(&i) == map));
+    let map_gone = match view.object(Kind::ConfigMap, &map) {
+        Fact::Absent => true,
+        Fact::Present(live) => !super::owned::is_ours(live),
+        _ => false,
+    };
+    (!left && (shared || map_gone)).then_some(Finalizer::Remove)
+}
+
+/// The event that a resource became ready or ceased to be, from its old and new `Ready`.
+pub fn ready_event(of: &Target, before: Option<&str>, findings: &[Finding]) -> Option<Event> {
+    let ready = findings.iter().find(|f| f.type_ == ConditionType::Ready)?;
+    let now = match ready.status {
+        Truth::True => "True",
+        Truth::False => "False",
+        Truth::Unknown => "Unknown",
+    };
+    let quiet = matches!(ready.reason, Reason::FactsPending | Reason::Pending | Reason::ProviderPending);
+    (before != Some(now) && !quiet).then(|| Event {
+        about: of.clone(),
+        warning: ready.status == Truth::False,
+        reason: if ready.status == Truth::True { "Ready" } else { ready.reason.as_str() },
+        note: ready.message.clone(),
+    })
+}

@@ -1,0 +1,330 @@
+//! From snapshot to plan: what the operator would do, as a value. Pure.
+//!
+//! A plan is made for one [`Target`] at a time: a resource that is judged, or an output that is written. The operator
+//! executes plans, `sightline render` plays them on a snapshot of files, tests compare them.
+
+mod control_plane;
+mod effective;
+mod interface_traffic;
+pub mod judge;
+mod mesh_config;
+pub mod owned;
+mod rollout;
+pub mod simulate;
+pub mod snapshot;
+mod telemetries;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::conditions::{Finding, Reason};
+use crate::crds::{ObservabilityMesh, TracingBackend, TrafficLog};
+use crate::rollout::QuietMemory;
+use snapshot::{Key, Kind, Read, Snapshot, View, key_of};
+
+/// What a plan is made for. The work queue holds these; one target is never worked on twice at once.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// Judges an ObservabilityMesh.
+    Mesh(String),
+    /// Judges a TrafficLog.
+    TrafficLog(Key),
+    /// Judges a TracingBackend.
+    TracingBackend(Key),
+    /// Writes the Telemetries of a namespace.
+    Telemetries(String),
+    /// Writes a shared MeshConfig map.
+    MeshConfig(Key),
+    /// Writes a `grpc-logging` ConfigMap.
+    InterfaceTraffic(Key),
+    /// Restarts the agents of a mesh, and writes environment: the governor.
+    Rollout(String),
+}
+
+impl Target {
+    /// A bounded name for metrics.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Mesh(_) => "observabilitymesh",
+            Self::TrafficLog(_) => "trafficlog",
+            Self::TracingBackend(_) => "tracingbackend",
+            Self::Telemetries(_) => "telemetries",
+            Self::MeshConfig(_) => "meshconfig",
+            Self::InterfaceTraffic(_) => "interfacetraffic",
+            Self::Rollout(_) => "rollout",
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Mesh(name) | Self::Telemetries(name) | Self::Rollout(name) => write!(f, "{} {name}", self.kind()),
+            Self::TrafficLog(key) | Self::TracingBackend(key) | Self::MeshConfig(key) | Self::InterfaceTraffic(key) => {
+                write!(f, "{} {key}", self.kind())
+            }
+        }
+    }
+}
+
+/// What to do for a target.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Objects as they should stand, whether or not they do.
+    pub desired: Vec<(Kind, Value)>,
+    /// Objects to apply, in this order.
+    pub apply: Vec<Apply>,
+    /// Objects to delete, after the applies.
+    pub delete: Vec<Delete>,
+    /// Workloads to patch: each patch is a restart.
+    pub patch: Vec<WorkloadPatch>,
+    /// Statuses to write where they differ.
+    pub statuses: Vec<Status>,
+    /// Events to tell.
+    pub events: Vec<Event>,
+    /// Finalizer to set or take away.
+    pub finalizer: Option<Finalizer>,
+    /// Objects that cannot be written, and why.
+    pub blocked: Vec<(Key, Finding)>,
+    /// When to look again although nothing changes.
+    pub look_again: Option<Timestamp>,
+}
+
+impl Plan {
+    /// Whether executing it would write anything but status.
+    pub fn writes_nothing(&self) -> bool {
+        self.apply.is_empty() && self.delete.is_empty() && self.patch.is_empty() && self.finalizer.is_none()
+    }
+
+    fn look_again_at(&mut self, at: Timestamp) {
+        self.look_again = Some(self.look_again.map_or(at, |other| other.min(at)));
+    }
+}
+
+/// An object to apply by server-side apply.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Apply {
+    /// Kind.
+    pub kind: Kind,
+    /// The fields that we mean.
+    pub object: Value,
+    /// JSON pointers of other people's fields to take out first.
+    pub prune: Vec<String>,
+    /// Whether the object is expected not to exist: one that turns up in between is not ours.
+    pub creates: bool,
+}
+
+/// An object to delete.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delete {
+    /// Kind.
+    pub kind: Kind,
+    /// Which.
+    pub key: Key,
+    /// Only if it is still this one.
+    pub uid: Option<String>,
+}
+
+/// A workload to patch.
+#[derive(Clone, Debug)]
+pub struct WorkloadPatch {
+    /// Kind of the workload.
+    pub kind: Kind,
+    /// Which.
+    pub key: Key,
+    /// One JSON patch: one rollout.
+    pub patch: json_patch::Patch,
+}
+
+/// A status to write where it differs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// Whose.
+    pub of: Target,
+    /// Generation that was judged.
+    pub generation: Option<i64>,
+    /// Conditions, without times.
+    pub findings: Vec<Finding>,
+    /// The other fields.
+    pub fields: Map<String, Value>,
+}
+
+/// An event to tell.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Event {
+    /// Resource that it is about.
+    pub about: Target,
+    /// Whether something is wrong.
+    pub warning: bool,
+    /// Short name in camel case.
+    pub reason: &'static str,
+    /// What happened. Stable text: repeats are counted, not listed.
+    pub note: String,
+}
+
+/// A finalizer to set or take away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finalizer {
+    /// Set it.
+    Set,
+    /// Take it away.
+    Remove,
+}
+
+/// What planning needs besides the snapshot.
+pub struct Memory<'a> {
+    /// Since when each agent has been stale, by mesh.
+    pub quiet: &'a mut BTreeMap<String, QuietMemory>,
+    /// Key under which Secret values enter hashes; `None` until it was read or made.
+    pub hash_key: Option<&'a [u8]>,
+}
+
+/// Makes the plan for a target.
+pub fn plan(view: &View<'_>, target: &Target, memory: &mut Memory<'_>) -> Plan {
+    match target {
+        Target::Mesh(name) => judge::mesh(view, name, memory),
+        Target::TrafficLog(key) => judge::traffic_log(view, key),
+        Target::TracingBackend(key) => judge::tracing_backend(view, key, memory),
+        Target::Telemetries(namespace) => telemetries::plan(view, namespace),
+        Target::MeshConfig(map) => mesh_config::plan(view, map),
+        Target::InterfaceTraffic(map) => interface_traffic::plan(view, map),
+        Target::Rollout(mesh) => rollout::plan(view, mesh, memory),
+    }
+}
+
+/// Targets that exist because of a resource or a namespace, whatever anybody read.
+pub fn targets_of(snapshot: &Snapshot) -> BTreeSet<Target> {
+    let mut targets = BTreeSet::new();
+    for mesh in snapshot.meshes.values() {
+        targets.extend(targets_of_mesh(mesh));
+    }
+    targets.extend(snapshot.traffic_logs.keys().cloned().map(Target::TrafficLog));
+    targets.extend(snapshot.tracing_backends.keys().cloned().map(Target::TracingBackend));
+    targets.extend(snapshot.objects(Kind::Namespace).map(|(key, _)| Target::Telemetries(key.name.clone())));
+    targets
+}
+
+/// Targets that exist because of a mesh.
+pub fn targets_of_mesh(mesh: &ObservabilityMesh) -> BTreeSet<Target> {
+    let name = crate::policy::membership::name_of(mesh).to_owned();
+    let mut targets = BTreeSet::from([Target::Mesh(name.clone()), Target::Rollout(name)]);
+    if let Some(istio) = crate::policy::membership::istio_of(mesh) {
+        targets.insert(Target::MeshConfig(crate::policy::membership::shared_map_of(&istio)));
+    }
+    if let Some(traffic) = &mesh.spec.interface_traffic {
+        let map = &traffic.config_map;
+        targets.insert(Target::InterfaceTraffic(Key::new(&map.namespace, &map.name)));
+    }
+    targets
+}
+
+/// Whether two versions of a resource differ in anything that a plan is made of. Status is not.
+pub fn means_the_same<K: kube::ResourceExt>(a: &K, b: &K) -> bool {
+    a.uid() == b.uid()
+        && a.meta().generation == b.meta().generation
+        && a.meta().deletion_timestamp == b.meta().deletion_timestamp
+        && a.finalizers() == b.finalizers()
+        && a.annotations() == b.annotations()
+        && a.labels() == b.labels()
+}
+
+/// A resource of ours that a snapshot holds.
+pub trait Resource: Sized {
+    /// Puts it into the snapshot, or takes it out; returns what has changed for readers.
+    fn put(snapshot: &mut Snapshot, key: &Key, resource: Option<std::sync::Arc<Self>>) -> BTreeSet<Read>;
+}
+
+impl Resource for ObservabilityMesh {
+    fn put(snapshot: &mut Snapshot, key: &Key, resource: Option<std::sync::Arc<Self>>) -> BTreeSet<Read> {
+        let changed = changes(snapshot.meshes.get(&key.name), resource.as_ref());
+        match resource {
+            Some(mesh) => drop(snapshot.meshes.insert(key.name.clone(), mesh)),
+            None => drop(snapshot.meshes.remove(&key.name)),
+        }
+        if changed { BTreeSet::from([Read::Meshes]) } else { BTreeSet::new() }
+    }
+}
+
+impl Resource for TrafficLog {
+    fn put(snapshot: &mut Snapshot, key: &Key, resource: Option<std::sync::Arc<Self>>) -> BTreeSet<Read> {
+        put_policy(&mut snapshot.traffic_logs, key, resource)
+    }
+}
+
+impl Resource for TracingBackend {
+    fn put(snapshot: &mut Snapshot, key: &Key, resource: Option<std::sync::Arc<Self>>) -> BTreeSet<Read> {
+        put_policy(&mut snapshot.tracing_backends, key, resource)
+    }
+}
+
+fn put_policy<K: kube::ResourceExt>(
+    map: &mut std::collections::BTreeMap<Key, std::sync::Arc<K>>,
+    key: &Key,
+    resource: Option<std::sync::Arc<K>>,
+) -> BTreeSet<Read> {
+    let changed = changes(map.get(key), resource.as_ref());
+    match resource {
+        Some(resource) => drop(map.insert(key.clone(), resource)),
+        None => drop(map.remove(key)),
+    }
+    if changed { BTreeSet::from([Read::PoliciesIn(key.namespace.clone()), Read::AllPolicies]) } else { BTreeSet::new() }
+}
+
+fn changes<K: kube::ResourceExt>(before: Option<&std::sync::Arc<K>>, after: Option<&std::sync::Arc<K>>) -> bool {
+    match (before, after) {
+        (Some(before), Some(after)) => !means_the_same(&**before, &**after),
+        (None, None) => false,
+        _ => true,
+    }
+}
+
+/// Plans the write of one object that is wholly or partly ours: nothing, an apply, or why not.
+///
+/// `event` names the resource that is told when somebody's edit is put back.
+fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>, rules: &WriteRules<'_>) {
+    let key = key_of(&wanted);
+    let Some(live) = live else {
+        plan.desired.push((kind, wanted.clone()));
+        plan.apply.push(Apply { kind, object: wanted, prune: Vec::new(), creates: true });
+        return;
+    };
+    if !owned::is_ours(live) && !rules.adopt && !owned::may_be_adopted(live) {
+        let (_, name, _) = kind.names();
+        let message = format!(
+            "{name} {key} exists and is not Sightline's; remove it, or let Sightline take it over: {}.",
+            rules.how_to_adopt.unwrap_or("annotate it with sightline.dev/adopt=true")
+        );
+        let type_ = crate::conditions::ConditionType::Programmed;
+        plan.blocked.push((key, Finding::fails(type_, Reason::NotOurs, message)));
+        return;
+    }
+    plan.desired.push((kind, wanted.clone()));
+    let Some(difference) = owned::difference(&wanted, live, rules.wholly_ours) else { return };
+    if let Some((field, manager)) = &difference.edited_by {
+        if owned::is_ours(live) {
+            let (_, name, _) = kind.names();
+            let note = format!("{name} {key}: field {field} was changed by {manager}; put back.");
+            plan.events.extend(rules.tell.iter().map(|about| Event {
+                about: about.clone(),
+                warning: true,
+                reason: "DriftReverted",
+                note: note.clone(),
+            }));
+        }
+    }
+    plan.apply.push(Apply { kind, object: wanted, prune: difference.extra, creates: false });
+}
+
+/// How an object may be written.
+struct WriteRules<'a> {
+    /// Whether the spec lets us take it over.
+    adopt: bool,
+    /// What to write in the spec for that.
+    how_to_adopt: Option<&'a str>,
+    /// Parts in which nothing of anybody else may stand.
+    wholly_ours: owned::WhollyOurs<'a>,
+    /// Resources to tell when an edit is put back.
+    tell: &'a [Target],
+}

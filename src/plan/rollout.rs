@@ -1,0 +1,370 @@
+//! Restarts the agents of a mesh, and writes environment: what the governor decides, as patches.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use serde_json::Value;
+
+use super::interface_traffic;
+use super::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
+use super::{Event, Memory, Plan, Target, WorkloadPatch};
+use crate::conditions::Reason;
+use crate::crds::{Agent, AgentReads, AgentReadsType, Dialect, Inject, ObservabilityMesh, TracingBackend, WorkloadKind, WorkloadRef};
+use crate::policy::claims::{check_tracing_backend, trace_backend};
+use crate::policy::membership::{is_live, name_of, selects};
+use crate::policy::resolve::is_subset;
+use crate::render::interlink;
+use crate::render::metadata::INJECT;
+use crate::rollout::{
+    AgentState, ContainerEnv, Decision, Limits, Note, Observed, Parts, QuietMemory, Wanted, choose_containers, decide,
+    injected_record, observed, plan_template,
+};
+
+/// A workload that a mesh restarts or gives environment to.
+pub struct Workload<'a> {
+    /// Which.
+    pub id: WorkloadRef,
+    /// The live object.
+    pub live: Option<&'a Value>,
+    /// What it should have; `None` while that cannot be told.
+    pub wanted: Option<Wanted>,
+    /// Entries of `spec.agents` that name it.
+    pub agents: Vec<String>,
+    /// TracingBackends that give it environment.
+    pub injected_by: Vec<Key>,
+    /// What is in the way.
+    pub problems: Vec<(Reason, String)>,
+}
+
+impl<'a> Workload<'a> {
+    fn new(id: WorkloadRef, live: Option<&'a Value>) -> Self {
+        Self {
+            id,
+            live,
+            wanted: Some(Wanted::default()),
+            agents: Vec::new(),
+            injected_by: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    fn problem(&mut self, reason: Reason, message: String) {
+        self.problems.push((reason, message));
+    }
+}
+
+/// Workloads of a mesh with the governor's decision.
+pub struct Rollouts<'a> {
+    /// All workloads.
+    pub workloads: Vec<Workload<'a>>,
+    /// What is decided for them.
+    pub decision: Decision,
+}
+
+/// Plans the restarts that may begin now.
+pub fn plan(view: &View<'_>, mesh: &str, memory: &mut Memory<'_>) -> Plan {
+    let mut plan = Plan::default();
+    let Some(mesh) = view.mesh(mesh).filter(|mesh| is_live(mesh)) else { return plan };
+    let rollouts = rollouts(view, mesh, memory);
+    plan.look_again = rollouts.decision.look_again;
+    for workload in &rollouts.workloads {
+        let (Some(live), Some(wanted)) = (workload.live, &workload.wanted) else { continue };
+        let may_restart = rollouts.decision.restart.contains(&workload.id);
+        let template = plan_template(live, wanted, Some(view.now));
+        let Some(patch) = template.patch.filter(|_| may_restart || !template.restarts) else { continue };
+        let key = Key::new(&workload.id.namespace, &workload.id.name);
+        if template.restarts {
+            plan.events.extend(told(mesh, workload).into_iter().map(|about| Event {
+                about,
+                warning: false,
+                reason: "Restarted",
+                note: format!("Deployment {key} is restarted: its configuration changed."),
+            }));
+        }
+        plan.patch.push(WorkloadPatch { kind: Kind::Deployment, key, patch });
+    }
+    plan
+}
+
+fn told(mesh: &ObservabilityMesh, workload: &Workload<'_>) -> Vec<Target> {
+    let injected = workload.injected_by.iter().cloned().map(Target::TracingBackend);
+    let agent = (!workload.agents.is_empty()).then(|| Target::Mesh(name_of(mesh).to_owned()));
+    injected.chain(agent).collect()
+}
+
+/// The workloads of a mesh, and what the governor says of them now.
+pub fn rollouts<'a>(view: &View<'a>, mesh: &Arc<ObservabilityMesh>, memory: &mut Memory<'_>) -> Rollouts<'a> {
+    let mut workloads: BTreeMap<WorkloadRef, Workload<'a>> = BTreeMap::new();
+    for agent in &mesh.spec.agents {
+        add_agent(view, mesh, agent, memory.hash_key, &mut workloads);
+    }
+    for namespace in inject_namespaces(view, mesh) {
+        add_injected(view, mesh, &namespace, &mut workloads);
+    }
+    let workloads: Vec<Workload<'a>> = workloads.into_values().collect();
+    let seen: Vec<Observed> = workloads
+        .iter()
+        .filter_map(|w| Some(observed(w.id.clone(), w.live?, w.wanted.as_ref())))
+        .collect();
+    let quiet: &mut QuietMemory = memory.quiet.entry(name_of(mesh).to_owned()).or_default();
+    quiet.observe(view.now, &seen);
+    let decision = decide(view.now, &Limits::from(&mesh.spec.rollout), quiet, &seen);
+    Rollouts { workloads, decision }
+}
+
+impl Rollouts<'_> {
+    /// Whether a workload has what it should have, or why not.
+    pub fn state(&self, workload: &Workload<'_>) -> Result<(), (Reason, String)> {
+        if let Some((reason, message)) = workload.problems.first() {
+            return Err((*reason, message.clone()));
+        }
+        let name = format!("Deployment {}/{}", workload.id.namespace, workload.id.name);
+        let notes = match (workload.live, &workload.wanted) {
+            (Some(live), Some(wanted)) => plan_template(live, wanted, None).notes,
+            _ => Vec::new(),
+        };
+        if let Some(note) = notes.first() {
+            let reason = match note {
+                Note::EnvNotOurs { .. } => Reason::EnvNotOurs,
+                Note::NoSuchContainer { .. } => Reason::NoContainerChosen,
+                Note::OptedOut => Reason::Blocked,
+                Note::InjectedElsewhere { .. } => Reason::InjectedElsewhere,
+            };
+            return Err((reason, format!("{name}: {note}.")));
+        }
+        let state = self.decision.states.get(&workload.id).copied().unwrap_or(AgentState::NotKnown);
+        match state {
+            AgentState::InSync => Ok(()),
+            AgentState::RollingOut => Err((Reason::RollingOut, format!("{name} is being rolled out."))),
+            AgentState::WaitingForQuiet => {
+                Err((Reason::WaitingForQuiet, format!("{name} is restarted once nothing has changed for rollout.quietPeriod.")))
+            }
+            AgentState::WaitingForInterval | AgentState::WaitingForBudget => {
+                Err((Reason::WaitingForTurn, format!("{name} waits for other restarts (rollout.maxConcurrent, rollout.minInterval).")))
+            }
+            AgentState::Paused => Err((Reason::Paused, format!("{name} is stale, and rollout.paused is set."))),
+            AgentState::Blocked(reason) => Err((Reason::Blocked, format!("{name} cannot be restarted now: {reason}."))),
+            AgentState::NotKnown => {
+                Err((Reason::FactsPending, format!("What {name} should have cannot be told yet; see the other conditions.")))
+            }
+        }
+    }
+}
+
+fn live_deployment<'a>(view: &View<'a>, key: &Key) -> Result<&'a Value, (Reason, String)> {
+    match view.object(Kind::Deployment, key) {
+        Fact::Present(live) => Ok(live),
+        Fact::Unknown => Err((Reason::FactsPending, format!("Deployment {key} has not been read yet."))),
+        Fact::Forbidden => Err((
+            Reason::Forbidden,
+            format!("Sightline may not read Deployment {key}; install the Role of config/rbac in namespace {}.", key.namespace),
+        )),
+        Fact::Absent | Fact::KindMissing => {
+            Err((Reason::WorkloadNotFound, format!("Deployment {key} does not exist; create it, or correct spec.agents.")))
+        }
+    }
+}
+
+fn add_agent<'a>(
+    view: &View<'a>,
+    mesh: &Arc<ObservabilityMesh>,
+    agent: &Agent,
+    hash_key: Option<&[u8]>,
+    workloads: &mut BTreeMap<WorkloadRef, Workload<'a>>,
+) {
+    let key = Key::new(&agent.workload.namespace, &agent.workload.name);
+    let live = live_deployment(view, &key);
+    let entry = workloads
+        .entry(agent.workload.clone())
+        .or_insert_with(|| Workload::new(agent.workload.clone(), live.as_ref().ok().copied()));
+    entry.agents.push(agent.name.clone());
+    if let Err((reason, message)) = live {
+        entry.problem(reason, message);
+    }
+    if let Some(other) = other_mesh_of(view, mesh, &agent.workload) {
+        entry.wanted = None;
+        entry.problem(
+            Reason::Blocked,
+            format!("Deployment {key} is an agent of ObservabilityMesh {other} too, which restarts it; name it in one of them."),
+        );
+        return;
+    }
+    let Some(hash_key) = hash_key else {
+        entry.wanted = None;
+        return;
+    };
+    let parts = entry.wanted.as_ref().and_then(|w| w.reads.clone()).unwrap_or_else(|| Parts::new(hash_key));
+    let read_all = agent.reads.iter().try_fold(parts, |mut parts, reads| {
+        add_read(view, mesh, &agent.workload.namespace, reads, &mut parts)?;
+        Ok(parts)
+    });
+    match read_all {
+        Ok(parts) => {
+            if let Some(wanted) = &mut entry.wanted {
+                wanted.reads = Some(parts);
+            }
+        }
+        Err((reason, message)) => {
+            entry.wanted = None;
+            entry.problem(reason, message);
+        }
+    }
+}
+
+/// Another live mesh that names the same workload and sorts before: it is the one that restarts it.
+fn other_mesh_of(view: &View<'_>, mesh: &ObservabilityMesh, workload: &WorkloadRef) -> Option<String> {
+    view.meshes()
+        .filter(|other| is_live(other) && name_of(other) < name_of(mesh))
+        .find(|other| other.spec.agents.iter().any(|agent| agent.workload == *workload))
+        .map(|other| name_of(other).to_owned())
+}
+
+/// Adds one thing that an agent reads, as it stands in the cluster. What is about to be written is waited for, so that
+/// one change makes one restart.
+fn add_read(
+    view: &View<'_>,
+    mesh: &ObservabilityMesh,
+    namespace: &str,
+    reads: &AgentReads,
+    parts: &mut Parts,
+) -> Result<(), (Reason, String)> {
+    match (reads.type_, &reads.config_map, &reads.secret) {
+        (AgentReadsType::InterfaceTraffic, ..) => add_interface_traffic(view, mesh, parts),
+        (AgentReadsType::ConfigMap, Some(read), _) => {
+            let live = read_config_map(view, &Key::new(namespace, &read.name))?;
+            parts.config_map(&read.name, Some(&live));
+            Ok(())
+        }
+        (AgentReadsType::Secret, _, Some(read)) => {
+            let key = Key::new(namespace, &read.name);
+            let live = interface_traffic::shared_secret(view, &key).map_err(|f| (f.reason, f.message))?;
+            let secret: Secret = parse(live, "Secret", &key)?;
+            parts.secret(&read.name, Some(&secret), &read.keys);
+            Ok(())
+        }
+        _ => Err((Reason::InvalidSpec, "An entry of agents[].reads lacks the member that its type names.".into())),
+    }
+}
+
+fn add_interface_traffic(view: &View<'_>, mesh: &ObservabilityMesh, parts: &mut Parts) -> Result<(), (Reason, String)> {
+    let Some(traffic) = &mesh.spec.interface_traffic else {
+        return Err((Reason::InvalidSpec, "An agent reads InterfaceTraffic and spec.interfaceTraffic is not set.".into()));
+    };
+    let map = Key::new(&traffic.config_map.namespace, &traffic.config_map.name);
+    interface_traffic::credentials(view, traffic).map_err(|f| (f.reason, f.message))?;
+    let pending = interface_traffic::plan(view, &map);
+    if let Some((_, finding)) = pending.blocked.first() {
+        return Err((finding.reason, finding.message.clone()));
+    }
+    let live = read_config_map(view, &map)?;
+    if !pending.writes_nothing() {
+        return Err((Reason::Pending, format!("ConfigMap {map} is about to be written.")));
+    }
+    if traffic.elasticsearch.credentials_secret_ref.is_some() {
+        // It holds a password: it enters the hash as a Secret does.
+        let data = live.data.unwrap_or_default().into_iter().map(|(k, v)| (k, ByteString(v.into_bytes()))).collect();
+        parts.secret(&map.name, Some(&Secret { data: Some(data), ..Secret::default() }), &[]);
+    } else {
+        parts.config_map(&map.name, Some(&live));
+    }
+    Ok(())
+}
+
+fn read_config_map(view: &View<'_>, key: &Key) -> Result<ConfigMap, (Reason, String)> {
+    match view.object(Kind::ConfigMap, key) {
+        Fact::Present(live) => parse(live, "ConfigMap", key),
+        Fact::Unknown => Err((Reason::FactsPending, format!("ConfigMap {key} has not been read yet."))),
+        Fact::Forbidden => Err((
+            Reason::Forbidden,
+            format!("Sightline may not read ConfigMap {key}; install the Role of config/rbac in namespace {}.", key.namespace),
+        )),
+        Fact::Absent | Fact::KindMissing => Err((Reason::ConfigMapNotFound, format!("ConfigMap {key} does not exist; create it."))),
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(live: &Value, kind: &str, key: &Key) -> Result<T, (Reason, String)> {
+    serde_json::from_value(live.clone()).map_err(|error| (Reason::InvalidSpec, format!("{kind} {key} cannot be read: {error}.")))
+}
+
+/// Namespaces of the mesh that opted in to environment.
+fn inject_namespaces(view: &View<'_>, mesh: &ObservabilityMesh) -> Vec<String> {
+    let Fact::Present(namespaces) = view.objects(Kind::Namespace) else { return Vec::new() };
+    namespaces
+        .into_iter()
+        .map(|namespace| (key_of(namespace).name, labels_of(namespace)))
+        .filter(|(_, labels)| labels.get(INJECT).is_some_and(|v| v == "enabled") && selects(mesh, labels))
+        .map(|(name, _)| name)
+        .collect()
+}
+
+/// Adds the workloads of a namespace that get environment, and those that still have ours and no policy.
+fn add_injected<'a>(
+    view: &View<'a>,
+    mesh: &Arc<ObservabilityMesh>,
+    namespace: &str,
+    workloads: &mut BTreeMap<WorkloadRef, Workload<'a>>,
+) {
+    let Fact::Present(deployments) = view.objects_in(Kind::Deployment, namespace) else { return };
+    let policies: Vec<(&Key, &Arc<TracingBackend>)> = view
+        .tracing_backends_in(namespace)
+        .into_iter()
+        .filter(|(_, t)| t.metadata.deletion_timestamp.is_none() && !t.spec.inject.is_empty())
+        .collect();
+    for live in deployments {
+        let key = key_of(live);
+        let labels = labels_of(live);
+        let id = WorkloadRef { kind: WorkloadKind::Deployment, namespace: key.namespace, name: key.name };
+        let mut selected = false;
+        for (policy, tracing) in &policies {
+            for inject in tracing.spec.inject.iter().filter(|i| is_subset(&i.workloads.selector.match_labels, &labels)) {
+                selected = true;
+                let checked = check_tracing_backend(view, policy, tracing);
+                if checked.mesh.is_some_and(|m| name_of(m) != name_of(mesh)) {
+                    continue;
+                }
+                let entry = workloads.entry(id.clone()).or_insert_with(|| Workload::new(id.clone(), Some(live)));
+                entry.injected_by.push((*policy).clone());
+                if !checked.is_good() {
+                    // What it has stays until the policy can be followed.
+                    entry.wanted = None;
+                    continue;
+                }
+                add_env(mesh, tracing, inject, live, entry);
+            }
+        }
+        if !selected && !injected_record(live).is_empty() {
+            workloads.entry(id.clone()).or_insert_with(|| Workload::new(id, Some(live)));
+        }
+    }
+}
+
+fn add_env(
+    mesh: &ObservabilityMesh,
+    tracing: &TracingBackend,
+    inject: &Inject,
+    live: &Value,
+    entry: &mut Workload<'_>,
+) {
+    let Ok(Some(otlp)) = trace_backend(mesh, tracing).map(|backend| backend.otlp.as_ref()) else { return };
+    let endpoint = format!("{}:{}", otlp.endpoint.host, otlp.endpoint.port);
+    let vars = match inject.dialect {
+        Dialect::InterLink => interlink::env(&endpoint, &interlink::unique_id(live)),
+    };
+    match choose_containers(live, &inject.containers) {
+        Ok(containers) => {
+            if let Some(wanted) = &mut entry.wanted {
+                wanted.env.extend(containers.into_iter().map(|container| ContainerEnv {
+                    container: container.name,
+                    vars: vars.clone(),
+                    together: interlink::TOGETHER.map(String::from).to_vec(),
+                }));
+            }
+        }
+        Err(error) => {
+            let message = format!("Deployment {}/{}: {error}.", entry.id.namespace, entry.id.name);
+            entry.problem(Reason::NoContainerChosen, message);
+        }
+    }
+}

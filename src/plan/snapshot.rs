@@ -1,0 +1,548 @@
+//! The world as plain data, and a view of it that remembers what was read.
+//!
+//! The memory is what makes dispatch exact: what a pass read is what it has to be run again for, and the objects that
+//! it read by name are those that have to be watched. Nobody writes such an index by hand, so none can be forgotten.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
+
+use crate::crds::{ObservabilityMesh, TracingBackend, TrafficLog};
+use crate::render::istio::{Timings, mesh_config};
+
+/// Namespace and name of a namespaced object; the namespace is empty for a cluster-scoped one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Namespace, or empty.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Key {
+    /// A key.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
+    }
+}
+
+/// Kinds of object that are facts or outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `v1` Namespace.
+    Namespace,
+    /// `v1` Service.
+    Service,
+    /// `v1` ConfigMap.
+    ConfigMap,
+    /// `v1` Secret.
+    Secret,
+    /// `v1` Pod.
+    Pod,
+    /// `apps/v1` Deployment.
+    Deployment,
+    /// `telemetry.istio.io/v1` Telemetry.
+    Telemetry,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 7] =
+        [Self::Namespace, Self::Service, Self::ConfigMap, Self::Secret, Self::Pod, Self::Deployment, Self::Telemetry];
+
+    /// `(apiVersion, kind, plural)`.
+    pub const fn names(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Namespace => ("v1", "Namespace", "namespaces"),
+            Self::Service => ("v1", "Service", "services"),
+            Self::ConfigMap => ("v1", "ConfigMap", "configmaps"),
+            Self::Secret => ("v1", "Secret", "secrets"),
+            Self::Pod => ("v1", "Pod", "pods"),
+            Self::Deployment => ("apps/v1", "Deployment", "deployments"),
+            Self::Telemetry => ("telemetry.istio.io/v1", "Telemetry", "telemetries"),
+        }
+    }
+
+    /// The kind of an object, if it is one of ours to read. Older API versions of the same kind count.
+    pub fn of(api_version: &str, kind: &str) -> Option<Self> {
+        let group = |text: &str| text.split_once('/').map_or("", |(group, _)| group).to_owned();
+        Self::ALL.into_iter().find(|k| k.names().1 == kind && group(k.names().0) == group(api_version))
+    }
+
+    /// Whether all objects of the kind are watched in the whole cluster. The others are watched by name or namespace,
+    /// as they are read: least privilege.
+    pub const fn is_watched_everywhere(self) -> bool {
+        matches!(self, Self::Namespace | Self::Service | Self::Telemetry)
+    }
+}
+
+/// What one watch covers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// All objects of the kind.
+    Cluster,
+    /// All objects of one namespace (for Pods: those of istiod).
+    Namespace(String),
+    /// One object.
+    Object(Key),
+}
+
+/// State of a watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatchState {
+    /// The first list is in.
+    Loaded,
+    /// The API server said 403.
+    Forbidden,
+    /// The API server does not know the kind.
+    KindMissing,
+}
+
+/// What is known of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fact<T> {
+    /// It exists.
+    Present(T),
+    /// It does not.
+    Absent,
+    /// Not read yet.
+    Unknown,
+    /// We may not read it.
+    Forbidden,
+    /// The API server does not know the kind.
+    KindMissing,
+}
+
+impl<T> Fact<T> {
+    /// The value, where there is one.
+    pub fn present(self) -> Option<T> {
+        match self {
+            Self::Present(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// One thing that a pass read: it is run again when that changes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Read {
+    /// The ObservabilityMeshes.
+    Meshes,
+    /// The policies of one namespace.
+    PoliciesIn(String),
+    /// The policies of all namespaces.
+    AllPolicies,
+    /// All objects of a kind.
+    Objects(Kind),
+    /// All objects of a kind in a namespace.
+    ObjectsIn(Kind, String),
+    /// One object.
+    Object(Kind, Key),
+    /// One extension provider of a ConfigMap with MeshConfig.
+    Provider(Key, String),
+    /// Which live Telemetries name extension providers.
+    ProviderUses,
+}
+
+impl Read {
+    /// The watch that this read needs, unless its kind is watched everywhere.
+    pub fn watch(&self) -> Option<(Kind, Scope)> {
+        let (kind, scope) = match self {
+            Self::Object(kind, key) => (*kind, Scope::Object(key.clone())),
+            Self::ObjectsIn(kind, namespace) => (*kind, Scope::Namespace(namespace.clone())),
+            Self::Provider(map, _) => (Kind::ConfigMap, Scope::Object(map.clone())),
+            _ => return None,
+        };
+        (!kind.is_watched_everywhere()).then_some((kind, scope))
+    }
+}
+
+/// What we remember of one extension provider in one MeshConfig map.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeenProvider {
+    /// Its entry.
+    pub entry: Value,
+    /// When we first saw it there.
+    pub since: Timestamp,
+}
+
+/// The world as plain data.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// ObservabilityMeshes by name.
+    pub meshes: BTreeMap<String, Arc<ObservabilityMesh>>,
+    /// TrafficLogs.
+    pub traffic_logs: BTreeMap<Key, Arc<TrafficLog>>,
+    /// TracingBackends.
+    pub tracing_backends: BTreeMap<Key, Arc<TracingBackend>>,
+    objects: BTreeMap<Kind, BTreeMap<Key, Arc<Value>>>,
+    watches: BTreeMap<(Kind, Scope), WatchState>,
+    providers: BTreeMap<Key, BTreeMap<String, SeenProvider>>,
+    uses: BTreeMap<String, BTreeSet<Key>>,
+    unused_since: BTreeMap<String, Timestamp>,
+    map_writes: BTreeMap<Key, Timestamp>,
+    refusals: BTreeMap<(Kind, Key), String>,
+}
+
+impl Snapshot {
+    /// Notes that the API server refused our last write of an object, or (`None`) took it.
+    pub fn note_refusal(&mut self, kind: Kind, key: &Key, why: Option<String>) -> BTreeSet<Read> {
+        let id = (kind, key.clone());
+        let before = match &why {
+            Some(why) => self.refusals.insert(id, why.clone()),
+            None => self.refusals.remove(&id),
+        };
+        if before == why { BTreeSet::new() } else { BTreeSet::from([Read::Object(kind, key.clone())]) }
+    }
+
+    /// Notes that we wrote a MeshConfig map: the next write waits.
+    pub fn note_map_write(&mut self, map: &Key, now: Timestamp) {
+        self.map_writes.insert(map.clone(), now);
+    }
+
+    /// Puts an object in, or replaces it. Returns what has changed for readers.
+    pub fn put(&mut self, kind: Kind, object: Arc<Value>, now: Timestamp) -> BTreeSet<Read> {
+        let key = key_of(&object);
+        if self.object(kind, &key).is_some_and(|have| is_older(&object, have)) {
+            return BTreeSet::new();
+        }
+        let before = self.objects.entry(kind).or_default().insert(key.clone(), object.clone());
+        if before.as_deref() == Some(&object) {
+            return BTreeSet::new();
+        }
+        self.changed(kind, &key, before.as_deref(), Some(&object), now)
+    }
+
+    /// Takes an object out.
+    pub fn remove(&mut self, kind: Kind, key: &Key, now: Timestamp) -> BTreeSet<Read> {
+        match self.objects.entry(kind).or_default().remove(key) {
+            Some(before) => self.changed(kind, key, Some(&before), None, now),
+            None => BTreeSet::new(),
+        }
+    }
+
+    /// Notes how a watch stands; `None` when it was stopped.
+    pub fn set_watch(&mut self, kind: Kind, scope: &Scope, state: Option<WatchState>) -> BTreeSet<Read> {
+        let id = (kind, scope.clone());
+        let before = match state {
+            Some(state) => self.watches.insert(id, state),
+            None => self.watches.remove(&id),
+        };
+        if before == state {
+            return BTreeSet::new();
+        }
+        match scope {
+            Scope::Cluster => BTreeSet::from([Read::Objects(kind)]),
+            Scope::Namespace(namespace) => BTreeSet::from([Read::ObjectsIn(kind, namespace.clone())]),
+            Scope::Object(key) => {
+                let mut reads = BTreeSet::from([Read::Object(kind, key.clone())]);
+                reads.extend(self.providers.get(key).into_iter().flatten().map(|(n, _)| Read::Provider(key.clone(), n.clone())));
+                reads
+            }
+        }
+    }
+
+    /// How a watch stands.
+    pub fn watch(&self, kind: Kind, scope: &Scope) -> Option<WatchState> {
+        self.watches.get(&(kind, scope.clone())).copied()
+    }
+
+    /// Marks every kind as read in full: for snapshots made from files.
+    pub fn loaded(mut self) -> Self {
+        for kind in Kind::ALL {
+            self.watches.insert((kind, Scope::Cluster), WatchState::Loaded);
+        }
+        self
+    }
+
+    /// The object of that key, as last seen.
+    pub fn object(&self, kind: Kind, key: &Key) -> Option<&Arc<Value>> {
+        self.objects.get(&kind)?.get(key)
+    }
+
+    /// Objects of a kind.
+    pub fn objects(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
+        self.objects.get(&kind).into_iter().flatten()
+    }
+
+    /// Objects of a kind in a namespace.
+    pub fn objects_in(&self, kind: Kind, namespace: &str) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
+        let namespace = namespace.to_owned();
+        self.objects.get(&kind).into_iter().flat_map(move |map| in_namespace(map, &namespace))
+    }
+
+    fn changed(
+        &mut self,
+        kind: Kind,
+        key: &Key,
+        before: Option<&Value>,
+        after: Option<&Value>,
+        now: Timestamp,
+    ) -> BTreeSet<Read> {
+        let mut reads = BTreeSet::from([
+            Read::Objects(kind),
+            Read::ObjectsIn(kind, key.namespace.clone()),
+            Read::Object(kind, key.clone()),
+        ]);
+        match kind {
+            Kind::ConfigMap => reads.extend(self.note_providers(key, after, now)),
+            Kind::Telemetry => {
+                if self.note_uses(key, before, after, now) {
+                    reads.insert(Read::ProviderUses);
+                }
+            }
+            _ => {}
+        }
+        reads
+    }
+
+    fn note_providers(&mut self, map: &Key, after: Option<&Value>, now: Timestamp) -> BTreeSet<Read> {
+        let old = self.providers.remove(map).unwrap_or_default();
+        let new: BTreeMap<String, SeenProvider> = after
+            .map(mesh_config::providers_of)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(name, entry)| {
+                let since = old.get(&name).filter(|p| p.entry == entry).map_or(now, |p| p.since);
+                (name, SeenProvider { entry, since })
+            })
+            .collect();
+        let changed = old
+            .keys()
+            .chain(new.keys())
+            .filter(|name| old.get(*name) != new.get(*name))
+            .map(|name| Read::Provider(map.clone(), name.clone()))
+            .collect();
+        if !new.is_empty() {
+            self.providers.insert(map.clone(), new);
+        }
+        changed
+    }
+
+    fn note_uses(&mut self, key: &Key, before: Option<&Value>, after: Option<&Value>, now: Timestamp) -> bool {
+        let old = before.map(provider_names).unwrap_or_default();
+        let new = after.map(provider_names).unwrap_or_default();
+        for name in old.difference(&new) {
+            if let Some(users) = self.uses.get_mut(name) {
+                users.remove(key);
+                if users.is_empty() {
+                    self.uses.remove(name);
+                    self.unused_since.insert(name.clone(), now);
+                }
+            }
+        }
+        for name in &new {
+            self.uses.entry(name.clone()).or_default().insert(key.clone());
+            self.unused_since.remove(name);
+        }
+        old != new
+    }
+}
+
+/// Whether `new` is an earlier version of `have`: a watch may lag behind the answer to our own write. (Versions of one
+/// object are numbers that grow: Kubernetes promises it since 1.35 and etcd has always done it.)
+fn is_older(new: &Value, have: &Value) -> bool {
+    let text = |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let version = |object: &Value| text(object, "/metadata/resourceVersion")?.parse::<u64>().ok();
+    let uid = |object: &Value| text(object, "/metadata/uid");
+    uid(new) == uid(have) && version(new).zip(version(have)).is_some_and(|(new, have)| new < have)
+}
+
+/// Names of the extension providers that a Telemetry refers to.
+fn provider_names(telemetry: &Value) -> BTreeSet<String> {
+    ["accessLogging", "tracing", "metrics"]
+        .iter()
+        .filter_map(|section| telemetry.pointer(&format!("/spec/{section}"))?.as_array())
+        .flatten()
+        .filter_map(|entry| entry.get("providers")?.as_array())
+        .flatten()
+        .filter_map(|provider| Some(provider.get("name")?.as_str()?.to_owned()))
+        .collect()
+}
+
+/// Namespace and name of an object.
+pub fn key_of(object: &Value) -> Key {
+    let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    Key::new(text("/metadata/namespace"), text("/metadata/name"))
+}
+
+/// The entries of a map that lie in one namespace.
+pub fn in_namespace<'a, V>(map: &'a BTreeMap<Key, V>, namespace: &str) -> impl Iterator<Item = (&'a Key, &'a V)> + use<'a, V> {
+    let start = Key::new(namespace, "");
+    let namespace = namespace.to_owned();
+    map.range((Bound::Included(start), Bound::Unbounded)).take_while(move |(key, _)| key.namespace == namespace)
+}
+
+/// A snapshot that remembers what was read of it.
+pub struct View<'a> {
+    snapshot: &'a Snapshot,
+    /// The present time.
+    pub now: Timestamp,
+    /// Times of the conversation with istiod.
+    pub timings: Timings,
+    reads: RefCell<BTreeSet<Read>>,
+}
+
+impl<'a> View<'a> {
+    /// A view at a time.
+    pub fn new(snapshot: &'a Snapshot, now: Timestamp, timings: Timings) -> Self {
+        Self { snapshot, now, timings, reads: RefCell::default() }
+    }
+
+    /// What was read.
+    pub fn into_reads(self) -> BTreeSet<Read> {
+        self.reads.into_inner()
+    }
+
+    fn note(&self, read: Read) {
+        self.reads.borrow_mut().insert(read);
+    }
+
+    /// All ObservabilityMeshes, by name.
+    pub fn meshes(&self) -> impl Iterator<Item = &'a Arc<ObservabilityMesh>> + use<'a> {
+        self.note(Read::Meshes);
+        self.snapshot.meshes.values()
+    }
+
+    /// One ObservabilityMesh.
+    pub fn mesh(&self, name: &str) -> Option<&'a Arc<ObservabilityMesh>> {
+        self.note(Read::Meshes);
+        self.snapshot.meshes.get(name)
+    }
+
+    /// TrafficLogs of a namespace.
+    pub fn traffic_logs_in(&self, namespace: &str) -> Vec<(&'a Key, &'a Arc<TrafficLog>)> {
+        self.note(Read::PoliciesIn(namespace.to_owned()));
+        in_namespace(&self.snapshot.traffic_logs, namespace).collect()
+    }
+
+    /// TracingBackends of a namespace.
+    pub fn tracing_backends_in(&self, namespace: &str) -> Vec<(&'a Key, &'a Arc<TracingBackend>)> {
+        self.note(Read::PoliciesIn(namespace.to_owned()));
+        in_namespace(&self.snapshot.tracing_backends, namespace).collect()
+    }
+
+    /// TrafficLogs of all namespaces.
+    pub fn traffic_logs(&self) -> impl Iterator<Item = (&'a Key, &'a Arc<TrafficLog>)> + use<'a> {
+        self.note(Read::AllPolicies);
+        self.snapshot.traffic_logs.iter()
+    }
+
+    /// TracingBackends of all namespaces.
+    pub fn tracing_backends(&self) -> impl Iterator<Item = (&'a Key, &'a Arc<TracingBackend>)> + use<'a> {
+        self.note(Read::AllPolicies);
+        self.snapshot.tracing_backends.iter()
+    }
+
+    /// Labels of a namespace.
+    pub fn namespace_labels(&self, name: &str) -> Fact<BTreeMap<String, String>> {
+        match self.object(Kind::Namespace, &Key::new("", name)) {
+            Fact::Present(object) => Fact::Present(labels_of(object)),
+            Fact::Absent => Fact::Absent,
+            Fact::Unknown => Fact::Unknown,
+            Fact::Forbidden => Fact::Forbidden,
+            Fact::KindMissing => Fact::KindMissing,
+        }
+    }
+
+    /// One object.
+    pub fn object(&self, kind: Kind, key: &Key) -> Fact<&'a Value> {
+        self.note(Read::Object(kind, key.clone()));
+        self.fact(kind, &Scope::Object(key.clone()), || self.snapshot.object(kind, key).map(|o| &**o))
+    }
+
+    /// All objects of a kind in a namespace.
+    pub fn objects_in(&self, kind: Kind, namespace: &str) -> Fact<Vec<&'a Value>> {
+        self.note(Read::ObjectsIn(kind, namespace.to_owned()));
+        let objects = || {
+            let in_namespace = self.snapshot.objects.get(&kind).into_iter().flat_map(|m| in_namespace(m, namespace));
+            Some(in_namespace.map(|(_, o)| &**o).collect())
+        };
+        self.fact(kind, &Scope::Namespace(namespace.to_owned()), objects)
+    }
+
+    /// All objects of a kind that is watched everywhere.
+    pub fn objects(&self, kind: Kind) -> Fact<Vec<&'a Value>> {
+        self.note(Read::Objects(kind));
+        let objects = || Some(self.snapshot.objects.get(&kind).into_iter().flatten().map(|(_, o)| &**o).collect());
+        self.fact(kind, &Scope::Cluster, objects)
+    }
+
+    /// An extension provider of a MeshConfig map, as last seen.
+    pub fn provider(&self, map: &Key, name: &str) -> Option<&'a SeenProvider> {
+        self.note(Read::Provider(map.clone(), name.to_owned()));
+        self.snapshot.providers.get(map)?.get(name)
+    }
+
+    /// All extension providers of a MeshConfig map.
+    pub fn providers(&self, map: &Key) -> impl Iterator<Item = (&'a String, &'a SeenProvider)> + use<'a> {
+        self.note(Read::Object(Kind::ConfigMap, map.clone()));
+        self.snapshot.providers.get(map).into_iter().flatten()
+    }
+
+    /// Why the API server refused our last write of an object, if it did.
+    pub fn refusal(&self, kind: Kind, key: &Key) -> Option<&'a str> {
+        self.note(Read::Object(kind, key.clone()));
+        self.snapshot.refusals.get(&(kind, key.clone())).map(String::as_str)
+    }
+
+    /// When we last wrote a MeshConfig map.
+    pub fn map_written(&self, map: &Key) -> Option<Timestamp> {
+        self.snapshot.map_writes.get(map).copied()
+    }
+
+    /// Whether a live Telemetry, ours or not, names the provider; else since when none does (`None`: not since we
+    /// look).
+    pub fn provider_use(&self, name: &str) -> ProviderUse {
+        self.note(Read::ProviderUses);
+        if self.snapshot.uses.contains_key(name) {
+            ProviderUse::InUse
+        } else {
+            ProviderUse::UnusedSince(self.snapshot.unused_since.get(name).copied())
+        }
+    }
+
+    fn fact<T>(&self, kind: Kind, scope: &Scope, value: impl FnOnce() -> Option<T>) -> Fact<T> {
+        let state = self.snapshot.watch(kind, &Scope::Cluster).or_else(|| self.snapshot.watch(kind, scope));
+        match state {
+            None => Fact::Unknown,
+            Some(WatchState::Forbidden) => Fact::Forbidden,
+            Some(WatchState::KindMissing) => Fact::KindMissing,
+            Some(WatchState::Loaded) => value().map_or(Fact::Absent, Fact::Present),
+        }
+    }
+}
+
+/// Whether an extension provider is named by a live Telemetry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProviderUse {
+    /// It is.
+    InUse,
+    /// It is not; the last that did went at that time, if we saw it.
+    UnusedSince(Option<Timestamp>),
+}
+
+/// Labels of an object.
+pub fn labels_of(object: &Value) -> BTreeMap<String, String> {
+    string_map(object.pointer("/metadata/labels"))
+}
+
+/// A JSON object of strings as a map; anything else is left out.
+pub fn string_map(value: Option<&Value>) -> BTreeMap<String, String> {
+    value
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect()
+}

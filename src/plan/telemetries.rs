@@ -1,0 +1,127 @@
+//! Writes the Telemetries of a namespace.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::effective::claims_in_force;
+use super::owned::is_ours;
+use super::snapshot::{Fact, Key, Kind, View, key_of, string_map};
+use super::{Delete, Event, Plan, Target, WriteRules, plan_object};
+use crate::conditions::{ConditionType, Finding, Reason};
+use crate::policy::claims::{Labels, PolicyKind, Sources};
+use crate::policy::membership::istio_of;
+use crate::policy::resolve::{NamespacePolicy, is_subset, resolve};
+use crate::render::istio::telemetry;
+
+/// Plans them: what every policy of the namespace, and of the mesh's root namespace where no root Telemetry may carry
+/// it, comes to.
+pub fn plan(view: &View<'_>, namespace: &str) -> Plan {
+    let mut plan = Plan::default();
+    let key = |name: String| Key::new(namespace, name);
+    let live = match view.objects_in(Kind::Telemetry, namespace) {
+        Fact::Present(live) => live,
+        Fact::KindMissing => {
+            let message = "The API server does not know Telemetry of telemetry.istio.io; install Istio's CRDs.";
+            let finding = Finding::fails(ConditionType::Programmed, Reason::IstioNotInstalled, message);
+            plan.blocked.push((key(telemetry::object_name(&Labels::new())), finding));
+            return plan;
+        }
+        _ => return plan,
+    };
+    let gone = match view.object(Kind::Namespace, &Key::new("", namespace)) {
+        Fact::Present(namespace) => namespace.pointer("/metadata/deletionTimestamp").is_some(),
+        _ => true,
+    };
+    if gone {
+        return plan;
+    }
+    let in_force = claims_in_force(view, namespace);
+    plan.look_again = in_force.look_again;
+    let policy = resolve(&in_force.claims);
+    let live: BTreeMap<Key, &Value> = live.into_iter().map(|object| (key_of(object), object)).collect();
+    let wanted = render_all(view, namespace, &policy);
+    for (labels, (object, tell)) in &wanted {
+        let live = live.get(&key_of(object)).copied();
+        if live.is_some_and(|live| is_ours(live) && is_too_old(labels, live, &policy, namespace, view)) {
+            recreate(&mut plan, object, live, tell);
+            continue;
+        }
+        let rules = WriteRules { adopt: false, how_to_adopt: None, wholly_ours: &["/spec"], tell };
+        plan_object(&mut plan, Kind::Telemetry, object.clone(), live, &rules);
+    }
+    let names: Vec<Key> = wanted.values().map(|(object, _)| key_of(object)).collect();
+    for (key, object) in live.into_iter().filter(|(key, object)| is_ours(object) && !names.contains(key)) {
+        plan.delete.push(Delete { kind: Kind::Telemetry, key, uid: uid_of(object) });
+    }
+    plan
+}
+
+type Wanted = BTreeMap<Labels, (Value, Vec<Target>)>;
+
+fn render_all(view: &View<'_>, namespace: &str, policy: &NamespacePolicy) -> Wanted {
+    let render = |(labels, object): (&Labels, &crate::policy::resolve::ObjectPolicy)| {
+        let revision = telemetry::mesh_of(object)
+            .and_then(|mesh| istio_of(view.mesh(mesh)?))
+            .and_then(|istio| match istio.revisions.as_slice() {
+                [only] if only != "default" => Some(only.clone()),
+                _ => None,
+            });
+        let rendered = telemetry::render(namespace, labels, object, revision.as_deref());
+        (labels.clone(), (rendered, contributors(&object.sources)))
+    };
+    policy.objects.iter().map(render).collect()
+}
+
+fn contributors(sources: &Sources) -> Vec<Target> {
+    let logs = sources.logs.iter().map(|c| &c.source);
+    let traces = sources.traces.iter().map(|c| &c.source);
+    logs.chain(traces)
+        .map(|source| {
+            let key = Key::new(&source.namespace, &source.name);
+            match source.kind {
+                PolicyKind::TrafficLog => Target::TrafficLog(key),
+                PolicyKind::TracingBackend => Target::TracingBackend(key),
+            }
+        })
+        .collect()
+}
+
+/// Istio applies objects with overlapping selectors oldest first: one that selects by more labels has to be newer than
+/// each that selects by fewer of them. Within one second the name decides, and names are made for it.
+fn is_too_old(labels: &Labels, live: &Value, policy: &NamespacePolicy, namespace: &str, view: &View<'_>) -> bool {
+    let Some(created) = creation(live) else { return false };
+    let fewer = policy.objects.keys().filter(|other| !other.is_empty() && *other != labels && is_subset(other, labels));
+    fewer.into_iter().any(|other| {
+        let key = Key::new(namespace, telemetry::object_name(other));
+        match view.object(Kind::Telemetry, &key) {
+            Fact::Present(other) => creation(other).is_some_and(|other| other > created),
+            // It is about to be made, and would be the newer one.
+            _ => true,
+        }
+    })
+}
+
+/// RFC 3339 in UTC to the second: sorts as text.
+fn creation(object: &Value) -> Option<&str> {
+    object.pointer("/metadata/creationTimestamp").and_then(Value::as_str)
+}
+
+fn recreate(plan: &mut Plan, object: &Value, live: Option<&Value>, tell: &[Target]) {
+    let key = key_of(object);
+    let selector = string_map(object.pointer("/spec/selector/matchLabels"));
+    let note = format!("Telemetry {key} was older than one with fewer labels and is made again ({} labels).", selector.len());
+    plan.events.extend(tell.iter().map(|about| Event {
+        about: about.clone(),
+        warning: false,
+        reason: "Recreated",
+        note: note.clone(),
+    }));
+    // The next pass, which the delete causes, creates it.
+    plan.delete.push(Delete { kind: Kind::Telemetry, key, uid: live.and_then(uid_of) });
+}
+
+/// UID of an object.
+pub fn uid_of(object: &Value) -> Option<String> {
+    object.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned)
+}

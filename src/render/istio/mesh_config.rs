@@ -1,0 +1,100 @@
+//! The ConfigMap that istiod merges below its own MeshConfig (`SHARED_MESH_CONFIG`).
+//!
+//! Lists of `extensionProviders` are merged by name, so the map can add providers and can take none away.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::plan::snapshot::Key;
+use crate::render::metadata::{MANAGED_BY, MANAGED_BY_US};
+use crate::yaml::{self, YamlError};
+
+/// Key of MeshConfig in its ConfigMap.
+pub const MESH_KEY: &str = "mesh";
+
+/// The map that holds the given providers, sorted by name. An empty map is valid: it is what istiod is pointed at
+/// before there is a policy.
+pub fn shared_map(map: &Key, providers: &BTreeMap<String, Value>) -> Result<Value, YamlError> {
+    let mesh = if providers.is_empty() {
+        "extensionProviders: []\n".to_owned()
+    } else {
+        yaml::to_yaml(&json!({"extensionProviders": providers.values().collect::<Vec<_>>()}))?
+    };
+    Ok(json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": map.name,
+            "namespace": map.namespace,
+            "labels": {MANAGED_BY: MANAGED_BY_US},
+        },
+        "data": {MESH_KEY: mesh},
+    }))
+}
+
+/// The extension providers of a ConfigMap with MeshConfig, by name. Whatever cannot be read has none.
+pub fn providers_of(config_map: &Value) -> BTreeMap<String, Value> {
+    let Some(mesh) = mesh_of(config_map) else { return BTreeMap::new() };
+    let Some(list) = mesh.get("extensionProviders").and_then(Value::as_array) else { return BTreeMap::new() };
+    list.iter().filter_map(|entry| Some((entry.get("name")?.as_str()?.to_owned(), entry.clone()))).collect()
+}
+
+/// The root namespace of the mesh: MeshConfig's `rootNamespace`, else istiod's own.
+pub fn root_namespace(config_map: Option<&Value>, istio_namespace: &str) -> String {
+    config_map
+        .and_then(mesh_of)
+        .and_then(|mesh| mesh.get("rootNamespace")?.as_str().map(str::to_owned))
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| istio_namespace.to_owned())
+}
+
+/// Name of the ConfigMap with the MeshConfig of a revision.
+pub fn primary_map(namespace: &str, revision: &str) -> Key {
+    let name = if revision == "default" { "istio".to_owned() } else { format!("istio-{revision}") };
+    Key::new(namespace, name)
+}
+
+fn mesh_of(config_map: &Value) -> Option<Map<String, Value>> {
+    let text = config_map.get("data")?.get(MESH_KEY)?.as_str()?;
+    match yaml::read_documents(text).ok()?.into_iter().next()? {
+        Value::Object(map) => Some(map),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_map_reads_back_as_the_providers_that_were_written() {
+        let providers = BTreeMap::from([
+            ("b".to_owned(), json!({"name": "b", "envoyFileAccessLog": {"path": "/dev/stdout", "logFormat": {"text": "%REQ(:METHOD)% \"y\"\n"}}})),
+            ("a".to_owned(), json!({"name": "a", "opentelemetry": {"service": "n/s", "port": 4317}})),
+        ]);
+        let map = shared_map(&Key::new("istio-system", "m"), &providers).unwrap();
+        assert_eq!(providers_of(&map), providers);
+    }
+
+    #[test]
+    fn an_empty_map_is_valid_mesh_config() {
+        let map = shared_map(&Key::new("istio-system", "m"), &BTreeMap::new()).unwrap();
+        assert_eq!(map["data"]["mesh"], "extensionProviders: []\n");
+    }
+
+    #[test]
+    fn names_that_yaml_1_1_reads_as_booleans_are_quoted() {
+        let labels = json!({"name": "p", "envoyFileAccessLog": {"logFormat": {"labels": {"y": "%DURATION%", "no": "on"}}}});
+        let map = shared_map(&Key::new("a", "b"), &BTreeMap::from([("p".into(), labels)])).unwrap();
+        let text = map["data"]["mesh"].as_str().unwrap();
+        assert!(text.contains("\"y\": ") && text.contains("\"no\": \"on\""), "{text}");
+    }
+
+    #[test]
+    fn the_root_namespace_is_what_mesh_config_says() {
+        let map = json!({"data": {"mesh": "rootNamespace: roots\n"}});
+        assert_eq!(root_namespace(Some(&map), "istio-system"), "roots");
+        assert_eq!(root_namespace(None, "istio-system"), "istio-system");
+    }
+}

@@ -1,0 +1,1251 @@
+//! The one JSON patch that changes a workload's pod template (pure).
+//!
+//! A write of the template *is* a restart, so the hash, the environment and its removal go in ONE patch: two writes
+//! would be two rollouts. It is a JSON patch (RFC 6902) and never server-side apply: applied environment makes the
+//! owner's next deploy fail once it removes the container.
+//!
+//! Who owns a variable is read from a record of what we put, [`INJECTED`], on the workload's own metadata (which
+//! restarts nothing): an entry is ours as long as it still holds the value of the record. Everything else is somebody
+//! else's and is never changed.
+//!
+//! What cannot be seen from here: variables that a container gets by `envFrom`. An entry of `env` beats `envFrom` in
+//! Kubernetes, so a name that comes from there is covered by ours for as long as it stands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation, TestOperation};
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::hash::{ConfigHash, Parts, hex};
+use crate::render::EnvVar;
+
+/// Annotation of the pod template: the hash of what the pods read, see [`ConfigHash`].
+pub const CONFIG_HASH: &str = "sightline.dev/config-hash";
+/// Annotation of the pod template: when we last changed it, RFC 3339 with milliseconds.
+pub const RESTARTED_AT: &str = "sightline.dev/restarted-at";
+/// Annotation of the workload: a digest of the pod template as our last restart left it. While it fits, the rollout
+/// that is under way is ours; once somebody else has changed the template it does not, see [`rolled_by_us`].
+pub const RESTARTED_TEMPLATE: &str = "sightline.dev/restarted-template";
+/// Annotation of the workload: what we put into its containers, as JSON `{container: {name: value}}`.
+pub const INJECTED: &str = "sightline.dev/injected";
+/// Annotation of the workload, its owner's: `"false"` keeps our environment out.
+pub const INJECT: &str = "sightline.dev/inject";
+/// Field manager of our writes.
+pub const FIELD_MANAGER: &str = "sightline";
+
+const OTEL_OPERATOR_PREFIX: &str = "instrumentation.opentelemetry.io/inject-";
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
+/// What we put where: container → name → value.
+pub type Injected = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Environment that a container should have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerEnv {
+    /// Name of the container.
+    pub container: String,
+    /// The variables, in the order of their dialect.
+    pub vars: Vec<EnvVar>,
+    /// Names that only make sense together (endpoint and switch, endpoint and protocol): where one of them is somebody
+    /// else's with another value, none of `vars` is put into that container.
+    pub together: Vec<String>,
+}
+
+/// What a workload should have from us. [`Wanted::default`] is nothing: what we put is taken away.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// What its agent entry reads; `None` where no agent entry names the workload.
+    pub reads: Option<Parts>,
+    /// Environment; where two entries name one variable of one container, the first wins.
+    pub env: Vec<ContainerEnv>,
+}
+
+/// What has to be done to a workload to give it what is wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TemplatePlan {
+    /// The hash of what is read and of the environment that can be given; `None`: nothing is wanted of this workload.
+    pub desired: Option<ConfigHash>,
+    /// The patch; `None` where all is as wanted.
+    pub patch: Option<Patch>,
+    /// Whether the patch changes the pod template, that is: restarts the pods. Such a patch needs the governor's leave.
+    /// One that does not only sets the record right.
+    pub restarts: bool,
+    /// Why the workload does not get all that was asked for.
+    pub notes: Vec<Note>,
+}
+
+/// Why a workload does not get all that was asked for. The text names the object and the next step.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Note {
+    /// A container has a variable of this name from somebody else, with another value. It was left alone.
+    EnvNotOurs {
+        /// Name of the container.
+        container: String,
+        /// Name of the variable.
+        name: String,
+        /// Field manager that owns the entry, where `managedFields` says so.
+        manager: Option<String>,
+    },
+    /// The workload has no container of this name (any more).
+    NoSuchContainer {
+        /// Name of the container.
+        container: String,
+    },
+    /// The owner of the workload keeps our environment out (`sightline.dev/inject: "false"`).
+    OptedOut,
+    /// The OpenTelemetry Operator instruments these pods: two writers of the same variables would disagree.
+    InjectedElsewhere {
+        /// The annotation of the pod template that says so.
+        annotation: String,
+    },
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EnvNotOurs {
+                container,
+                name,
+                manager,
+            } => {
+                let from = manager.as_deref().unwrap_or("somebody else");
+                write!(
+                    f,
+                    "Container {container} has {name} from {from}; remove it there, or leave it and remove the container \
+                     from inject"
+                )
+            }
+            Self::NoSuchContainer { container } => {
+                write!(
+                    f,
+                    "There is no container {container}; name one of the pod template's containers"
+                )
+            }
+            Self::OptedOut => write!(
+                f,
+                "The workload's annotation {INJECT} is \"false\"; remove it to inject"
+            ),
+            Self::InjectedElsewhere { annotation } => write!(
+                f,
+                "The OpenTelemetry Operator injects into these pods (annotation {annotation}); use one of the two"
+            ),
+        }
+    }
+}
+
+/// A container of the pod template.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ContainerChoice {
+    /// Its index in `spec.template.spec.containers`.
+    pub index: usize,
+    /// Its name.
+    pub name: String,
+}
+
+/// No container could be chosen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChooseError {
+    /// The pod template has no containers.
+    #[error("The pod template has no containers")]
+    NoContainers,
+    /// No container has one of the names.
+    #[error("No container is named {}; the containers are {}", list(wanted), list(names))]
+    NoneMatches {
+        /// Names and globs that were asked for.
+        wanted: Vec<String>,
+        /// Names of the containers there are.
+        names: Vec<String>,
+    },
+    /// The annotation names a container that does not exist.
+    #[error(
+        "The annotation kubectl.kubernetes.io/default-container names {default}; the containers are {}: write \
+         containers: [NAME]",
+        list(names)
+    )]
+    DefaultNotThere {
+        /// What the annotation says.
+        default: String,
+        /// Names of the containers there are.
+        names: Vec<String>,
+    },
+    /// Several containers and nothing that says which.
+    #[error(
+        "There are several containers ({}) and nothing says which one: write containers: [NAME]",
+        list(names)
+    )]
+    Ambiguous {
+        /// Names of the containers there are.
+        names: Vec<String>,
+    },
+}
+
+/// At most three names and a total, as all our messages have them.
+fn list(names: &[String]) -> String {
+    let mut names = names.to_vec();
+    names.sort();
+    let total = names.len();
+    names.truncate(3);
+    let text = names.join(", ");
+    if total > 3 {
+        format!("{text} and {} more", total - 3)
+    } else {
+        text
+    }
+}
+
+/// The containers that get environment, in the order of the pod template.
+///
+/// `globs`: names, in which `*` stands for any text; a container is taken when one of them fits. Empty: the container
+/// that the pod template's annotation `kubectl.kubernetes.io/default-container` names, else the only one.
+///
+/// Init containers are never chosen.
+///
+/// # Errors
+/// Where nothing fits, or where nothing says which of several is meant; the text says what to write.
+pub fn choose_containers(deployment: &Value, globs: &[String]) -> Result<Vec<ContainerChoice>, ChooseError> {
+    let all: Vec<ContainerChoice> = container_names(deployment)
+        .map(|(index, name)| ContainerChoice {
+            index,
+            name: name.to_owned(),
+        })
+        .collect();
+    let names = || all.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
+    if all.is_empty() {
+        return Err(ChooseError::NoContainers);
+    }
+    if !globs.is_empty() {
+        let chosen: Vec<_> = all
+            .iter()
+            .filter(|c| globs.iter().any(|glob| glob_fits(glob, &c.name)))
+            .cloned()
+            .collect();
+        return if chosen.is_empty() {
+            Err(ChooseError::NoneMatches {
+                wanted: globs.to_vec(),
+                names: names(),
+            })
+        } else {
+            Ok(chosen)
+        };
+    }
+    if let Some(default) = template_annotation(deployment, DEFAULT_CONTAINER) {
+        return match all.iter().find(|c| c.name == default) {
+            Some(container) => Ok(vec![container.clone()]),
+            None => Err(ChooseError::DefaultNotThere {
+                default: default.to_owned(),
+                names: names(),
+            }),
+        };
+    }
+    if all.len() == 1 {
+        return Ok(all);
+    }
+    Err(ChooseError::Ambiguous { names: names() })
+}
+
+fn glob_fits(glob: &str, name: &str) -> bool {
+    let Some((first, rest)) = glob.split_once('*') else {
+        return glob == name;
+    };
+    let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
+    let Some(mut text) = name.strip_prefix(first).and_then(|n| n.strip_suffix(last)) else {
+        return false;
+    };
+    for part in middle.split('*') {
+        let Some((_, after)) = text.split_once(part).or(part.is_empty().then_some(("", text))) else {
+            return false;
+        };
+        text = after;
+    }
+    true
+}
+
+/// The hash on the pod template, if any.
+pub fn template_hash(deployment: &Value) -> Option<&str> {
+    template_annotation(deployment, CONFIG_HASH)
+}
+
+/// When we last changed the pod template. `None` also where the text is no time.
+pub fn restarted_at(deployment: &Value) -> Option<Timestamp> {
+    template_annotation(deployment, RESTARTED_AT)?.parse().ok()
+}
+
+/// What we put into the containers, as recorded on the workload. Empty also where the record cannot be read: then what
+/// stands in the containers counts as somebody else's.
+pub fn injected_record(deployment: &Value) -> Injected {
+    annotation(deployment, INJECTED)
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default()
+}
+
+/// Whether the pod template is exactly as our last restart left it, so that a rollout that is not complete is ours.
+///
+/// Replicas, metadata and status do not count. After `kubectl set image`, an edit or a `rollout undo` it is not: the
+/// pods that are being made are somebody else's, although our time still stands on the template. A webhook that changes
+/// the template again while it admits our write makes every rollout look like somebody else's.
+pub fn rolled_by_us(deployment: &Value) -> bool {
+    restarted_at(deployment).is_some()
+        && deployment
+            .pointer("/spec/template")
+            .zip(annotation(deployment, RESTARTED_TEMPLATE))
+            .is_some_and(|(template, digest)| template_digest(template) == digest)
+}
+
+/// Plans the one patch that gives a Deployment what is wanted, and takes away what is not wanted any more.
+///
+/// - `deployment`: the live object, with `metadata.resourceVersion` and `managedFields` where it has them. The patch
+///   tests the resourceVersion, the name of each container at its index and each entry that it replaces or removes, so
+///   it either does what was planned here or nothing at all.
+/// - `now`: the time that is noted as start of the restart; `None` (for `render`, which has no time) leaves the time
+///   and [`RESTARTED_TEMPLATE`] alone.
+///
+/// Rules:
+/// - Nothing changes, no patch: applying a plan and planning again gives an empty one, whatever the time.
+/// - A variable that the container has from somebody else is left alone ([`Note::EnvNotOurs`]). One that already has
+///   exactly the wanted value fits as it is: no note, not recorded, never removed by us. (interLink's chart sets
+///   `ENABLE_TRACING=1` alone.)
+/// - Of variables that go `together`, all or none are put in.
+/// - A variable stands behind those that its value refers to by `$(NAME)`; an entry of ours that does not is moved.
+/// - A workload that opted out, or that the OpenTelemetry Operator instruments, gets no environment; what we put before
+///   goes.
+/// - Nothing wanted: our environment is removed, and the hash annotation with it. Where there is nothing to remove, an
+///   old hash annotation is inert and stays: removing it would be a restart for nothing. So to delete an agent's entry
+///   restarts nobody.
+pub fn plan_template(deployment: &Value, wanted: &Wanted, now: Option<Timestamp>) -> TemplatePlan {
+    let record = injected_record(deployment);
+    let (targets, notes) = effective_env(deployment, &wanted.env, &record);
+    let desired = desired_hash(wanted.reads.as_ref(), &targets);
+
+    let mut template = Vec::new();
+    let mut after = deployment.pointer("/spec/template").cloned().unwrap_or(Value::Null);
+    for (index, name) in container_names(deployment) {
+        let live = live_env(deployment, index);
+        let plan = plan_container(index, name, live, record.get(name), targets.get(name));
+        if let Some((operations, env)) = plan {
+            template.extend(operations);
+            set_env(&mut after, index, env);
+        }
+    }
+
+    let mut annotations = annotations_at(deployment, "/spec/template/metadata/annotations");
+    match &desired {
+        Some(hash) => _ = annotations.insert(CONFIG_HASH.into(), json!(hash.as_str())),
+        None if !template.is_empty() => _ = annotations.shift_remove(CONFIG_HASH),
+        None => {}
+    }
+    let restarts =
+        !template.is_empty() || annotations != annotations_at(deployment, "/spec/template/metadata/annotations");
+
+    let mut own = annotations_at(deployment, "/metadata/annotations");
+    if restarts && let Some(now) = now {
+        annotations.insert(RESTARTED_AT.into(), json!(stamp(now).to_string()));
+        set_annotations(&mut after, &annotations);
+        own.insert(RESTARTED_TEMPLATE.into(), json!(template_digest(&after)));
+    }
+    let injected: Injected = targets
+        .iter()
+        .map(|(container, vars)| {
+            let values = vars.iter().map(|v| (v.name.clone(), v.value.clone())).collect();
+            (container.clone(), values)
+        })
+        .collect();
+    if injected.is_empty() {
+        own.shift_remove(INJECTED);
+    } else if record != injected {
+        // Sorted maps of strings always have a JSON form.
+        let text = serde_json::to_string(&injected).unwrap_or_default();
+        own.insert(INJECTED.into(), json!(text));
+    }
+
+    let mut operations = Vec::new();
+    edit_annotations(
+        &mut operations,
+        deployment,
+        &["spec", "template", "metadata"],
+        &annotations,
+    );
+    operations.extend(template);
+    edit_annotations(&mut operations, deployment, &["metadata"], &own);
+    let patch = (!operations.is_empty()).then(|| {
+        if let Some(version) = deployment.pointer("/metadata/resourceVersion") {
+            operations.insert(0, test(&["metadata", "resourceVersion"], version.clone()));
+        }
+        Patch(operations)
+    });
+    TemplatePlan {
+        desired,
+        patch,
+        restarts,
+        notes,
+    }
+}
+
+/// A time as it is noted on the template: whole milliseconds.
+pub fn stamp(now: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+fn desired_hash(reads: Option<&Parts>, targets: &BTreeMap<String, Vec<EnvVar>>) -> Option<ConfigHash> {
+    if reads.is_none() && targets.is_empty() {
+        return None;
+    }
+    // Environment alone has no Secret in it, so there is no key to need.
+    let mut parts = reads.cloned().unwrap_or_else(|| Parts::new(&[]));
+    for (container, vars) in targets {
+        parts.env(container, vars);
+    }
+    Some(parts.hash())
+}
+
+/// What can be given to each container, sorted so that a value stands behind what it refers to.
+fn effective_env(
+    deployment: &Value,
+    wanted: &[ContainerEnv],
+    record: &Injected,
+) -> (BTreeMap<String, Vec<EnvVar>>, Vec<Note>) {
+    let mut targets: BTreeMap<String, Vec<EnvVar>> = BTreeMap::new();
+    if wanted.is_empty() {
+        return (targets, Vec::new());
+    }
+    if let Some(note) = kept_out(deployment) {
+        return (targets, vec![note]);
+    }
+    let mut notes = BTreeSet::new();
+    for entry in wanted {
+        let container = entry.container.as_str();
+        let Some((index, _)) = container_names(deployment).find(|(_, name)| *name == container) else {
+            notes.insert(Note::NoSuchContainer {
+                container: container.to_owned(),
+            });
+            continue;
+        };
+        let live = live_env(deployment, index);
+        let mut whole = true;
+        let mut free = Vec::new();
+        for var in &entry.vars {
+            match standing(live, record.get(container), var) {
+                Standing::Free => free.push(var.clone()),
+                Standing::Fits => {}
+                Standing::Foreign => {
+                    whole &= !entry.together.contains(&var.name);
+                    notes.insert(Note::EnvNotOurs {
+                        container: container.to_owned(),
+                        name: var.name.clone(),
+                        manager: manager_of(deployment, container, &var.name),
+                    });
+                }
+            }
+        }
+        if whole && !free.is_empty() {
+            let vars = targets.entry(container.to_owned()).or_default();
+            for var in free {
+                if vars.iter().all(|v| v.name != var.name) {
+                    vars.push(var);
+                }
+            }
+        }
+    }
+    for vars in targets.values_mut() {
+        *vars = behind_references(vars);
+    }
+    (targets, notes.into_iter().collect())
+}
+
+fn kept_out(deployment: &Value) -> Option<Note> {
+    if annotation(deployment, INJECT) == Some("false") {
+        return Some(Note::OptedOut);
+    }
+    let annotations = deployment.pointer("/spec/template/metadata/annotations")?.as_object()?;
+    annotations
+        .iter()
+        .filter(|(name, value)| {
+            name.starts_with(OTEL_OPERATOR_PREFIX) && !matches!(value.as_str(), Some("false" | "") | None)
+        })
+        .map(|(name, _)| name.clone())
+        .min()
+        .map(|annotation| Note::InjectedElsewhere { annotation })
+}
+
+enum Standing {
+    /// Not there, or ours: we may write it.
+    Free,
+    /// Somebody else's, with the very value that is wanted.
+    Fits,
+    /// Somebody else's.
+    Foreign,
+}
+
+fn standing(live: &[Value], record: Option<&BTreeMap<String, String>>, var: &EnvVar) -> Standing {
+    let mut entries = live.iter().filter(|e| entry_name(e) == Some(&var.name));
+    match (entries.next(), entries.next()) {
+        (None, _) => Standing::Free,
+        (Some(entry), None) if is_ours(entry, record) => Standing::Free,
+        (Some(entry), None) if plain_value(entry) == Some(&var.value) => Standing::Fits,
+        // Twice in the list: the last one holds, and to tell whose it is would be a guess.
+        _ => Standing::Foreign,
+    }
+}
+
+fn entry_name(entry: &Value) -> Option<&str> {
+    entry.get("name")?.as_str()
+}
+
+/// The value of an entry that has nothing but name and value.
+fn plain_value(entry: &Value) -> Option<&str> {
+    match entry.get("valueFrom") {
+        None | Some(Value::Null) => entry.get("value")?.as_str(),
+        Some(_) => None,
+    }
+}
+
+/// Whether an entry still holds the value that we put there.
+fn is_ours(entry: &Value, record: Option<&BTreeMap<String, String>>) -> bool {
+    let put = record.and_then(|r| r.get(entry_name(entry)?));
+    put.is_some_and(|value| plain_value(entry) == Some(value))
+}
+
+/// The variables so that each stands behind those it refers to, otherwise in their order. Those that refer to each
+/// other in a circle keep their order: Kubernetes leaves such a reference as it is written.
+fn behind_references(vars: &[EnvVar]) -> Vec<EnvVar> {
+    let mut waiting: Vec<&EnvVar> = vars.iter().collect();
+    let mut sorted = Vec::new();
+    while !waiting.is_empty() {
+        let ready = waiting.iter().position(|var| {
+            let refers_to = var.references();
+            !waiting
+                .iter()
+                .any(|w| w.name != var.name && refers_to.contains(&w.name.as_str()))
+        });
+        sorted.push(waiting.remove(ready.unwrap_or(0)).clone());
+    }
+    sorted
+}
+
+type ContainerPlan = (Vec<PatchOperation>, Vec<Value>);
+
+/// The operations on one container's `env`, and the list that they leave. `None`: nothing to do.
+fn plan_container(
+    index: usize,
+    name: &str,
+    live: &[Value],
+    record: Option<&BTreeMap<String, String>>,
+    target: Option<&Vec<EnvVar>>,
+) -> Option<ContainerPlan> {
+    let target = target.map_or(&[][..], Vec::as_slice);
+    let index = index.to_string();
+    let at = ["spec", "template", "spec", "containers", index.as_str()];
+    let env = |tail: &[&str]| -> Vec<String> {
+        at.iter()
+            .chain(["env"].iter())
+            .chain(tail.iter())
+            .map(|t| (*t).to_owned())
+            .collect()
+    };
+    let mut operations = Vec::new();
+    let mut list = live.to_vec();
+    let take_out = |operations: &mut Vec<PatchOperation>, list: &mut Vec<Value>, position: usize| {
+        let path = env(&[&position.to_string()]);
+        operations.push(test(&path, list.remove(position)));
+        operations.push(remove(&path));
+    };
+
+    let unwanted = |entry: &Value| is_ours(entry, record) && !target.iter().any(|v| entry_name(entry) == Some(&v.name));
+    while let Some(position) = list.iter().rposition(unwanted) {
+        take_out(&mut operations, &mut list, position);
+    }
+    let mut appended = Vec::new();
+    for (rank, var) in target.iter().enumerate() {
+        let position = list.iter().position(|e| entry_name(e) == Some(&var.name));
+        if let Some(position) = position {
+            // A reference to what is sorted behind it is part of a circle: moving would never end.
+            let later: Vec<&str> = target.iter().skip(rank).map(|v| v.name.as_str()).collect();
+            let misplaced = var.references().iter().any(|reference| {
+                !later.contains(reference) && list.iter().skip(position).any(|e| entry_name(e) == Some(reference))
+            });
+            if !misplaced {
+                if let Some(entry) = list.get_mut(position).filter(|e| plain_value(e) != Some(&var.value)) {
+                    let path = env(&[&position.to_string()]);
+                    operations.push(test(&path, entry.clone()));
+                    operations.push(replace(&path, var.to_entry()));
+                    *entry = var.to_entry();
+                }
+                continue;
+            }
+            take_out(&mut operations, &mut list, position);
+        }
+        appended.push(var.to_entry());
+        // The list itself grows at once: what follows must see it.
+        list.push(var.to_entry());
+        operations.push(add(&env(&["-"]), var.to_entry()));
+    }
+    if operations.is_empty() {
+        return None;
+    }
+    if live.is_empty() {
+        // No list yet (or an empty one, which the API server does not keep): it comes with all its entries.
+        operations = vec![add(&env(&[]), Value::from(appended))];
+    } else if list.is_empty() {
+        // As it was before we came.
+        operations.push(remove(&env(&[])));
+    }
+    let name_at: Vec<&str> = at.iter().copied().chain(["name"]).collect();
+    operations.insert(0, test(&name_at, json!(name)));
+    Some((operations, list))
+}
+
+/// Writes what the patch leaves into a copy of the pod template, for its digest.
+fn set_env(template: &mut Value, container: usize, env: Vec<Value>) {
+    if let Some(Value::Object(container)) = template.pointer_mut(&format!("/spec/containers/{container}")) {
+        container.insert("env".into(), Value::from(env));
+    }
+}
+
+fn set_annotations(template: &mut Value, annotations: &Map<String, Value>) {
+    if let Value::Object(template) = template {
+        let metadata = template.entry("metadata").or_insert_with(|| json!({}));
+        if metadata.is_null() {
+            *metadata = json!({});
+        }
+        if let Value::Object(metadata) = metadata {
+            metadata.insert("annotations".into(), Value::Object(annotations.clone()));
+        }
+    }
+}
+
+/// A digest of a pod template that does not depend on the order of its members, nor on members without content (the
+/// API server drops those).
+fn template_digest(template: &Value) -> String {
+    fn canonical(value: &Value) -> Option<Value> {
+        match value {
+            Value::Null => None,
+            Value::String(text) if text.is_empty() => None,
+            Value::Array(items) if items.is_empty() => None,
+            Value::Array(items) => Some(items.iter().map(|i| canonical(i).unwrap_or(Value::Null)).collect()),
+            Value::Object(members) => {
+                let sorted: BTreeMap<_, _> = members.iter().filter_map(|(k, v)| Some((k, canonical(v)?))).collect();
+                (!sorted.is_empty()).then(|| sorted.into_iter().map(|(k, v)| (k.clone(), v)).collect())
+            }
+            other => Some(other.clone()),
+        }
+    }
+    let text = canonical(template).unwrap_or(Value::Null).to_string();
+    hex(&Sha256::digest(text.as_bytes()))
+}
+
+/// Brings an object's annotations (the member `annotations` of the object at `parent`) to `wanted`.
+fn edit_annotations(
+    operations: &mut Vec<PatchOperation>,
+    deployment: &Value,
+    parent: &[&str],
+    wanted: &Map<String, Value>,
+) {
+    let holder = deployment.pointer(pointer(parent).as_str()).filter(|v| !v.is_null());
+    let there = holder.and_then(|h| h.get("annotations")).and_then(Value::as_object);
+    let before = there.cloned().unwrap_or_default();
+    if before == *wanted {
+        return;
+    }
+    let at = |tail: &[&str]| parent.iter().chain(tail).map(|t| (*t).to_owned()).collect::<Vec<_>>();
+    if holder.is_none() {
+        operations.push(add(parent, json!({})));
+    }
+    if there.is_none() {
+        operations.push(add(&at(&["annotations"]), Value::Object(wanted.clone())));
+    } else if wanted.is_empty() {
+        operations.push(remove(&at(&["annotations"])));
+    } else {
+        for (name, value) in wanted.iter().filter(|(name, value)| before.get(*name) != Some(value)) {
+            operations.push(add(&at(&["annotations", name]), value.clone()));
+        }
+        for name in before.keys().filter(|name| !wanted.contains_key(*name)) {
+            operations.push(remove(&at(&["annotations", name])));
+        }
+    }
+}
+
+fn pointer<S: AsRef<str>>(tokens: &[S]) -> PointerBuf {
+    PointerBuf::from_tokens(tokens.iter().map(AsRef::as_ref))
+}
+
+fn test<S: AsRef<str>>(path: &[S], value: Value) -> PatchOperation {
+    PatchOperation::Test(TestOperation {
+        path: pointer(path),
+        value,
+    })
+}
+
+fn add<S: AsRef<str>>(path: &[S], value: Value) -> PatchOperation {
+    PatchOperation::Add(AddOperation {
+        path: pointer(path),
+        value,
+    })
+}
+
+fn replace<S: AsRef<str>>(path: &[S], value: Value) -> PatchOperation {
+    PatchOperation::Replace(ReplaceOperation {
+        path: pointer(path),
+        value,
+    })
+}
+
+fn remove<S: AsRef<str>>(path: &[S]) -> PatchOperation {
+    PatchOperation::Remove(RemoveOperation { path: pointer(path) })
+}
+
+fn annotations_at(deployment: &Value, path: &str) -> Map<String, Value> {
+    deployment
+        .pointer(path)
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default()
+}
+
+fn annotation<'a>(deployment: &'a Value, name: &str) -> Option<&'a str> {
+    deployment.pointer("/metadata/annotations")?.get(name)?.as_str()
+}
+
+fn template_annotation<'a>(deployment: &'a Value, name: &str) -> Option<&'a str> {
+    deployment
+        .pointer("/spec/template/metadata/annotations")?
+        .get(name)?
+        .as_str()
+}
+
+fn container_names(deployment: &Value) -> impl Iterator<Item = (usize, &str)> {
+    let containers = deployment
+        .pointer("/spec/template/spec/containers")
+        .and_then(Value::as_array);
+    containers
+        .into_iter()
+        .flatten()
+        .enumerate()
+        .filter_map(|(index, container)| Some((index, container.get("name")?.as_str()?)))
+}
+
+fn live_env(deployment: &Value, container: usize) -> &[Value] {
+    deployment
+        .pointer(&format!("/spec/template/spec/containers/{container}/env"))
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
+}
+
+/// Who owns a variable of a container, as `managedFields` says; the first by name where several do.
+fn manager_of(deployment: &Value, container: &str, variable: &str) -> Option<String> {
+    let key = |name: &str| format!("k:{}", json!({"name": name}));
+    let path = [
+        "f:spec".to_owned(),
+        "f:template".to_owned(),
+        "f:spec".to_owned(),
+        "f:containers".to_owned(),
+        key(container),
+        "f:env".to_owned(),
+        key(variable),
+    ];
+    let owns = |fields: &Value| path.iter().try_fold(fields, |at, member| at.get(member)).is_some();
+    deployment
+        .pointer("/metadata/managedFields")?
+        .as_array()?
+        .iter()
+        .filter(|entry| entry.get("fieldsV1").is_some_and(owns))
+        .filter_map(|entry| entry.get("manager")?.as_str())
+        .filter(|manager| *manager != FIELD_MANAGER)
+        .min()
+        .map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::interlink;
+
+    fn now() -> Timestamp {
+        "2026-03-01T10:00:00.123456Z".parse().unwrap()
+    }
+
+    /// interLink's chart, as the API server shows it: two containers, one of them with an environment of its own.
+    fn virtual_kubelet() -> Value {
+        json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "virtual-node-node", "namespace": "interlink", "resourceVersion": "41", "generation": 1},
+            "spec": {
+                "replicas": 1,
+                "template": {
+                    "metadata": {"labels": {"app": "virtual-node"}},
+                    "spec": {"containers": [
+                        {"name": "vk", "image": "vk:1", "env": [{"name": "NODENAME", "value": "virtual-node"}]},
+                        {"name": "interlink", "image": "il:1"},
+                    ]},
+                },
+            },
+        })
+    }
+
+    fn interlink_env(container: &str, endpoint: &str) -> ContainerEnv {
+        ContainerEnv {
+            container: container.into(),
+            vars: interlink::env(endpoint, "virtual-node"),
+            together: interlink::TOGETHER.map(String::from).to_vec(),
+        }
+    }
+
+    fn inject(containers: &[&str]) -> Wanted {
+        Wanted {
+            reads: None,
+            env: containers.iter().map(|c| interlink_env(c, "tempo:4317")).collect(),
+        }
+    }
+
+    fn custom(vars: &[(&str, &str)]) -> Wanted {
+        Wanted {
+            reads: None,
+            env: vec![ContainerEnv {
+                container: "vk".into(),
+                vars: vars.iter().map(|(n, v)| EnvVar::new(*n, *v)).collect(),
+                together: vec![],
+            }],
+        }
+    }
+
+    fn reads(text: &str) -> Parts {
+        let mut parts = Parts::new(b"key");
+        parts.config_map(text, None);
+        parts
+    }
+
+    /// Applies a plan as the API server would, and checks what holds for every plan: it applies, it is stable, and the
+    /// digest that it wrote is that of the template it left.
+    fn apply(deployment: &Value, wanted: &Wanted) -> Value {
+        let plan = plan_template(deployment, wanted, Some(now()));
+        let mut after = deployment.clone();
+        json_patch::patch(&mut after, plan.patch.as_ref().expect("something to do")).expect("the patch applies");
+        assert_eq!(
+            deployment["spec"]["template"] != after["spec"]["template"],
+            plan.restarts,
+            "restarts is true exactly when the template changes"
+        );
+        if plan.restarts {
+            assert!(
+                rolled_by_us(&after),
+                "the digest fits the template that the patch leaves"
+            );
+            assert_eq!(restarted_at(&after), Some(stamp(now())));
+        }
+        let later = "2027-01-01T00:00:00Z".parse().unwrap();
+        let again = plan_template(&after, wanted, Some(later));
+        assert_eq!(again.patch, None, "the second plan is empty");
+        assert_eq!(again.desired, plan.desired);
+        after
+    }
+
+    fn env(deployment: &Value, container: usize) -> &Value {
+        &deployment["spec"]["template"]["spec"]["containers"][container]["env"]
+    }
+
+    fn names(deployment: &Value) -> Vec<&str> {
+        env(deployment, 0)
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|e| e["name"].as_str().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn the_whole_patch_of_an_injection_is_one_write_guarded_by_tests() {
+        let plan = plan_template(&virtual_kubelet(), &inject(&["vk", "interlink"]), Some(now()));
+        let hash = plan.desired.clone().unwrap().to_string();
+        let patch = serde_json::to_value(plan.patch.unwrap()).unwrap();
+        let digest = patch[8]["value"]["sightline.dev/restarted-template"].clone();
+        let record = r#"{"interlink":{"ENABLE_TRACING":"1","TELEMETRY_ENDPOINT":"tempo:4317","TELEMETRY_UNIQUE_ID":"virtual-node"},"vk":{"ENABLE_TRACING":"1","TELEMETRY_ENDPOINT":"tempo:4317","TELEMETRY_UNIQUE_ID":"virtual-node"}}"#;
+        let vars: Vec<Value> = interlink::env("tempo:4317", "virtual-node")
+            .iter()
+            .map(EnvVar::to_entry)
+            .collect();
+        assert_eq!(
+            patch,
+            json!([
+                {"op": "test", "path": "/metadata/resourceVersion", "value": "41"},
+                {"op": "add", "path": "/spec/template/metadata/annotations", "value": {
+                    "sightline.dev/config-hash": hash, "sightline.dev/restarted-at": "2026-03-01T10:00:00.123Z"}},
+                {"op": "test", "path": "/spec/template/spec/containers/0/name", "value": "vk"},
+                {"op": "add", "path": "/spec/template/spec/containers/0/env/-", "value": vars[0]},
+                {"op": "add", "path": "/spec/template/spec/containers/0/env/-", "value": vars[1]},
+                {"op": "add", "path": "/spec/template/spec/containers/0/env/-", "value": vars[2]},
+                {"op": "test", "path": "/spec/template/spec/containers/1/name", "value": "interlink"},
+                {"op": "add", "path": "/spec/template/spec/containers/1/env", "value": vars},
+                {"op": "add", "path": "/metadata/annotations", "value": {
+                    "sightline.dev/restarted-template": digest, "sightline.dev/injected": record}},
+            ])
+        );
+    }
+
+    #[test]
+    fn an_agent_gets_its_hash_and_nothing_else_changes() {
+        let mut deployment = virtual_kubelet();
+        deployment["spec"]["template"]["metadata"]["annotations"] = json!({"a/b~c": "kept"});
+        deployment["metadata"]["annotations"] = json!({"own": "kept"});
+        let wanted = Wanted {
+            reads: Some(reads("grpc-logging")),
+            env: vec![],
+        };
+        let after = apply(&deployment, &wanted);
+        assert_eq!(template_hash(&after), Some(reads("grpc-logging").hash().as_str()));
+        let mut expected = deployment.clone();
+        expected["spec"]["template"]["metadata"]["annotations"] = json!({
+            "a/b~c": "kept",
+            "sightline.dev/config-hash": reads("grpc-logging").hash().as_str(),
+            "sightline.dev/restarted-at": "2026-03-01T10:00:00.123Z",
+        });
+        let digest = after["metadata"]["annotations"]["sightline.dev/restarted-template"].clone();
+        expected["metadata"]["annotations"] = json!({"own": "kept", "sightline.dev/restarted-template": digest});
+        assert_eq!(after, expected);
+        let patch = serde_json::to_string(&plan_template(&deployment, &wanted, None).patch).unwrap();
+        assert!(patch.contains("/annotations/sightline.dev~1config-hash"), "{patch}");
+        assert!(!patch.contains("restarted"), "render has no time: {patch}");
+    }
+
+    #[test]
+    fn a_template_without_metadata_gets_its_parents_in_order() {
+        let mut deployment = virtual_kubelet();
+        deployment["spec"]["template"]["metadata"] = Value::Null;
+        let after = apply(&deployment, &inject(&["interlink"]));
+        assert!(template_hash(&after).is_some());
+        deployment["spec"]["template"]
+            .as_object_mut()
+            .unwrap()
+            .shift_remove("metadata");
+        assert!(template_hash(&apply(&deployment, &inject(&["vk"]))).is_some());
+    }
+
+    #[test]
+    fn removal_restores_the_bytes_of_the_containers_in_one_patch() {
+        let before = virtual_kubelet();
+        let injected = apply(&before, &inject(&["vk", "interlink"]));
+        assert_eq!(injected_record(&injected).len(), 2);
+        let after = apply(&injected, &Wanted::default());
+        let containers = |d: &Value| d["spec"]["template"]["spec"]["containers"].to_string();
+        assert_eq!(containers(&after), containers(&before));
+        assert_eq!(
+            template_hash(&after),
+            None,
+            "the hash stood for environment that is gone"
+        );
+        assert_eq!(after["metadata"]["annotations"].get(INJECTED), None);
+        let patch = plan_template(&injected, &Wanted::default(), Some(now())).patch.unwrap();
+        let text = serde_json::to_string(&patch).unwrap();
+        assert!(
+            text.contains(r#"{"op":"test","path":"/spec/template/spec/containers/0/env/1","value":{"name":"ENABLE_TRACING","value":"1"}},{"op":"remove""#),
+            "each removed entry is tested first: {text}"
+        );
+    }
+
+    #[test]
+    fn deleting_an_agents_entry_restarts_nobody() {
+        let wanted = Wanted {
+            reads: Some(reads("a")),
+            env: vec![],
+        };
+        let after = apply(&virtual_kubelet(), &wanted);
+        let plan = plan_template(&after, &Wanted::default(), Some(now()));
+        assert_eq!((plan.patch, plan.restarts, plan.desired), (None, false, None));
+        assert!(template_hash(&after).is_some(), "the annotation stays, inert");
+    }
+
+    #[test]
+    fn an_agent_that_loses_its_environment_keeps_the_hash_of_what_it_reads() {
+        let mut wanted = inject(&["vk"]);
+        wanted.reads = Some(reads("a"));
+        let injected = apply(&virtual_kubelet(), &wanted);
+        assert_ne!(template_hash(&injected), Some(reads("a").hash().as_str()));
+        wanted.env.clear();
+        let after = apply(&injected, &wanted);
+        assert_eq!(template_hash(&after), Some(reads("a").hash().as_str()));
+        assert_eq!(names(&after), ["NODENAME"]);
+    }
+
+    #[test]
+    fn a_changed_value_is_replaced_in_place_after_a_test_of_the_old_one() {
+        let injected = apply(&virtual_kubelet(), &inject(&["vk"]));
+        let wanted = Wanted {
+            reads: None,
+            env: vec![interlink_env("vk", "other:4317")],
+        };
+        let after = apply(&injected, &wanted);
+        assert_eq!(
+            env(&after, 0)[2],
+            json!({"name": "TELEMETRY_ENDPOINT", "value": "other:4317"})
+        );
+        let plan = plan_template(&injected, &wanted, None);
+        let text = serde_json::to_string(&plan.patch).unwrap();
+        assert!(
+            text.contains(r#"{"op":"test","path":"/spec/template/spec/containers/0/env/2","value":{"name":"TELEMETRY_ENDPOINT","value":"tempo:4317"}},{"op":"replace","path":"/spec/template/spec/containers/0/env/2""#),
+            "{text}"
+        );
+        // What the server has by now is something else: nothing of the patch happens.
+        let mut moved = injected.clone();
+        moved["metadata"]["resourceVersion"] = json!("42");
+        assert!(json_patch::patch(&mut moved, &plan.patch.unwrap()).is_err());
+    }
+
+    #[test]
+    fn somebody_elses_variable_is_left_alone_and_its_manager_named() {
+        let mut deployment = virtual_kubelet();
+        deployment["spec"]["template"]["spec"]["containers"][0]["env"] =
+            json!([{"name": "TELEMETRY_UNIQUE_ID", "value": "mine"}]);
+        deployment["metadata"]["managedFields"] = json!([{"manager": "argocd", "fieldsV1": {"f:spec": {"f:template": {
+            "f:spec": {"f:containers": {"k:{\"name\":\"vk\"}": {"f:env": {
+                "k:{\"name\":\"TELEMETRY_UNIQUE_ID\"}": {".": {}}}}}}}}}}]);
+        let plan = plan_template(&deployment, &inject(&["vk"]), None);
+        assert_eq!(
+            plan.notes,
+            [Note::EnvNotOurs {
+                container: "vk".into(),
+                name: "TELEMETRY_UNIQUE_ID".into(),
+                manager: Some("argocd".into())
+            }]
+        );
+        let after = apply(&deployment, &inject(&["vk"]));
+        assert_eq!(
+            names(&after),
+            ["TELEMETRY_UNIQUE_ID", "ENABLE_TRACING", "TELEMETRY_ENDPOINT"]
+        );
+        assert_eq!(env(&after, 0)[0]["value"], "mine");
+        let after = apply(&after, &Wanted::default());
+        assert_eq!(names(&after), ["TELEMETRY_UNIQUE_ID"]);
+    }
+
+    #[test]
+    fn endpoint_and_switch_go_together_or_not_at_all() {
+        for foreign in [
+            json!({"name": "TELEMETRY_ENDPOINT", "value": "mine:4317"}),
+            json!({"name": "ENABLE_TRACING", "value": "true"}),
+            json!({"name": "TELEMETRY_ENDPOINT", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}),
+        ] {
+            let mut deployment = virtual_kubelet();
+            deployment["spec"]["template"]["spec"]["containers"][0]["env"] = json!([foreign]);
+            let plan = plan_template(&deployment, &inject(&["vk"]), None);
+            assert_eq!(
+                (plan.patch, plan.desired),
+                (None, None),
+                "{foreign}: nothing can be given, nothing restarts"
+            );
+            assert!(matches!(&plan.notes[..], [Note::EnvNotOurs { .. }]), "{:?}", plan.notes);
+            // The other container is not affected.
+            let after = apply(&deployment, &inject(&["vk", "interlink"]));
+            assert_eq!(env(&after, 0), &json!([foreign]));
+            assert_eq!(env(&after, 1).as_array().unwrap().len(), 3);
+        }
+    }
+
+    #[test]
+    fn the_wanted_value_from_somebody_else_fits_and_is_never_removed_by_us() {
+        let mut deployment = virtual_kubelet();
+        deployment["spec"]["template"]["spec"]["containers"][0]["env"] =
+            json!([{"name": "ENABLE_TRACING", "value": "1"}]);
+        let after = apply(&deployment, &inject(&["vk"]));
+        assert_eq!(
+            names(&after),
+            ["ENABLE_TRACING", "TELEMETRY_ENDPOINT", "TELEMETRY_UNIQUE_ID"]
+        );
+        assert_eq!(plan_template(&deployment, &inject(&["vk"]), None).notes, []);
+        assert_eq!(names(&apply(&after, &Wanted::default())), ["ENABLE_TRACING"]);
+    }
+
+    #[test]
+    fn removal_takes_only_what_still_holds_our_value() {
+        let mut deployment = apply(&virtual_kubelet(), &inject(&["vk"]));
+        deployment["spec"]["template"]["spec"]["containers"][0]["env"][1]["value"] = json!("0");
+        let after = apply(&deployment, &Wanted::default());
+        assert_eq!(
+            env(&after, 0),
+            &json!([{"name": "NODENAME", "value": "virtual-node"}, {"name": "ENABLE_TRACING", "value": "0"}])
+        );
+        // Still wanted: the edited one is somebody else's now, so its companions go.
+        assert_eq!(apply(&deployment, &inject(&["vk"])), after);
+    }
+
+    #[test]
+    fn a_record_without_entries_is_cleared_without_a_restart() {
+        let mut deployment = apply(&virtual_kubelet(), &inject(&["vk"]));
+        deployment["spec"]["template"]["spec"]["containers"][0]["env"] = json!([]);
+        let plan = plan_template(&deployment, &Wanted::default(), Some(now()));
+        assert!(!plan.restarts);
+        let after = apply(&deployment, &Wanted::default());
+        assert!(template_hash(&after).is_some(), "inert");
+        assert!(injected_record(&after).is_empty());
+    }
+
+    #[test]
+    fn environment_that_was_taken_away_is_put_back_though_the_hash_is_right() {
+        let mut deployment = apply(&virtual_kubelet(), &inject(&["vk"]));
+        deployment["spec"]["template"]["spec"]["containers"][0]["name"] = json!("kubelet");
+        deployment["spec"]["template"]["spec"]["containers"][0]["env"] = json!([]);
+        deployment["spec"]["template"]["spec"]["containers"][1]["name"] = json!("vk");
+        let after = apply(&deployment, &inject(&["vk"]));
+        assert_eq!(template_hash(&after), template_hash(&deployment));
+        assert_eq!(env(&after, 1).as_array().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_value_stands_behind_what_it_refers_to() {
+        let after = apply(
+            &virtual_kubelet(),
+            &custom(&[("URL", "http://$(HOST):1"), ("HOST", "$(NODENAME)")]),
+        );
+        assert_eq!(names(&after), ["NODENAME", "HOST", "URL"]);
+        // A new reference moves the entry that was in front.
+        let first = apply(&virtual_kubelet(), &custom(&[("URL", "http://a"), ("HOST", "h")]));
+        assert_eq!(names(&first), ["NODENAME", "URL", "HOST"]);
+        let after = apply(&first, &custom(&[("URL", "http://$(HOST)"), ("HOST", "h")]));
+        assert_eq!(names(&after), ["NODENAME", "HOST", "URL"]);
+        // A circle ends: `apply` checks that the second plan is empty.
+        let circle = apply(
+            &virtual_kubelet(),
+            &custom(&[("A", "$(B)"), ("B", "$(A)"), ("C", "$(C)")]),
+        );
+        assert_eq!(names(&circle), ["NODENAME", "C", "A", "B"]);
+        // Somebody else's variable may stand behind ours.
+        let mut late = apply(&virtual_kubelet(), &custom(&[("URL", "x")]));
+        late["spec"]["template"]["spec"]["containers"][0]["env"][0] = json!({"name": "OTHER", "value": "o"});
+        let list = late["spec"]["template"]["spec"]["containers"][0]["env"]
+            .as_array_mut()
+            .unwrap();
+        list.reverse();
+        assert_eq!(names(&apply(&late, &custom(&[("URL", "$(OTHER)")]))), ["OTHER", "URL"]);
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_not_ours_to_judge() {
+        let mut deployment = virtual_kubelet();
+        let twice = json!([{"name": "ENABLE_TRACING", "value": "1"}, {"name": "ENABLE_TRACING", "value": "1"}]);
+        deployment["spec"]["template"]["spec"]["containers"][0]["env"] = twice;
+        assert_eq!(plan_template(&deployment, &inject(&["vk"]), None).patch, None);
+    }
+
+    #[test]
+    fn who_keeps_environment_out_gets_none_and_what_was_there_goes() {
+        let injected = apply(&virtual_kubelet(), &inject(&["vk"]));
+        let mut opted_out = injected.clone();
+        opted_out["metadata"]["annotations"][INJECT] = json!("false");
+        assert_eq!(
+            plan_template(&opted_out, &inject(&["vk"]), None).notes,
+            [Note::OptedOut]
+        );
+        assert_eq!(names(&apply(&opted_out, &inject(&["vk"]))), ["NODENAME"]);
+        let java = format!("{OTEL_OPERATOR_PREFIX}java");
+        let mut elsewhere = injected.clone();
+        elsewhere["spec"]["template"]["metadata"]["annotations"][&java] = json!("true");
+        assert_eq!(
+            plan_template(&elsewhere, &inject(&["vk"]), None).notes,
+            [Note::InjectedElsewhere {
+                annotation: java.clone()
+            }]
+        );
+        assert_eq!(names(&apply(&elsewhere, &inject(&["vk"]))), ["NODENAME"]);
+        elsewhere["spec"]["template"]["metadata"]["annotations"][&java] = json!("false");
+        assert_eq!(plan_template(&elsewhere, &inject(&["vk"]), None).patch, None);
+        // A workload that only reads is restarted all the same: the opt-out is about environment.
+        opted_out["metadata"]["annotations"] = json!({INJECT: "false"});
+        let agent = Wanted {
+            reads: Some(reads("a")),
+            env: vec![],
+        };
+        assert_eq!(plan_template(&opted_out, &agent, None).notes, []);
+    }
+
+    #[test]
+    fn a_container_that_is_not_there_is_told() {
+        let plan = plan_template(&virtual_kubelet(), &inject(&["sidecar"]), None);
+        assert_eq!(plan.patch, None);
+        assert_eq!(
+            plan.notes,
+            [Note::NoSuchContainer {
+                container: "sidecar".into()
+            }]
+        );
+    }
+
+    #[test]
+    fn a_template_that_somebody_else_changed_is_not_rolled_by_us() {
+        let after = apply(&virtual_kubelet(), &inject(&["vk"]));
+        let mut scaled = after.clone();
+        scaled["spec"]["replicas"] = json!(5);
+        scaled["metadata"]["labels"] = json!({"a": "b"});
+        assert!(rolled_by_us(&scaled));
+        let mut image = after.clone();
+        image["spec"]["template"]["spec"]["containers"][0]["image"] = json!("vk:2");
+        assert!(!rolled_by_us(&image));
+        assert!(!rolled_by_us(&virtual_kubelet()));
+    }
+
+    #[test]
+    fn the_digest_is_of_the_content_and_not_of_its_spelling() {
+        let a = json!({"spec": {"x": 1, "y": {"z": "1"}}, "metadata": {"creationTimestamp": null}});
+        let b = json!({"spec": {"y": {"z": "1", "e": {}, "t": "", "l": []}, "x": 1}});
+        assert_eq!(template_digest(&a), template_digest(&b));
+        assert_ne!(
+            template_digest(&a),
+            template_digest(&json!({"spec": {"x": 2, "y": {"z": "1"}}}))
+        );
+    }
+
+    #[test]
+    fn containers_are_chosen_by_name_glob_annotation_or_because_there_is_only_one() {
+        let chosen = |d: &Value, globs: &[&str]| {
+            let globs: Vec<String> = globs.iter().map(|g| (*g).to_owned()).collect();
+            choose_containers(d, &globs).map(|c| c.into_iter().map(|c| (c.index, c.name)).collect::<Vec<_>>())
+        };
+        let two = virtual_kubelet();
+        assert_eq!(chosen(&two, &["inter*"]), Ok(vec![(1, "interlink".into())]));
+        assert_eq!(chosen(&two, &["interlink", "vk"]).unwrap().len(), 2);
+        assert_eq!(chosen(&two, &["vk", "absent"]).unwrap().len(), 1);
+        let none = chosen(&two, &["inference-*"]).unwrap_err().to_string();
+        assert_eq!(
+            none,
+            "No container is named inference-*; the containers are interlink, vk"
+        );
+        let several = chosen(&two, &[]).unwrap_err().to_string();
+        assert_eq!(
+            several,
+            "There are several containers (interlink, vk) and nothing says which one: write containers: [NAME]"
+        );
+        let mut annotated = two.clone();
+        annotated["spec"]["template"]["metadata"]["annotations"] = json!({DEFAULT_CONTAINER: "vk"});
+        assert_eq!(chosen(&annotated, &[]), Ok(vec![(0, "vk".into())]));
+        annotated["spec"]["template"]["metadata"]["annotations"] = json!({DEFAULT_CONTAINER: "gone"});
+        assert!(matches!(
+            chosen(&annotated, &[]),
+            Err(ChooseError::DefaultNotThere { .. })
+        ));
+        let mut one = two.clone();
+        one["spec"]["template"]["spec"]["containers"]
+            .as_array_mut()
+            .unwrap()
+            .pop();
+        assert_eq!(chosen(&one, &[]), Ok(vec![(0, "vk".into())]));
+        assert_eq!(chosen(&json!({}), &[]), Err(ChooseError::NoContainers));
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        for (glob, name, fits) in [
+            ("*", "a", true),
+            ("a*", "a", true),
+            ("a*c", "abc", true),
+            ("a*a", "a", false),
+            ("*b*", "abc", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "acb", false),
+            ("*x*y*", "yx", false),
+            ("**", "abc", true),
+            ("a", "ab", false),
+        ] {
+            assert_eq!(glob_fits(glob, name), fits, "{glob} {name}");
+        }
+    }
+}
