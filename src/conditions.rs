@@ -137,17 +137,32 @@ pub struct Finding {
 impl Finding {
     /// A condition that holds.
     pub fn holds(type_: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
-        Self { type_, status: Truth::True, reason, message: message.into() }
+        Self {
+            type_,
+            status: Truth::True,
+            reason,
+            message: message.into(),
+        }
     }
 
     /// A condition that does not hold.
     pub fn fails(type_: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
-        Self { type_, status: Truth::False, reason, message: message.into() }
+        Self {
+            type_,
+            status: Truth::False,
+            reason,
+            message: message.into(),
+        }
     }
 
     /// A condition of which nothing can be told.
     pub fn unknown(type_: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
-        Self { type_, status: Truth::Unknown, reason, message: message.into() }
+        Self {
+            type_,
+            status: Truth::Unknown,
+            reason,
+            message: message.into(),
+        }
     }
 }
 
@@ -155,11 +170,17 @@ impl Finding {
 /// condition (`Partially…`) does not make a resource unready.
 pub fn with_ready(mut findings: Vec<Finding>) -> Vec<Finding> {
     let normal = |f: &&Finding| {
-        !matches!(f.type_, ConditionType::PartiallyOverridden | ConditionType::PartiallyExpressed)
+        !matches!(
+            f.type_,
+            ConditionType::PartiallyOverridden | ConditionType::PartiallyExpressed
+        )
     };
     let first_bad = findings.iter().filter(normal).find(|f| f.status != Truth::True);
     let ready = match first_bad {
-        Some(bad) => Finding { type_: ConditionType::Ready, ..bad.clone() },
+        Some(bad) => Finding {
+            type_: ConditionType::Ready,
+            ..bad.clone()
+        },
         None => Finding::holds(ConditionType::Ready, Reason::Ready, "All conditions hold."),
     };
     findings.push(ready);
@@ -197,7 +218,10 @@ pub fn truncate(text: &str, max: usize) -> String {
     if text.len() <= max {
         return text.to_owned();
     }
-    let end = (0..=max.saturating_sub(3)).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+    let end = (0..=max.saturating_sub(3))
+        .rev()
+        .find(|&i| text.is_char_boundary(i))
+        .unwrap_or(0);
     format!("{}…", text.get(..end).unwrap_or_default())
 }
 
@@ -225,12 +249,19 @@ mod tests {
             Finding::holds(ConditionType::PartiallyOverridden, Reason::Overridden, "x"),
         ]);
         let ready = findings.last().unwrap();
-        assert_eq!((ready.type_, ready.reason, ready.message.as_str()), (ConditionType::Ready, Reason::NotOurs, "ConfigMap a/b"));
+        assert_eq!(
+            (ready.type_, ready.reason, ready.message.as_str()),
+            (ConditionType::Ready, Reason::NotOurs, "ConfigMap a/b")
+        );
     }
 
     #[test]
     fn an_abnormal_condition_that_is_true_leaves_the_resource_ready() {
-        let findings = with_ready(vec![Finding::holds(ConditionType::PartiallyExpressed, Reason::NotExpressible, "x")]);
+        let findings = with_ready(vec![Finding::holds(
+            ConditionType::PartiallyExpressed,
+            Reason::NotExpressible,
+            "x",
+        )]);
         assert_eq!(findings.last().unwrap().status, Truth::True);
     }
 
@@ -238,10 +269,25 @@ mod tests {
     fn transition_time_moves_only_when_the_status_flips() {
         let early = Timestamp::from_second(1).unwrap();
         let late = Timestamp::from_second(100).unwrap();
-        let first = to_conditions(&[Finding::fails(ConditionType::Ready, Reason::Pending, "a")], &[], Some(1), early);
-        let same = to_conditions(&[Finding::fails(ConditionType::Ready, Reason::NotOurs, "b")], &first, Some(2), late);
+        let first = to_conditions(
+            &[Finding::fails(ConditionType::Ready, Reason::Pending, "a")],
+            &[],
+            Some(1),
+            early,
+        );
+        let same = to_conditions(
+            &[Finding::fails(ConditionType::Ready, Reason::NotOurs, "b")],
+            &first,
+            Some(2),
+            late,
+        );
         assert_eq!(same[0].last_transition_time.0, early);
-        let flipped = to_conditions(&[Finding::holds(ConditionType::Ready, Reason::Ready, "")], &same, Some(2), late);
+        let flipped = to_conditions(
+            &[Finding::holds(ConditionType::Ready, Reason::Ready, "")],
+            &same,
+            Some(2),
+            late,
+        );
         assert_eq!(flipped[0].last_transition_time.0, late);
     }
 

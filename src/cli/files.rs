@@ -57,12 +57,19 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Document>, FilesError> {
     for path in paths {
         if path.as_os_str() == "-" {
             let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).map_err(|source| FilesError::Read { file: "-".into(), source })?;
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|source| FilesError::Read {
+                    file: "-".into(),
+                    source,
+                })?;
             parse("-", &text, &mut documents)?;
         } else if path.is_dir() {
             let files = files_below(path)?;
             if files.is_empty() {
-                return Err(FilesError::Empty { file: path.display().to_string() });
+                return Err(FilesError::Empty {
+                    file: path.display().to_string(),
+                });
             }
             for file in files {
                 read_file(&file, &mut documents)?;
@@ -76,12 +83,18 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Document>, FilesError> {
 
 fn read_file(path: &Path, documents: &mut Vec<Document>) -> Result<(), FilesError> {
     let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|source| FilesError::Read { file: file.clone(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| FilesError::Read {
+        file: file.clone(),
+        source,
+    })?;
     parse(&file, &text, documents)
 }
 
 fn files_below(folder: &Path) -> Result<Vec<PathBuf>, FilesError> {
-    let failed = |source| FilesError::Read { file: folder.display().to_string(), source };
+    let failed = |source| FilesError::Read {
+        file: folder.display().to_string(),
+        source,
+    };
     let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
         .map_err(failed)?
         .map(|entry| entry.map(|e| e.path()))
@@ -92,7 +105,10 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>, FilesError> {
     for path in entries {
         if path.is_dir() {
             files.extend(files_below(&path)?);
-        } else if path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json") {
+        } else if path
+            .extension()
+            .is_some_and(|e| e == "yaml" || e == "yml" || e == "json")
+        {
             files.push(path);
         }
     }
@@ -100,16 +116,30 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>, FilesError> {
 }
 
 fn parse(file: &str, text: &str, documents: &mut Vec<Document>) -> Result<(), FilesError> {
-    let read = yaml::read_documents(text).map_err(|source| FilesError::Yaml { file: file.to_owned(), source })?;
+    let read = yaml::read_documents(text).map_err(|source| FilesError::Yaml {
+        file: file.to_owned(),
+        source,
+    })?;
     for (index, object) in read.into_iter().enumerate() {
         if object.get("kind").and_then(Value::as_str).is_none() || object.get("apiVersion").is_none() {
-            return Err(FilesError::NoObject { file: file.to_owned(), number: index + 1 });
+            return Err(FilesError::NoObject {
+                file: file.to_owned(),
+                number: index + 1,
+            });
         }
-        let is_list = object.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
+        let is_list = object
+            .get("kind")
+            .and_then(Value::as_str)
+            .is_some_and(|kind| kind.ends_with("List"));
         match object.get("items").and_then(Value::as_array).filter(|_| is_list) {
-            Some(items) => documents
-                .extend(items.iter().map(|item| Document { file: file.to_owned(), object: item.clone() })),
-            None => documents.push(Document { file: file.to_owned(), object }),
+            Some(items) => documents.extend(items.iter().map(|item| Document {
+                file: file.to_owned(),
+                object: item.clone(),
+            })),
+            None => documents.push(Document {
+                file: file.to_owned(),
+                object,
+            }),
         }
     }
     Ok(())

@@ -57,7 +57,12 @@ pub struct RenderArgs {
 impl RenderArgs {
     /// Renders.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { paths, output, show_secrets, strict } = self;
+        let Self {
+            paths,
+            output,
+            show_secrets,
+            strict,
+        } = self;
         let documents = match files::read(&paths) {
             Ok(documents) => documents,
             Err(error) => {
@@ -108,7 +113,11 @@ impl World {
         let mut problems = Vec::new();
         let mut seen: BTreeMap<(String, Key), (String, Value)> = BTreeMap::new();
         for Document { file, mut object } in documents {
-            let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let kind = object
+                .get("kind")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned();
             if admission::is_ours(&object) {
                 match admission::admit(&object) {
                     Ok(admitted) => object = admitted,
@@ -126,7 +135,10 @@ impl World {
             match seen.get(&id) {
                 Some((_, same)) if *same == object => continue,
                 Some((other, _)) => {
-                    problems.push(format!("{file}: {kind} {} stands in {other} too, and differs; keep one of them", id.1));
+                    problems.push(format!(
+                        "{file}: {kind} {} stands in {other} too, and differs; keep one of them",
+                        id.1
+                    ));
                     continue;
                 }
                 None => drop(seen.insert(id, (file.clone(), object.clone()))),
@@ -152,8 +164,14 @@ impl World {
             }
             return Ok(());
         }
-        let api_version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let Some(fact) = Kind::of(&api_version, kind) else { return Ok(()) };
+        let api_version = object
+            .get("apiVersion")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        let Some(fact) = Kind::of(&api_version, kind) else {
+            return Ok(());
+        };
         match fact {
             Kind::Secret => {
                 decode_string_data(&mut object);
@@ -186,7 +204,10 @@ impl World {
 
     /// Files hold istiod's Deployment and seldom its Pods: one Ready Pod of its template stands for them.
     fn add_pods_of(&mut self, deployment: &Value) {
-        let labels = deployment.pointer("/spec/template/metadata/labels").cloned().unwrap_or_default();
+        let labels = deployment
+            .pointer("/spec/template/metadata/labels")
+            .cloned()
+            .unwrap_or_default();
         if labels.get("app") != Some(&"istiod".into()) {
             return;
         }
@@ -211,7 +232,9 @@ impl World {
             let reads_secrets = |reads: &crate::crds::AgentReads| reads.type_ != AgentReadsType::ConfigMap;
             if !self.has_hash_key && mesh.spec.agents.iter().flat_map(|a| &a.reads).any(reads_secrets) {
                 self.has_hash_key = true;
-                assumed.push(format!("Secret {SECRET_NAME} is not given: config-hash of agents that read Secrets is not the cluster's"));
+                assumed.push(format!(
+                    "Secret {SECRET_NAME} is not given: config-hash of agents that read Secrets is not the cluster's"
+                ));
             }
         }
         let names: Vec<String> = self.namespaces.iter().cloned().collect();
@@ -219,7 +242,10 @@ impl World {
             let key = Key::new("", &name);
             if self.snapshot.object(Kind::Namespace, &key).is_none() {
                 assumed.push(format!("Namespace {name} exists, with its metadata.name label only"));
-                self.put(Kind::Namespace, json!({"metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}}}));
+                self.put(
+                    Kind::Namespace,
+                    json!({"metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}}}),
+                );
             }
         }
         assumed
@@ -239,20 +265,33 @@ impl World {
         for revision in &istio.revisions {
             let primary = mesh_config::primary_map(&istio.namespace, revision);
             if self.snapshot.object(Kind::ConfigMap, &primary).is_none() {
-                push_once(assumed, format!("ConfigMap {primary} has Istio's defaults (rootNamespace {})", istio.namespace));
+                push_once(
+                    assumed,
+                    format!(
+                        "ConfigMap {primary} has Istio's defaults (rootNamespace {})",
+                        istio.namespace
+                    ),
+                );
             }
             let of_revision = |pod: &Value| {
                 let labels = crate::plan::snapshot::labels_of(pod);
                 labels.get("app").is_some_and(|a| a == "istiod")
                     && labels.get("istio.io/rev").map_or("default", String::as_str) == revision
             };
-            if self.snapshot.objects_in(Kind::Pod, &istio.namespace).any(|(_, pod)| of_revision(pod)) {
+            if self
+                .snapshot
+                .objects_in(Kind::Pod, &istio.namespace)
+                .any(|(_, pod)| of_revision(pod))
+            {
                 continue;
             }
             let map = &istio.mesh_config.config_map_name;
             push_once(
                 assumed,
-                format!("istiod of revision {revision} runs in namespace {}, of the oldest supported version, with SHARED_MESH_CONFIG={map}", istio.namespace),
+                format!(
+                    "istiod of revision {revision} runs in namespace {}, of the oldest supported version, with SHARED_MESH_CONFIG={map}",
+                    istio.namespace
+                ),
             );
             self.put(Kind::Pod, json!({
                 "metadata": {"name": format!("istiod-{revision}-assumed"), "namespace": istio.namespace,
@@ -264,28 +303,54 @@ impl World {
     }
 
     fn assume_services(&mut self, mesh: &ObservabilityMesh, assumed: &mut Vec<String>) {
-        for otlp in mesh.spec.tracing.iter().flat_map(|t| &t.backends).filter_map(|b| b.otlp.as_ref()) {
-            let Some((namespace, name)) = otlp.endpoint.service() else { continue };
-            if self.snapshot.object(Kind::Service, &Key::new(namespace, name)).is_none() {
-                push_once(assumed, format!("Service {namespace}/{name} exists, with port {}", otlp.endpoint.port));
+        for otlp in mesh
+            .spec
+            .tracing
+            .iter()
+            .flat_map(|t| &t.backends)
+            .filter_map(|b| b.otlp.as_ref())
+        {
+            let Some((namespace, name)) = otlp.endpoint.service() else {
+                continue;
+            };
+            if self
+                .snapshot
+                .object(Kind::Service, &Key::new(namespace, name))
+                .is_none()
+            {
+                push_once(
+                    assumed,
+                    format!("Service {namespace}/{name} exists, with port {}", otlp.endpoint.port),
+                );
                 let port = otlp.endpoint.port;
-                self.put(Kind::Service, json!({
-                    "metadata": {"namespace": namespace, "name": name}, "spec": {"ports": [{"port": port}]},
-                }));
+                self.put(
+                    Kind::Service,
+                    json!({
+                        "metadata": {"namespace": namespace, "name": name}, "spec": {"ports": [{"port": port}]},
+                    }),
+                );
             }
         }
     }
 
     fn assume_secrets(&mut self, mesh: &ObservabilityMesh, assumed: &mut Vec<String>) {
         let mut wanted: BTreeMap<Key, BTreeSet<String>> = BTreeMap::new();
-        let credentials = mesh.spec.interface_traffic.iter().filter_map(|t| t.elasticsearch.credentials_secret_ref.as_ref());
+        let credentials = mesh
+            .spec
+            .interface_traffic
+            .iter()
+            .filter_map(|t| t.elasticsearch.credentials_secret_ref.as_ref());
         for reference in credentials {
-            let keys = wanted.entry(Key::new(&reference.namespace, &reference.name)).or_default();
+            let keys = wanted
+                .entry(Key::new(&reference.namespace, &reference.name))
+                .or_default();
             keys.extend([reference.username_key.clone(), reference.password_key.clone()]);
         }
         for agent in &mesh.spec.agents {
             for read in agent.reads.iter().filter_map(|reads| reads.secret.as_ref()) {
-                let keys = wanted.entry(Key::new(&agent.workload.namespace, &read.name)).or_default();
+                let keys = wanted
+                    .entry(Key::new(&agent.workload.namespace, &read.name))
+                    .or_default();
                 keys.extend(read.keys.iter().cloned());
             }
         }
@@ -293,9 +358,14 @@ impl World {
             if self.snapshot.object(Kind::Secret, &key).is_some() {
                 continue;
             }
-            push_once(assumed, format!("Secret {key} exists, is shared with Sightline, and has the keys that are named"));
-            let data: Map<String, Value> =
-                keys.into_iter().map(|name| (name.clone(), encoded(&placeholder(&key, &name)))).collect();
+            push_once(
+                assumed,
+                format!("Secret {key} exists, is shared with Sightline, and has the keys that are named"),
+            );
+            let data: Map<String, Value> = keys
+                .into_iter()
+                .map(|name| (name.clone(), encoded(&placeholder(&key, &name))))
+                .collect();
             self.put(Kind::Secret, json!({
                 "metadata": {"namespace": key.namespace, "name": key.name, "labels": {SHARED: "true"}}, "data": data,
             }));
@@ -309,8 +379,13 @@ fn push_once(list: &mut Vec<String>, text: String) {
     }
 }
 
-fn put<K: Resource + serde::de::DeserializeOwned>(snapshot: &mut Snapshot, key: &Key, object: Value) -> anyhow::Result<()> {
-    let resource: K = serde_json::from_value(object).context("the schema admits it and the types do not: a bug, please report it")?;
+fn put<K: Resource + serde::de::DeserializeOwned>(
+    snapshot: &mut Snapshot,
+    key: &Key,
+    object: Value,
+) -> anyhow::Result<()> {
+    let resource: K =
+        serde_json::from_value(object).context("the schema admits it and the types do not: a bug, please report it")?;
     K::put(snapshot, key, Some(Arc::new(resource)));
     Ok(())
 }
@@ -319,13 +394,21 @@ fn default_namespace(object: &mut Value) {
     let api_version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
     let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
     let namespaced = Kind::of(api_version, kind).is_some_and(|kind| kind != Kind::Namespace);
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut).filter(|_| namespaced) {
-        metadata.entry("namespace").or_insert_with(|| Value::from(admission::DEFAULT_NAMESPACE));
+    if let Some(metadata) = object
+        .get_mut("metadata")
+        .and_then(Value::as_object_mut)
+        .filter(|_| namespaced)
+    {
+        metadata
+            .entry("namespace")
+            .or_insert_with(|| Value::from(admission::DEFAULT_NAMESPACE));
     }
 }
 
 fn set_label(object: &mut Value, name: &str, value: &str) {
-    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return;
+    };
     let labels = metadata.entry("labels").or_insert_with(|| json!({}));
     if let Some(labels) = labels.as_object_mut() {
         labels.insert(name.to_owned(), Value::from(value));
@@ -335,10 +418,16 @@ fn set_label(object: &mut Value, name: &str, value: &str) {
 /// The API server turns `stringData` into `data`.
 fn decode_string_data(object: &mut Value) {
     let Some(map) = object.as_object_mut() else { return };
-    let Some(Value::Object(texts)) = map.remove("stringData") else { return };
+    let Some(Value::Object(texts)) = map.remove("stringData") else {
+        return;
+    };
     let data = map.entry("data").or_insert_with(|| json!({}));
     if let Some(data) = data.as_object_mut() {
-        data.extend(texts.into_iter().map(|(key, text)| (key, encoded(text.as_str().unwrap_or_default()))));
+        data.extend(
+            texts
+                .into_iter()
+                .map(|(key, text)| (key, encoded(text.as_str().unwrap_or_default()))),
+        );
     }
 }
 
@@ -356,7 +445,9 @@ fn placeholder(key: &Key, name: &str) -> String {
 }
 
 fn hide_values(object: &mut Value, key: &Key) {
-    let Some(data) = object.get_mut("data").and_then(Value::as_object_mut) else { return };
+    let Some(data) = object.get_mut("data").and_then(Value::as_object_mut) else {
+        return;
+    };
     for (name, value) in data.iter_mut() {
         *value = encoded(&placeholder(key, name));
     }
@@ -373,7 +464,8 @@ fn objects_text(converged: &Converged) -> anyhow::Result<String> {
 }
 
 fn plan_text(converged: &Converged) -> anyhow::Result<String> {
-    let named = |(kind, key): &(Kind, Key)| json!({"kind": kind.names().1, "namespace": key.namespace, "name": key.name});
+    let named =
+        |(kind, key): &(Kind, Key)| json!({"kind": kind.names().1, "namespace": key.namespace, "name": key.name});
     let statuses: Vec<Value> = converged.statuses.iter().map(status_value).collect();
     let events: Vec<Value> = converged
         .events

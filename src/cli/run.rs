@@ -52,7 +52,15 @@ impl RunArgs {
     /// Runs the operator until SIGTERM or SIGINT.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         // Exhaustive: a flag that nobody uses does not compile.
-        let Self { namespace, listen, workers, grace_seconds, log_format, log, istio_time_divisor } = self;
+        let Self {
+            namespace,
+            listen,
+            workers,
+            grace_seconds,
+            log_format,
+            log,
+            istio_time_divisor,
+        } = self;
         init_logs(log_format, &log)?;
         let settings = Settings {
             namespace,
@@ -61,14 +69,20 @@ impl RunArgs {
             grace: Duration::from_secs(grace_seconds),
             timings: Timings::default().divided_by(istio_time_divisor),
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("cannot start")?;
         runtime.block_on(async {
             let client = client().await?;
             let mut term = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
             let shutdown = async move {
                 tokio::select! { _ = term.recv() => {}, _ = tokio::signal::ctrl_c() => {} }
             };
-            Operator::new(client, settings).run(shutdown).await.context("the operator stopped")
+            Operator::new(client, settings)
+                .run(shutdown)
+                .await
+                .context("the operator stopped")
         })?;
         Ok(ExitCode::SUCCESS)
     }
@@ -86,7 +100,9 @@ async fn client() -> anyhow::Result<Client> {
 
 fn init_logs(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter).with_context(|| format!("--log {filter} is no log filter"))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => logs.init(),
         LogFormat::Json => logs.json().init(),

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, Preconditions, ValidationDirective};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, Preconditions, ValidationDirective,
+};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
@@ -62,10 +64,14 @@ impl CallError {
             Self::Deadline { .. } => ErrorClass::Transient,
             Self::Api { source, .. } => match &**source {
                 // A failed `test` of a JSON patch comes as 422 too: the workload has changed since it was read.
-                kube::Error::Api(status) if status.code == 409 || (status.code == 422 && is_failed_test(&status.message)) => {
+                kube::Error::Api(status)
+                    if status.code == 409 || (status.code == 422 && is_failed_test(&status.message)) =>
+                {
                     ErrorClass::Conflict
                 }
-                kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429 && status.code != 408 => {
+                kube::Error::Api(status)
+                    if (400..500).contains(&status.code) && status.code != 429 && status.code != 408 =>
+                {
                     ErrorClass::Refused
                 }
                 _ => ErrorClass::Transient,
@@ -98,13 +104,19 @@ pub fn resource(kind: Kind) -> ApiResource {
 
 /// The resource of one of our own kinds.
 pub fn own_resource(plural: &str, kind: &str) -> ApiResource {
-    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(crate::crds::GROUP, crate::crds::VERSION, kind), plural)
+    ApiResource::from_gvk_with_plural(
+        &GroupVersionKind::gvk(crate::crds::GROUP, crate::crds::VERSION, kind),
+        plural,
+    )
 }
 
 /// The resource of a judged target: kind, plural and key.
 pub fn resource_of(target: &Target) -> Option<(ApiResource, Key)> {
     match target {
-        Target::Mesh(name) => Some((own_resource("observabilitymeshes", "ObservabilityMesh"), Key::new("", name))),
+        Target::Mesh(name) => Some((
+            own_resource("observabilitymeshes", "ObservabilityMesh"),
+            Key::new("", name),
+        )),
         Target::TrafficLog(key) => Some((own_resource("trafficlogs", "TrafficLog"), key.clone())),
         Target::TracingBackend(key) => Some((own_resource("tracingbackends", "TracingBackend"), key.clone())),
         _ => None,
@@ -150,17 +162,29 @@ impl Cluster {
             }
         }
         if !apply.prune.is_empty() {
-            let operations: Vec<Value> = apply.prune.iter().map(|path| json!({"op": "remove", "path": path})).collect();
+            let operations: Vec<Value> = apply
+                .prune
+                .iter()
+                .map(|path| json!({"op": "remove", "path": path}))
+                .collect();
             // Operations of ours always have that form.
             let patch: json_patch::Patch = serde_json::from_value(Value::Array(operations)).unwrap_or_default();
-            let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+            let params = PatchParams {
+                field_manager: Some(FIELD_MANAGER.into()),
+                ..PatchParams::default()
+            };
             call("patch", &what, api.patch(&key.name, &params, &Patch::Json::<()>(patch))).await?;
         }
         let params = PatchParams {
             field_validation: Some(ValidationDirective::Strict),
             ..PatchParams::apply(FIELD_MANAGER).force()
         };
-        let applied = call("apply", &what, api.patch(&key.name, &params, &Patch::Apply(&apply.object))).await?;
+        let applied = call(
+            "apply",
+            &what,
+            api.patch(&key.name, &params, &Patch::Apply(&apply.object)),
+        )
+        .await?;
         Ok(to_value(applied))
     }
 
@@ -170,12 +194,20 @@ impl Cluster {
         let api = self.api(&resource, &delete.key.namespace);
         let what = format!("{} {}", resource.kind, delete.key);
         // What is deleted is looked at live first: a cache may speak of yesterday.
-        let Some(live) = call("get", &what, api.get_opt(&delete.key.name)).await?.map(to_value) else { return Ok(()) };
+        let Some(live) = call("get", &what, api.get_opt(&delete.key.name)).await?.map(to_value) else {
+            return Ok(());
+        };
         if !is_ours(&live) {
             return Ok(());
         }
-        let preconditions = Some(Preconditions { uid: delete.uid.clone(), resource_version: None });
-        let params = DeleteParams { preconditions, ..DeleteParams::default() };
+        let preconditions = Some(Preconditions {
+            uid: delete.uid.clone(),
+            resource_version: None,
+        });
+        let params = DeleteParams {
+            preconditions,
+            ..DeleteParams::default()
+        };
         match call("delete", &what, api.delete(&delete.key.name, &params)).await {
             Err(CallError::Api { source, .. }) if matches!(&*source, kube::Error::Api(s) if s.code == 404) => Ok(()),
             other => other.map(|_| ()),
@@ -187,14 +219,21 @@ impl Cluster {
         let resource = resource(patch.kind);
         let api = self.api(&resource, &patch.key.namespace);
         let what = format!("{} {}", resource.kind, patch.key);
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.into()),
+            ..PatchParams::default()
+        };
         let body = Patch::Json::<()>(patch.patch.clone());
-        call("patch", &what, api.patch(&patch.key.name, &params, &body)).await.map(to_value)
+        call("patch", &what, api.patch(&patch.key.name, &params, &body))
+            .await
+            .map(to_value)
     }
 
     /// Writes the status of a resource. Returns the resource as it stands then.
     pub async fn write_status(&self, target: &Target, status: &Value) -> Result<Option<Value>, CallError> {
-        let Some((resource, key)) = resource_of(target) else { return Ok(None) };
+        let Some((resource, key)) = resource_of(target) else {
+            return Ok(None);
+        };
         let api = self.api(&resource, &key.namespace);
         let what = format!("status of {} {key}", resource.kind);
         let mut metadata = json!({"name": key.name});
@@ -205,7 +244,13 @@ impl Cluster {
             "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "status": status,
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        match call("apply", &what, api.patch_status(&key.name, &params, &Patch::Apply(&body))).await {
+        match call(
+            "apply",
+            &what,
+            api.patch_status(&key.name, &params, &Patch::Apply(&body)),
+        )
+        .await
+        {
             Ok(object) => Ok(Some(to_value(object))),
             // It was deleted meanwhile.
             Err(CallError::Api { source, .. }) if matches!(&*source, kube::Error::Api(s) if s.code == 404) => Ok(None),
@@ -227,9 +272,18 @@ impl Cluster {
             finalizers.push(FINALIZER);
         }
         let body = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.into()),
+            ..PatchParams::default()
+        };
         let what = format!("finalizers of ObservabilityMesh {name}");
-        match call("patch", &what, self.api(&resource, "").patch(name, &params, &Patch::Merge(body))).await {
+        match call(
+            "patch",
+            &what,
+            self.api(&resource, "").patch(name, &params, &Patch::Merge(body)),
+        )
+        .await
+        {
             Err(CallError::Api { source, .. }) if matches!(&*source, kube::Error::Api(s) if s.code == 404) => Ok(()),
             other => other.map(|_| ()),
         }
@@ -243,8 +297,15 @@ pub async fn call<T>(
     future: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, CallError> {
     match tokio::time::timeout(CALL_DEADLINE, future).await {
-        Err(_) => Err(CallError::Deadline { verb, what: what.to_owned() }),
-        Ok(Err(source)) => Err(CallError::Api { verb, what: what.to_owned(), source: Box::new(source) }),
+        Err(_) => Err(CallError::Deadline {
+            verb,
+            what: what.to_owned(),
+        }),
+        Ok(Err(source)) => Err(CallError::Api {
+            verb,
+            what: what.to_owned(),
+            source: Box::new(source),
+        }),
         Ok(Ok(value)) => Ok(value),
     }
 }

@@ -30,13 +30,21 @@ pub struct Events {
 impl Events {
     /// Tells through a cluster.
     pub fn new(cluster: &Cluster) -> Self {
-        let reporter = Reporter { controller: "sightline".into(), instance: None };
-        Self { recorder: Recorder::new(cluster.client().clone(), reporter), told: Mutex::default() }
+        let reporter = Reporter {
+            controller: "sightline".into(),
+            instance: None,
+        };
+        Self {
+            recorder: Recorder::new(cluster.client().clone(), reporter),
+            told: Mutex::default(),
+        }
     }
 
     /// Tells one, unless it was told a moment ago. An event that cannot be told is logged: nothing depends on it.
     pub async fn tell(&self, event: &Event, uid: Option<String>) {
-        let Some((resource, key)) = resource_of(&event.about) else { return };
+        let Some((resource, key)) = resource_of(&event.about) else {
+            return;
+        };
         {
             let mut told = self.told.lock().await;
             if told.get(event).is_some_and(|at| at.elapsed() < QUIET) {
@@ -52,7 +60,11 @@ impl Events {
         let mut hasher = DefaultHasher::new();
         event.note.hash(&mut hasher);
         let kube_event = KubeEvent {
-            type_: if event.warning { EventType::Warning } else { EventType::Normal },
+            type_: if event.warning {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
             reason: event.reason.into(),
             note: Some(truncate(&event.note, 1000)),
             action: format!("Reconcile-{:016x}", hasher.finish()),

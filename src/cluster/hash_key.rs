@@ -23,10 +23,16 @@ pub async fn read_or_make(cluster: &Cluster, namespace: &str) -> Result<Vec<u8>,
     }
     let mut key = vec![0; 32];
     rand::rng().fill_bytes(&mut key);
-    let mut secret = Secret { data: Some([(SECRET_KEY.to_owned(), ByteString(key.clone()))].into()), ..Secret::default() };
+    let mut secret = Secret {
+        data: Some([(SECRET_KEY.to_owned(), ByteString(key.clone()))].into()),
+        ..Secret::default()
+    };
     secret.metadata.name = Some(SECRET_NAME.into());
     secret.metadata.labels = Some([(MANAGED_BY.to_owned(), MANAGED_BY_US.to_owned())].into());
-    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PostParams::default()
+    };
     match call("create", &what, api.create(&params, &secret)).await {
         Ok(_) => Ok(key),
         // Somebody was faster: theirs counts.
@@ -38,8 +44,13 @@ pub async fn read_or_make(cluster: &Cluster, namespace: &str) -> Result<Vec<u8>,
 }
 
 fn key_of(secret: &Secret, what: &str) -> Result<Vec<u8>, HashKeyError> {
-    let key = secret.data.as_ref().and_then(|data| data.get(SECRET_KEY)).map(|key| key.0.clone());
-    key.filter(|key| key.len() >= 16).ok_or_else(|| HashKeyError::Unusable { what: what.to_owned() })
+    let key = secret
+        .data
+        .as_ref()
+        .and_then(|data| data.get(SECRET_KEY))
+        .map(|key| key.0.clone());
+    key.filter(|key| key.len() >= 16)
+        .ok_or_else(|| HashKeyError::Unusable { what: what.to_owned() })
 }
 
 /// No key could be had.
@@ -49,7 +60,9 @@ pub enum HashKeyError {
     #[error(transparent)]
     Call(#[from] CallError),
     /// The Secret is there and has no usable key.
-    #[error("{what} has no key `{SECRET_KEY}` of at least 16 bytes; restore it, or delete it: then every agent that reads a Secret restarts once")]
+    #[error(
+        "{what} has no key `{SECRET_KEY}` of at least 16 bytes; restore it, or delete it: then every agent that reads a Secret restarts once"
+    )]
     Unusable {
         /// The Secret.
         what: String,

@@ -37,23 +37,124 @@ pub struct Rule {
     pub why: &'static str,
 }
 
-
 /// The table.
 pub const RULES: &[Rule] = &[
-    Rule { place: Place::Cluster, group: "sightline.dev", resources: &["observabilitymeshes", "trafficlogs", "tracingbackends"], names: &[], verbs: &["list", "watch"], why: "to read what users want" },
-    Rule { place: Place::Cluster, group: "sightline.dev", resources: &["observabilitymeshes"], names: &[], verbs: &["patch"], why: "to set and take away the finalizer of a mesh" },
-    Rule { place: Place::Cluster, group: "sightline.dev", resources: &["observabilitymeshes/status", "trafficlogs/status", "tracingbackends/status"], names: &[], verbs: &["patch"], why: "to tell users how it went" },
-    Rule { place: Place::Cluster, group: "", resources: &["namespaces", "services"], names: &[], verbs: &["list", "watch"], why: "labels of namespaces say which mesh serves them; a backend's Service has to exist" },
-    Rule { place: Place::Cluster, group: "telemetry.istio.io", resources: &["telemetries"], names: &[], verbs: &["get", "list", "watch", "create", "patch", "delete"], why: "the objects that policies become" },
-    Rule { place: Place::Cluster, group: "events.k8s.io", resources: &["events"], names: &[], verbs: &["create", "patch"], why: "to tell what happened" },
-    Rule { place: Place::Own, group: "", resources: &["secrets"], names: &[SECRET_NAME], verbs: &["get"], why: "the key under which Secret values enter hashes" },
-    Rule { place: Place::Own, group: "", resources: &["secrets"], names: &[], verbs: &["create"], why: "to make that key once (create cannot be limited to a name)" },
-    Rule { place: Place::Istio, group: "", resources: &["pods"], names: &[], verbs: &["list", "watch"], why: "istiod's pods tell whether they read our ConfigMap" },
-    Rule { place: Place::Istio, group: "", resources: &["configmaps"], names: &[], verbs: &["get", "list", "watch", "create", "patch", "delete"], why: "MeshConfig is read, and our own map is written" },
-    Rule { place: Place::Agents, group: "", resources: &["configmaps"], names: &[], verbs: &["get", "list", "watch", "create", "patch"], why: "grpc-logging is written, and what agents read is hashed" },
-    Rule { place: Place::Agents, group: "", resources: &["secrets"], names: &[], verbs: &["list", "watch"], why: "credentials for grpc-logging, and what agents read is hashed; only with the label sightline.dev/shared" },
-    Rule { place: Place::Agents, group: "apps", resources: &["deployments"], names: &[], verbs: &["list", "watch", "patch"], why: "agents are restarted" },
-    Rule { place: Place::Inject, group: "apps", resources: &["deployments"], names: &[], verbs: &["list", "watch", "patch"], why: "workloads get environment" },
+    Rule {
+        place: Place::Cluster,
+        group: "sightline.dev",
+        resources: &["observabilitymeshes", "trafficlogs", "tracingbackends"],
+        names: &[],
+        verbs: &["list", "watch"],
+        why: "to read what users want",
+    },
+    Rule {
+        place: Place::Cluster,
+        group: "sightline.dev",
+        resources: &["observabilitymeshes"],
+        names: &[],
+        verbs: &["patch"],
+        why: "to set and take away the finalizer of a mesh",
+    },
+    Rule {
+        place: Place::Cluster,
+        group: "sightline.dev",
+        resources: &[
+            "observabilitymeshes/status",
+            "trafficlogs/status",
+            "tracingbackends/status",
+        ],
+        names: &[],
+        verbs: &["patch"],
+        why: "to tell users how it went",
+    },
+    Rule {
+        place: Place::Cluster,
+        group: "",
+        resources: &["namespaces", "services"],
+        names: &[],
+        verbs: &["list", "watch"],
+        why: "labels of namespaces say which mesh serves them; a backend's Service has to exist",
+    },
+    Rule {
+        place: Place::Cluster,
+        group: "telemetry.istio.io",
+        resources: &["telemetries"],
+        names: &[],
+        verbs: &["get", "list", "watch", "create", "patch", "delete"],
+        why: "the objects that policies become",
+    },
+    Rule {
+        place: Place::Cluster,
+        group: "events.k8s.io",
+        resources: &["events"],
+        names: &[],
+        verbs: &["create", "patch"],
+        why: "to tell what happened",
+    },
+    Rule {
+        place: Place::Own,
+        group: "",
+        resources: &["secrets"],
+        names: &[SECRET_NAME],
+        verbs: &["get"],
+        why: "the key under which Secret values enter hashes",
+    },
+    Rule {
+        place: Place::Own,
+        group: "",
+        resources: &["secrets"],
+        names: &[],
+        verbs: &["create"],
+        why: "to make that key once (create cannot be limited to a name)",
+    },
+    Rule {
+        place: Place::Istio,
+        group: "",
+        resources: &["pods"],
+        names: &[],
+        verbs: &["list", "watch"],
+        why: "istiod's pods tell whether they read our ConfigMap",
+    },
+    Rule {
+        place: Place::Istio,
+        group: "",
+        resources: &["configmaps"],
+        names: &[],
+        verbs: &["get", "list", "watch", "create", "patch", "delete"],
+        why: "MeshConfig is read, and our own map is written",
+    },
+    Rule {
+        place: Place::Agents,
+        group: "",
+        resources: &["configmaps"],
+        names: &[],
+        verbs: &["get", "list", "watch", "create", "patch"],
+        why: "grpc-logging is written, and what agents read is hashed",
+    },
+    Rule {
+        place: Place::Agents,
+        group: "",
+        resources: &["secrets"],
+        names: &[],
+        verbs: &["list", "watch"],
+        why: "credentials for grpc-logging, and what agents read is hashed; only with the label sightline.dev/shared",
+    },
+    Rule {
+        place: Place::Agents,
+        group: "apps",
+        resources: &["deployments"],
+        names: &[],
+        verbs: &["list", "watch", "patch"],
+        why: "agents are restarted",
+    },
+    Rule {
+        place: Place::Inject,
+        group: "apps",
+        resources: &["deployments"],
+        names: &[],
+        verbs: &["list", "watch", "patch"],
+        why: "workloads get environment",
+    },
 ];
 
 /// Namespaces that Roles are made for.
@@ -86,17 +187,34 @@ pub fn manifests(args: &RbacArgs) -> Result<String, YamlError> {
         Ok(())
     };
     let own = &args.namespace;
-    add(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": own, "labels": labels}}), vec![])?;
-    add(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME, "namespace": own, "labels": labels}}), vec![])?;
+    add(
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": own, "labels": labels}}),
+        vec![],
+    )?;
+    add(
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME, "namespace": own, "labels": labels}}),
+        vec![],
+    )?;
     let (rules, reasons) = rules_of(Place::Cluster);
-    add(json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": NAME, "labels": labels}, "rules": rules}), reasons)?;
+    add(
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": NAME, "labels": labels}, "rules": rules}),
+        reasons,
+    )?;
     add(binding("ClusterRoleBinding", NAME, None, own), vec![])?;
-    let places = [(Place::Own, "own", std::slice::from_ref(own)), (Place::Istio, "istio", &args.istio_namespace[..]), (Place::Agents, "agents", &args.agent_namespace[..]), (Place::Inject, "inject", &args.inject_namespace[..])];
+    let places = [
+        (Place::Own, "own", std::slice::from_ref(own)),
+        (Place::Istio, "istio", &args.istio_namespace[..]),
+        (Place::Agents, "agents", &args.agent_namespace[..]),
+        (Place::Inject, "inject", &args.inject_namespace[..]),
+    ];
     for (place, suffix, namespaces) in places {
         for namespace in namespaces {
             let name = format!("{NAME}-{suffix}");
             let (rules, reasons) = rules_of(place);
-            add(json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": name, "namespace": namespace, "labels": labels}, "rules": rules}), reasons)?;
+            add(
+                json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": name, "namespace": namespace, "labels": labels}, "rules": rules}),
+                reasons,
+            )?;
             add(binding("RoleBinding", &name, Some(namespace), own), vec![])?;
         }
     }
@@ -117,7 +235,11 @@ fn rules_of(place: Place) -> (Vec<Value>, Vec<String>) {
 }
 
 fn binding(kind: &str, role: &str, namespace: Option<&str>, own: &str) -> Value {
-    let role_kind = if kind == "ClusterRoleBinding" { "ClusterRole" } else { "Role" };
+    let role_kind = if kind == "ClusterRoleBinding" {
+        "ClusterRole"
+    } else {
+        "Role"
+    };
     let mut metadata = json!({"name": role, "labels": {"app.kubernetes.io/name": NAME}});
     if let (Some(map), Some(namespace)) = (metadata.as_object_mut(), namespace) {
         map.insert("namespace".into(), Value::from(namespace));

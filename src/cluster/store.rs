@@ -60,7 +60,12 @@ impl Index {
     }
 
     fn readers_of(&self, changed: &BTreeSet<Read>) -> BTreeSet<Target> {
-        changed.iter().filter_map(|read| self.readers.get(read)).flatten().cloned().collect()
+        changed
+            .iter()
+            .filter_map(|read| self.readers.get(read))
+            .flatten()
+            .cloned()
+            .collect()
     }
 }
 
@@ -126,7 +131,10 @@ mod tests {
         read(key.clone());
         assert_eq!(put(&store, "two"), BTreeSet::new());
         assert_eq!(put(&store, "one"), BTreeSet::from([reader.clone()]));
-        assert_eq!(store.wanted_watches(), BTreeSet::from([(Kind::Secret, Scope::Object(key))]));
+        assert_eq!(
+            store.wanted_watches(),
+            BTreeSet::from([(Kind::Secret, Scope::Object(key))])
+        );
         read(Key::new("a", "two"));
         let again = Arc::new(json!({"metadata": {"namespace": "a", "name": "one"}, "x": 1}));
         let told = store.change(|snapshot| snapshot.put(Kind::Secret, again, Timestamp::UNIX_EPOCH));

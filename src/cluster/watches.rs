@@ -11,9 +11,9 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject};
+use kube::runtime::WatchStreamExt;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::WatchStreamExt;
 use kube::{Api, Client};
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -36,7 +36,9 @@ impl Iterator for Retry {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let delay = Duration::from_millis(500).saturating_mul(1 << self.failures.min(4)).min(Duration::from_secs(5));
+        let delay = Duration::from_millis(500)
+            .saturating_mul(1 << self.failures.min(4))
+            .min(Duration::from_secs(5));
         self.failures += 1;
         Some(delay.mul_f64(rand::random_range(0.6..1.0)))
     }
@@ -109,16 +111,28 @@ impl Own for TracingBackend {
 impl Watches {
     /// No watch runs yet.
     pub fn new(client: Client, store: Arc<Store>, notify: Arc<dyn Notify>) -> Arc<Self> {
-        Arc::new(Self { client, store, notify, running: Mutex::default(), base: Mutex::default() })
+        Arc::new(Self {
+            client,
+            store,
+            notify,
+            running: Mutex::default(),
+            base: Mutex::default(),
+        })
     }
 
     /// Starts the watches that always run. A task that ends is a bug, and ends the process.
     pub fn start(self: &Arc<Self>) -> Vec<JoinHandle<()>> {
-        let mut tasks = vec![self.own::<ObservabilityMesh>(), self.own::<TrafficLog>(), self.own::<TracingBackend>()];
+        let mut tasks = vec![
+            self.own::<ObservabilityMesh>(),
+            self.own::<TrafficLog>(),
+            self.own::<TracingBackend>(),
+        ];
         for kind in Kind::ALL.into_iter().filter(|kind| kind.is_watched_everywhere()) {
             let ready = self.gate(kind.names().2);
             let this = self.clone();
-            tasks.push(tokio::spawn(async move { this.run(kind, Scope::Cluster, Some(ready)).await }));
+            tasks.push(tokio::spawn(async move {
+                this.run(kind, Scope::Cluster, Some(ready)).await
+            }));
         }
         tasks
     }
@@ -126,14 +140,21 @@ impl Watches {
     /// Names of the watches that have not seen their first list.
     pub fn waiting(&self) -> Vec<String> {
         let base = self.base.lock().unwrap_or_else(PoisonError::into_inner);
-        base.iter().filter(|(_, ready)| !ready.load(Ordering::Relaxed)).map(|(name, _)| name.clone()).collect()
+        base.iter()
+            .filter(|(_, ready)| !ready.load(Ordering::Relaxed))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// Starts and stops watches so that those run that passes need.
     pub fn follow(self: &Arc<Self>) {
         let wanted = self.store.wanted_watches();
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone: Vec<(Kind, Scope)> = running.keys().filter(|watch| !wanted.contains(watch)).cloned().collect();
+        let gone: Vec<(Kind, Scope)> = running
+            .keys()
+            .filter(|watch| !wanted.contains(watch))
+            .cloned()
+            .collect();
         for watch in gone {
             if let Some(task) = running.remove(&watch) {
                 task.abort();
@@ -156,7 +177,10 @@ impl Watches {
 
     fn gate(&self, name: &str) -> Arc<AtomicBool> {
         let ready = Arc::new(AtomicBool::new(false));
-        self.base.lock().unwrap_or_else(PoisonError::into_inner).push((name.to_owned(), ready.clone()));
+        self.base
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((name.to_owned(), ready.clone()));
         ready
     }
 
@@ -194,7 +218,9 @@ impl Watches {
         let key = key_of(object);
         match serde_json::from_value::<K>(object.clone()) {
             Ok(resource) => {
-                let told = self.store.change(|snapshot| K::put(snapshot, &key, Some(Arc::new(resource))));
+                let told = self
+                    .store
+                    .change(|snapshot| K::put(snapshot, &key, Some(Arc::new(resource))));
                 self.notify.notify(told);
                 self.notify.appeared(K::target(&key));
             }
@@ -217,9 +243,10 @@ impl Watches {
     ) -> impl futures::Stream<Item = watcher::Result<Event<DynamicObject>>> + Send + Unpin + use<> {
         let (api, mut config): (Api<DynamicObject>, _) = match scope {
             Scope::Cluster => (Api::all_with(self.client.clone(), resource), watcher::Config::default()),
-            Scope::Namespace(namespace) => {
-                (Api::namespaced_with(self.client.clone(), namespace, resource), watcher::Config::default())
-            }
+            Scope::Namespace(namespace) => (
+                Api::namespaced_with(self.client.clone(), namespace, resource),
+                watcher::Config::default(),
+            ),
             Scope::Object(key) => {
                 let fields = format!("metadata.name={}", key.name);
                 let api = if key.namespace.is_empty() {
@@ -254,13 +281,7 @@ impl Watches {
         }
     }
 
-    fn take(
-        &self,
-        kind: Kind,
-        scope: &Scope,
-        listed: &mut Option<BTreeSet<Key>>,
-        event: Event<DynamicObject>,
-    ) -> bool {
+    fn take(&self, kind: Kind, scope: &Scope, listed: &mut Option<BTreeSet<Key>>, event: Event<DynamicObject>) -> bool {
         let now = Timestamp::now();
         match event {
             Event::Init => *listed = Some(BTreeSet::new()),
@@ -279,7 +300,10 @@ impl Watches {
                 let listed = listed.take().unwrap_or_default();
                 let told = self.store.change(|snapshot| {
                     let mut reads = BTreeSet::new();
-                    for key in keys_in(snapshot, kind, scope).into_iter().filter(|key| !listed.contains(key)) {
+                    for key in keys_in(snapshot, kind, scope)
+                        .into_iter()
+                        .filter(|key| !listed.contains(key))
+                    {
                         reads.extend(snapshot.remove(kind, &key, now));
                     }
                     reads.extend(snapshot.set_watch(kind, scope, Some(WatchState::Loaded)));
@@ -323,7 +347,9 @@ impl Watches {
                 return false;
             }
         };
-        let told = self.store.change(|snapshot| snapshot.set_watch(kind, scope, Some(state)));
+        let told = self
+            .store
+            .change(|snapshot| snapshot.set_watch(kind, scope, Some(state)));
         if !told.is_empty() {
             warn!(?kind, ?scope, %error, "watch refused; trying again");
         }
@@ -335,13 +361,21 @@ impl Watches {
 fn keys_in(snapshot: &Snapshot, kind: Kind, scope: &Scope) -> Vec<Key> {
     match scope {
         Scope::Cluster => snapshot.objects(kind).map(|(key, _)| key.clone()).collect(),
-        Scope::Namespace(namespace) => snapshot.objects_in(kind, namespace).map(|(key, _)| key.clone()).collect(),
+        Scope::Namespace(namespace) => snapshot
+            .objects_in(kind, namespace)
+            .map(|(key, _)| key.clone())
+            .collect(),
         Scope::Object(key) => snapshot.object(kind, key).map(|_| key.clone()).into_iter().collect(),
     }
 }
 
 /// Takes out what a stopped watch had brought in, but for what another one still covers.
-fn forget_scope(snapshot: &mut Snapshot, kind: Kind, scope: &Scope, others: &BTreeSet<(Kind, Scope)>) -> BTreeSet<Read> {
+fn forget_scope(
+    snapshot: &mut Snapshot,
+    kind: Kind,
+    scope: &Scope,
+    others: &BTreeSet<(Kind, Scope)>,
+) -> BTreeSet<Read> {
     let covered = |key: &Key| {
         others.contains(&(kind, Scope::Object(key.clone())))
             || others.contains(&(kind, Scope::Namespace(key.namespace.clone())))
@@ -356,7 +390,10 @@ fn forget_scope(snapshot: &mut Snapshot, kind: Kind, scope: &Scope, others: &BTr
 /// Without what no pass reads.
 fn pruned(kind: Kind, mut object: Value) -> Value {
     if let Some(map) = object.as_object_mut() {
-        if matches!(kind, Kind::Namespace | Kind::Service | Kind::Telemetry | Kind::ConfigMap | Kind::Secret) {
+        if matches!(
+            kind,
+            Kind::Namespace | Kind::Service | Kind::Telemetry | Kind::ConfigMap | Kind::Secret
+        ) {
             map.remove("status");
         }
         if matches!(kind, Kind::Namespace | Kind::Service | Kind::Pod | Kind::Secret) {

@@ -22,7 +22,7 @@ pub struct PassLabels {
 pub struct WriteLabels {
     /// Kind of object.
     pub kind: &'static str,
-    /// `apply`, `delete`, `restart` or `status`.
+    /// `apply`, `delete`, `patch` or `status`.
     pub verb: &'static str,
 }
 
@@ -45,17 +45,36 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("sightline");
         let passes = Family::default();
-        registry.register("passes", "Passes by kind of target and outcome; alert on outcome=panicked", passes.clone());
+        registry.register(
+            "passes",
+            "Passes by kind of target and outcome; alert on outcome=panicked",
+            passes.clone(),
+        );
         // A pass without writes takes well under a millisecond, one write some ten, a call's deadline is 10 s.
         let pass_seconds = Histogram::new([0.001, 0.01, 0.05, 0.25, 1.0, 5.0, 10.0]);
         registry.register("pass_duration_seconds", "Duration of passes", pass_seconds.clone());
         let writes = Family::default();
-        registry.register("writes", "Writes that the API server took; constant on a converged cluster", writes.clone());
+        registry.register(
+            "writes",
+            "Writes that the API server took; constant on a converged cluster",
+            writes.clone(),
+        );
         let queue_depth = Gauge::default();
         registry.register("queue_depth", "Targets that wait for a pass", queue_depth.clone());
         let queue_age_seconds = Gauge::default();
-        registry.register("queue_age_seconds", "How long the oldest target has waited", queue_age_seconds.clone());
-        Self { registry, passes, pass_seconds, writes, queue_depth, queue_age_seconds }
+        registry.register(
+            "queue_age_seconds",
+            "How long the oldest target has waited",
+            queue_age_seconds.clone(),
+        );
+        Self {
+            registry,
+            passes,
+            pass_seconds,
+            writes,
+            queue_depth,
+            queue_age_seconds,
+        }
     }
 }
 

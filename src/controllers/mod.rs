@@ -89,7 +89,9 @@ impl Notify for Dispatch {
 
     fn appeared(&self, target: Target) {
         if let Target::Mesh(name) = &target {
-            let of_mesh = self.store.peek(|snapshot| snapshot.meshes.get(name).map(|m| crate::plan::targets_of_mesh(m)));
+            let of_mesh = self
+                .store
+                .peek(|snapshot| snapshot.meshes.get(name).map(|m| crate::plan::targets_of_mesh(m)));
             self.notify(of_mesh.unwrap_or_default());
         }
         self.queue.add(target);
@@ -102,7 +104,10 @@ impl Operator {
         let cluster = Cluster::new(client.clone());
         let store = Arc::new(Store::default());
         let queue = Arc::new(Queue::default());
-        let notify = Arc::new(Dispatch { queue: queue.clone(), store: store.clone() });
+        let notify = Arc::new(Dispatch {
+            queue: queue.clone(),
+            store: store.clone(),
+        });
         let watches = Watches::new(client, store.clone(), notify);
         Arc::new(Self {
             events: Events::new(&cluster),
@@ -122,7 +127,9 @@ impl Operator {
     /// Runs until `shutdown` ends, then finishes what runs within the grace period.
     pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let address = self.settings.listen;
-        let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| RunError::Listen { address, source })?;
         info!(address = %listener.local_addr().unwrap_or(address), "listening");
         let stop = Arc::new(Wake::new());
         let mut tasks: JoinSet<&'static str> = JoinSet::new();
@@ -179,7 +186,10 @@ impl Operator {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         info!("every watch has seen its first list");
-        self.store.peek(targets_of).into_iter().for_each(|target| self.queue.add(target));
+        self.store
+            .peek(targets_of)
+            .into_iter()
+            .for_each(|target| self.queue.add(target));
         let mut delay = Duration::from_millis(500);
         loop {
             match hash_key::read_or_make(&self.cluster, &self.settings.namespace).await {
@@ -227,9 +237,9 @@ impl Operator {
             Target::Mesh(name) | Target::Rollout(name) => snapshot.meshes.contains_key(name),
             Target::TrafficLog(key) => snapshot.traffic_logs.contains_key(key),
             Target::TracingBackend(key) => snapshot.tracing_backends.contains_key(key),
-            Target::Telemetries(namespace) => {
-                snapshot.object(Kind::Namespace, &crate::plan::snapshot::Key::new("", namespace)).is_some()
-            }
+            Target::Telemetries(namespace) => snapshot
+                .object(Kind::Namespace, &crate::plan::snapshot::Key::new("", namespace))
+                .is_some(),
             // These outlive what they were made for: what is left has to be taken away.
             Target::MeshConfig(_) | Target::InterfaceTraffic(_) => true,
         })

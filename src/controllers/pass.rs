@@ -51,7 +51,13 @@ impl Operator {
                 }
             },
         };
-        self.metrics.passes.get_or_create(&PassLabels { target: target.kind(), outcome: label }).inc();
+        self.metrics
+            .passes
+            .get_or_create(&PassLabels {
+                target: target.kind(),
+                outcome: label,
+            })
+            .inc();
         self.metrics.pass_seconds.observe(started.elapsed().as_secs_f64());
         if !self.exists(target) {
             self.store.forget(target);
@@ -67,21 +73,37 @@ impl Operator {
         let key = self.hash_key.read().unwrap_or_else(PoisonError::into_inner).clone();
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
-            self.store.read(target, Timestamp::now(), self.settings.timings, |view| {
-                let mut memory = Memory { quiet: &mut quiet, hash_key: key.as_deref() };
-                plan(view, target, &mut memory)
-            })
+            self.store
+                .read(target, Timestamp::now(), self.settings.timings, |view| {
+                    let mut memory = Memory {
+                        quiet: &mut quiet,
+                        hash_key: key.as_deref(),
+                    };
+                    plan(view, target, &mut memory)
+                })
         }));
         self.reads_changed.notify_one();
         attempt.map_err(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
-            text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
+            text.or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no message")
+                .to_owned()
         })
     }
 
     /// Does what a plan says; returns when to look again.
     async fn execute(&self, target: &Target, plan: Plan) -> Result<Instant, CallError> {
-        let Plan { apply, delete, patch, statuses, events, finalizer, desired: _, blocked: _, look_again } = plan;
+        let Plan {
+            apply,
+            delete,
+            patch,
+            statuses,
+            events,
+            finalizer,
+            desired: _,
+            blocked: _,
+            look_again,
+        } = plan;
         for apply in apply {
             let key = key_of(&apply.object);
             let result = self.cluster.apply(&apply).await;
@@ -99,13 +121,14 @@ impl Operator {
             self.put(apply.kind, live);
         }
         for patch in patch {
-            let at = Timestamp::now();
             let result = self.cluster.patch_workload(&patch).await;
             self.note_refusal(patch.kind, &patch.key, &result);
             let live = result?;
-            info!(%target, workload = %patch.key, "restarted");
-            self.wrote(patch.kind, "restart");
-            self.note_restart(target, &patch.key, at);
+            info!(%target, workload = %patch.key, restarts = patch.starts.is_some(), "patched");
+            self.wrote(patch.kind, "patch");
+            if let Some(at) = patch.starts {
+                self.note_restart(target, &patch.key, at);
+            }
             self.put(patch.kind, live);
         }
         for delete in delete {
@@ -113,7 +136,9 @@ impl Operator {
             info!(%target, kind = delete.kind.names().1, key = %delete.key, "deleted");
             self.wrote(delete.kind, "delete");
             let now = Timestamp::now();
-            let told = self.store.change(|snapshot| snapshot.remove(delete.kind, &delete.key, now));
+            let told = self
+                .store
+                .change(|snapshot| snapshot.remove(delete.kind, &delete.key, now));
             told.into_iter().for_each(|target| self.queue.add(target));
         }
         if let (Some(change), Target::Mesh(name)) = (finalizer, target) {
@@ -144,7 +169,13 @@ impl Operator {
     }
 
     fn wrote(&self, kind: Kind, verb: &'static str) {
-        self.metrics.writes.get_or_create(&WriteLabels { kind: kind.names().1, verb }).inc();
+        self.metrics
+            .writes
+            .get_or_create(&WriteLabels {
+                kind: kind.names().1,
+                verb,
+            })
+            .inc();
     }
 
     /// Puts the answer to a write into the store at once: the next plan sees it, whatever the watch's lag.
@@ -189,12 +220,17 @@ impl Operator {
             _ => None,
         });
         let Some(before) = before else { return Ok(None) };
-        let old: Vec<Condition> =
-            before.get("conditions").and_then(|c| serde_json::from_value(c.clone()).ok()).unwrap_or_default();
+        let old: Vec<Condition> = before
+            .get("conditions")
+            .and_then(|c| serde_json::from_value(c.clone()).ok())
+            .unwrap_or_default();
         let conditions = to_conditions(&status.findings, &old, status.generation, Timestamp::now());
         let mut after = status.fields.clone();
         let same_conditions = conditions == old;
-        after.insert("conditions".into(), serde_json::to_value(&conditions).unwrap_or_default());
+        after.insert(
+            "conditions".into(),
+            serde_json::to_value(&conditions).unwrap_or_default(),
+        );
         if let Some(generation) = status.generation {
             after.insert("observedGeneration".into(), Value::from(generation));
         }
@@ -202,15 +238,35 @@ impl Operator {
             return Ok(None);
         }
         if same_conditions {
-            let last = self.status_written.lock().unwrap_or_else(PoisonError::into_inner).get(&status.of).copied();
-            if let Some(next) = last.map(|at| at + STATUS_INTERVAL).filter(|next| *next > Instant::now()) {
+            let last = self
+                .status_written
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(&status.of)
+                .copied();
+            if let Some(next) = last
+                .map(|at| at + STATUS_INTERVAL)
+                .filter(|next| *next > Instant::now())
+            {
                 return Ok(Some(next));
             }
         }
-        let ready = old.iter().find(|c| c.type_ == ConditionType::Ready.as_str()).map(|c| c.status.clone());
+        let ready = old
+            .iter()
+            .find(|c| c.type_ == ConditionType::Ready.as_str())
+            .map(|c| c.status.clone());
         let written = self.cluster.write_status(&status.of, &Value::Object(after)).await?;
-        self.status_written.lock().unwrap_or_else(PoisonError::into_inner).insert(status.of.clone(), Instant::now());
-        self.metrics.writes.get_or_create(&WriteLabels { kind: status.of.kind(), verb: "status" }).inc();
+        self.status_written
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(status.of.clone(), Instant::now());
+        self.metrics
+            .writes
+            .get_or_create(&WriteLabels {
+                kind: status.of.kind(),
+                verb: "status",
+            })
+            .inc();
         if let Some(object) = written {
             self.put_own(&status.of, object);
         }
@@ -224,17 +280,24 @@ impl Operator {
     /// Puts a resource with its new status into the store, so that the next pass compares with it.
     fn put_own(&self, target: &Target, object: Value) {
         use crate::plan::Resource;
-        let told = self.store.change(|snapshot| match target {
-            Target::Mesh(name) => serde_json::from_value(object)
-                .map(|mesh| Resource::put(snapshot, &Key::new("", name), Some(Arc::<crate::crds::ObservabilityMesh>::new(mesh)))),
-            Target::TrafficLog(key) => serde_json::from_value(object)
-                .map(|log| Resource::put(snapshot, key, Some(Arc::<crate::crds::TrafficLog>::new(log)))),
-            Target::TracingBackend(key) => serde_json::from_value(object)
-                .map(|t| Resource::put(snapshot, key, Some(Arc::<crate::crds::TracingBackend>::new(t)))),
-            _ => Ok(std::collections::BTreeSet::new()),
-        }
-        // What cannot be read comes by the watch, which says so.
-        .unwrap_or_default());
+        let told = self.store.change(|snapshot| {
+            match target {
+                Target::Mesh(name) => serde_json::from_value(object).map(|mesh| {
+                    Resource::put(
+                        snapshot,
+                        &Key::new("", name),
+                        Some(Arc::<crate::crds::ObservabilityMesh>::new(mesh)),
+                    )
+                }),
+                Target::TrafficLog(key) => serde_json::from_value(object)
+                    .map(|log| Resource::put(snapshot, key, Some(Arc::<crate::crds::TrafficLog>::new(log)))),
+                Target::TracingBackend(key) => serde_json::from_value(object)
+                    .map(|t| Resource::put(snapshot, key, Some(Arc::<crate::crds::TracingBackend>::new(t)))),
+                _ => Ok(std::collections::BTreeSet::new()),
+            }
+            // What cannot be read comes by the watch, which says so.
+            .unwrap_or_default()
+        });
         told.into_iter().for_each(|target| self.queue.add(target));
     }
 
@@ -251,8 +314,12 @@ impl Operator {
             Target::TracingBackend(key) => snapshot.tracing_backends.get(key).and_then(|t| t.metadata.generation),
             _ => None,
         });
-        let status =
-            Status { of: target.clone(), generation, findings: with_ready(vec![finding]), fields: Map::new() };
+        let status = Status {
+            of: target.clone(),
+            generation,
+            findings: with_ready(vec![finding]),
+            fields: Map::new(),
+        };
         if let Err(error) = self.write_status(&status).await {
             warn!(%target, %error, "status not written");
         }

@@ -54,7 +54,12 @@ impl Queue {
         let now = Instant::now();
         {
             let mut state = self.state();
-            match state.failures.get(&target).map(|(_, until)| *until).filter(|until| *until > now) {
+            match state
+                .failures
+                .get(&target)
+                .map(|(_, until)| *until)
+                .filter(|until| *until > now)
+            {
                 // A failing target is not hurried by what its own failures cause.
                 Some(until) => state.schedule(target, until),
                 None => state.make_ready(target, now),
@@ -154,11 +159,19 @@ impl State {
     }
 
     fn schedule(&mut self, target: Target, at: Instant) {
-        self.due.entry(target).and_modify(|have| *have = at.min(*have)).or_insert(at);
+        self.due
+            .entry(target)
+            .and_modify(|have| *have = at.min(*have))
+            .or_insert(at);
     }
 
     fn take_due(&mut self, now: Instant) {
-        let due: Vec<Target> = self.due.iter().filter(|(_, at)| **at <= now).map(|(t, _)| t.clone()).collect();
+        let due: Vec<Target> = self
+            .due
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(t, _)| t.clone())
+            .collect();
         for target in due {
             self.due.remove(&target);
             self.make_ready(target, now);
@@ -175,7 +188,9 @@ impl State {
 }
 
 fn delay(failures: u32) -> Duration {
-    FIRST_DELAY.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(16))).min(LONGEST_DELAY)
+    FIRST_DELAY
+        .saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(16)))
+        .min(LONGEST_DELAY)
 }
 
 fn jittered(delay: Duration) -> Duration {

@@ -32,7 +32,10 @@ pub async fn serve(
 async fn healthz(State(operator): State<Arc<Operator>>) -> (StatusCode, String) {
     let (waiting, oldest) = operator.queue.backlog();
     if oldest > STUCK {
-        let text = format!("{waiting} targets wait, the oldest for {}s: the workers are stuck\n", oldest.as_secs());
+        let text = format!(
+            "{waiting} targets wait, the oldest for {}s: the workers are stuck\n",
+            oldest.as_secs()
+        );
         return (StatusCode::SERVICE_UNAVAILABLE, text);
     }
     (StatusCode::OK, "ok\n".into())
@@ -44,12 +47,21 @@ async fn readyz(State(operator): State<Arc<Operator>>) -> (StatusCode, String) {
     if waiting.is_empty() {
         return (StatusCode::OK, "ok\n".into());
     }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for the first list of: {}\n", waiting.join(", ")))
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("waiting for the first list of: {}\n", waiting.join(", ")),
+    )
 }
 
 async fn metrics(State(operator): State<Arc<Operator>>) -> String {
     let (depth, age) = operator.queue.backlog();
-    operator.metrics.queue_depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
-    operator.metrics.queue_age_seconds.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+    operator
+        .metrics
+        .queue_depth
+        .set(i64::try_from(depth).unwrap_or(i64::MAX));
+    operator
+        .metrics
+        .queue_age_seconds
+        .set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
     operator.metrics.text()
 }

@@ -33,7 +33,9 @@ fn unwrap_descriptions(value: &mut Value) {
     match value {
         Value::Object(map) => {
             if let Some(Value::String(text)) = map.get_mut("description") {
-                let paragraphs = text.split("\n\n").map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "));
+                let paragraphs = text
+                    .split("\n\n")
+                    .map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "));
                 *text = paragraphs.collect::<Vec<_>>().join("\n\n");
             }
             map.values_mut().for_each(unwrap_descriptions);

@@ -15,12 +15,17 @@ pub fn wired(view: &View<'_>, mesh: &ObservabilityMesh, istio: &IstioMesh) -> Re
     let pods = match view.objects_in(Kind::Pod, namespace) {
         Fact::Present(pods) => pods,
         Fact::Forbidden => {
-            let message = format!("Sightline may not read Pods in namespace {namespace}; install the Role of config/rbac there.");
+            let message =
+                format!("Sightline may not read Pods in namespace {namespace}; install the Role of config/rbac there.");
             return Err(Finding::unknown(ConditionType::Programmed, Reason::Forbidden, message));
         }
         _ => {
             let message = format!("istiod in namespace {namespace} has not been read yet.");
-            return Err(Finding::unknown(ConditionType::Programmed, Reason::FactsPending, message));
+            return Err(Finding::unknown(
+                ConditionType::Programmed,
+                Reason::FactsPending,
+                message,
+            ));
         }
     };
     istio.revisions.iter().try_for_each(|revision| {
@@ -43,22 +48,38 @@ fn judge_revision(
             "No Ready istiod of revision {revision} in namespace {namespace}; correct spec.mesh.istio of ObservabilityMesh {}, or start it.",
             name_of(mesh)
         );
-        return Err(Finding::unknown(ConditionType::Programmed, Reason::ControlPlaneNotVisible, message));
+        return Err(Finding::unknown(
+            ConditionType::Programmed,
+            Reason::ControlPlaneNotVisible,
+            message,
+        ));
     }
     if let Some(other) = configs.iter().flatten().find(|name| **name != map.name) {
         let message = format!(
             "istiod of revision {revision} has SHARED_MESH_CONFIG={other}, not {}; a map of somebody else cannot be shared: point istiod at {}.",
             map.name, map.name
         );
-        return Err(Finding::fails(ConditionType::Programmed, Reason::SharedConfigTaken, message));
+        return Err(Finding::fails(
+            ConditionType::Programmed,
+            Reason::SharedConfigTaken,
+            message,
+        ));
     }
     if configs.iter().any(Option::is_none) {
-        let deployment = if revision == "default" { "istiod".to_owned() } else { format!("istiod-{revision}") };
+        let deployment = if revision == "default" {
+            "istiod".to_owned()
+        } else {
+            format!("istiod-{revision}")
+        };
         let message = format!(
             "istiod of revision {revision} does not read ConfigMap {map}; run: kubectl -n {namespace} set env deployment/{deployment} SHARED_MESH_CONFIG={} (Helm: pilot.env.SHARED_MESH_CONFIG).",
             map.name
         );
-        return Err(Finding::fails(ConditionType::Programmed, Reason::SharedConfigNotWired, message));
+        return Err(Finding::fails(
+            ConditionType::Programmed,
+            Reason::SharedConfigNotWired,
+            message,
+        ));
     }
     Ok(())
 }
@@ -66,9 +87,14 @@ fn judge_revision(
 fn is_ready_istiod(pod: &Value, revision: &str) -> bool {
     let labels = labels_of(pod);
     let of_revision = labels.get("istio.io/rev").map_or("default", String::as_str) == revision;
-    let ready = pod.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten().any(|condition| {
-        condition.get("type") == Some(&"Ready".into()) && condition.get("status") == Some(&"True".into())
-    });
+    let ready = pod
+        .pointer("/status/conditions")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .any(|condition| {
+            condition.get("type") == Some(&"Ready".into()) && condition.get("status") == Some(&"True".into())
+        });
     let leaving = pod.pointer("/metadata/deletionTimestamp").is_some();
     labels.get("app").is_some_and(|app| app == "istiod") && of_revision && ready && !leaving
 }
@@ -101,15 +127,26 @@ pub fn usable(
     istio: &IstioMesh,
     providers: &[Provider],
 ) -> Result<(), NotUsable> {
-    wired(view, mesh, istio).map_err(|finding| NotUsable { finding, look_again: None })?;
+    wired(view, mesh, istio).map_err(|finding| NotUsable {
+        finding,
+        look_again: None,
+    })?;
     let map = shared_map_of(istio);
     for provider in providers {
-        let seen = view.provider(&map, &provider.name).filter(|seen| seen.entry == provider.entry);
+        let seen = view
+            .provider(&map, &provider.name)
+            .filter(|seen| seen.entry == provider.entry);
         let settled = seen.map(|seen| later(seen.since, view.timings.provider_settle));
         if settled.is_none_or(|at| at > view.now) {
-            let message = format!("Extension provider {} is not yet in ConfigMap {map}; wait.", provider.name);
+            let message = format!(
+                "Extension provider {} is not yet in ConfigMap {map}; wait.",
+                provider.name
+            );
             let finding = Finding::fails(ConditionType::Programmed, Reason::ProviderPending, message);
-            return Err(NotUsable { finding, look_again: settled });
+            return Err(NotUsable {
+                finding,
+                look_again: settled,
+            });
         }
     }
     Ok(())
@@ -117,5 +154,8 @@ pub fn usable(
 
 /// A time and a span after it; the latest time there is where that is past the end of time.
 pub fn later(time: Timestamp, span: std::time::Duration) -> Timestamp {
-    SignedDuration::try_from(span).ok().and_then(|span| time.checked_add(span).ok()).unwrap_or(Timestamp::MAX)
+    SignedDuration::try_from(span)
+        .ok()
+        .and_then(|span| time.checked_add(span).ok())
+        .unwrap_or(Timestamp::MAX)
 }

@@ -23,7 +23,9 @@ pub fn claims_in_force(view: &View<'_>, namespace: &str) -> InForce {
     let live = live_sources(view, namespace);
     let mut out = InForce::default();
     (out.claims.logs, out.claims.traces) = own_claims(view, namespace, &live, &mut out.look_again);
-    let Some(meshes) = meshes_of_namespace(view, namespace) else { return out };
+    let Some(meshes) = meshes_of_namespace(view, namespace) else {
+        return out;
+    };
     for mesh in meshes {
         let Some(istio) = istio_of(mesh) else { continue };
         let root = root_namespace(view, &istio);
@@ -37,8 +39,12 @@ pub fn claims_in_force(view: &View<'_>, namespace: &str) -> InForce {
             }
         } else if scope == MeshScope::PerNamespace {
             let (logs, traces) = own_claims(view, &root, &live, &mut out.look_again);
-            out.claims.mesh_logs.extend(logs.into_iter().filter(|c| is_wide(&c.mesh, c.selector.is_empty())));
-            out.claims.mesh_traces.extend(traces.into_iter().filter(|c| is_wide(&c.mesh, c.selector.is_empty())));
+            out.claims
+                .mesh_logs
+                .extend(logs.into_iter().filter(|c| is_wide(&c.mesh, c.selector.is_empty())));
+            out.claims
+                .mesh_traces
+                .extend(traces.into_iter().filter(|c| is_wide(&c.mesh, c.selector.is_empty())));
         }
     }
     out
@@ -51,19 +57,38 @@ fn own_claims(
     live: &Sources,
     look_again: &mut Option<Timestamp>,
 ) -> (Vec<LogClaim>, Vec<TraceClaim>) {
-    let logs = view.traffic_logs_in(namespace).into_iter().filter(|(_, log)| log.metadata.deletion_timestamp.is_none());
+    let logs = view
+        .traffic_logs_in(namespace)
+        .into_iter()
+        .filter(|(_, log)| log.metadata.deletion_timestamp.is_none());
     let logs = logs.filter_map(|(key, log)| {
         let last_good = |source: &Source| live.logs.iter().find(|c| c.source.is_same_object(source)).cloned();
         let identity = identity(crate::policy::claims::PolicyKind::TrafficLog, key, &log.metadata);
-        in_force(view, check_traffic_log(view, key, log), || last_good(&identity), look_again)
+        in_force(
+            view,
+            check_traffic_log(view, key, log),
+            || last_good(&identity),
+            look_again,
+        )
     });
     let logs = logs.collect();
-    let traces =
-        view.tracing_backends_in(namespace).into_iter().filter(|(_, t)| t.metadata.deletion_timestamp.is_none());
+    let traces = view
+        .tracing_backends_in(namespace)
+        .into_iter()
+        .filter(|(_, t)| t.metadata.deletion_timestamp.is_none());
     let traces = traces.filter_map(|(key, tracing)| {
         let last_good = |source: &Source| live.traces.iter().find(|c| c.source.is_same_object(source)).cloned();
-        let identity = identity(crate::policy::claims::PolicyKind::TracingBackend, key, &tracing.metadata);
-        in_force(view, check_tracing_backend(view, key, tracing), || last_good(&identity), look_again)
+        let identity = identity(
+            crate::policy::claims::PolicyKind::TracingBackend,
+            key,
+            &tracing.metadata,
+        );
+        in_force(
+            view,
+            check_tracing_backend(view, key, tracing),
+            || last_good(&identity),
+            look_again,
+        )
     });
     (logs, traces.collect())
 }
@@ -84,7 +109,9 @@ fn in_force<C>(
     last_good: impl Fn() -> Option<C>,
     look_again: &mut Option<Timestamp>,
 ) -> Option<C> {
-    let Some(claim) = checked.claim else { return checked.keeps_last_good.then(last_good).flatten() };
+    let Some(claim) = checked.claim else {
+        return checked.keeps_last_good.then(last_good).flatten();
+    };
     let mesh = checked.mesh?;
     let istio = istio_of(mesh)?;
     match control_plane::usable(view, mesh, &istio, &checked.providers) {
@@ -99,11 +126,18 @@ fn in_force<C>(
 /// The claims that the live objects of a namespace were made of.
 fn live_sources(view: &View<'_>, namespace: &str) -> Sources {
     let mut all = Sources::default();
-    let Fact::Present(objects) = view.objects_in(Kind::Telemetry, namespace) else { return all };
+    let Fact::Present(objects) = view.objects_in(Kind::Telemetry, namespace) else {
+        return all;
+    };
     for object in objects.into_iter().filter(|object| is_ours(object)) {
-        let text = object.pointer("/metadata/annotations").and_then(|a| a.get(SOURCES)).and_then(|s| s.as_str());
+        let text = object
+            .pointer("/metadata/annotations")
+            .and_then(|a| a.get(SOURCES))
+            .and_then(|s| s.as_str());
         // An annotation that somebody has broken holds nothing to carry over.
-        let sources: Sources = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let sources: Sources = text
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default();
         all.logs.extend(sources.logs);
         all.traces.extend(sources.traces);
     }

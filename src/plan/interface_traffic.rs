@@ -17,18 +17,25 @@ use crate::render::solarmesh::{self, Credentials};
 pub fn plan(view: &View<'_>, map: &Key) -> Plan {
     let mut plan = Plan::default();
     let Some(mesh) = writer(view, map) else { return plan };
-    let Some(traffic) = &mesh.spec.interface_traffic else { return plan };
+    let Some(traffic) = &mesh.spec.interface_traffic else {
+        return plan;
+    };
     let live = match view.object(Kind::ConfigMap, map) {
         Fact::Present(live) => Some(live),
         Fact::Absent => None,
         Fact::Forbidden => {
             let message = format!("Sightline may not read ConfigMap {map}; install the Role of config/rbac there.");
-            plan.blocked.push((map.clone(), Finding::fails(ConditionType::Programmed, Reason::Forbidden, message)));
+            plan.blocked.push((
+                map.clone(),
+                Finding::fails(ConditionType::Programmed, Reason::Forbidden, message),
+            ));
             return plan;
         }
         _ => return plan,
     };
-    let Ok(credentials) = credentials(view, traffic) else { return plan };
+    let Ok(credentials) = credentials(view, traffic) else {
+        return plan;
+    };
     let adopted = live.is_some_and(|live| !was_made_by_us(live));
     let rendered = solarmesh::config_map(
         &traffic.config_map,
@@ -57,7 +64,10 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
             about: Target::Mesh(name_of(mesh).to_owned()),
             warning: false,
             reason: "Adopted",
-            note: format!("ConfigMap {} of somebody else is taken over.", super::snapshot::key_of(live)),
+            note: format!(
+                "ConfigMap {} of somebody else is taken over.",
+                super::snapshot::key_of(live)
+            ),
         });
     }
     plan_object(&mut plan, Kind::ConfigMap, object, live, &rules);
@@ -66,7 +76,9 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
 
 /// One that we made carries the label of that; an adopted one keeps its own.
 fn was_made_by_us(live: &Value) -> bool {
-    labels_of(live).get(crate::render::metadata::MANAGED_BY).is_some_and(|v| v == crate::render::metadata::MANAGED_BY_US)
+    labels_of(live)
+        .get(crate::render::metadata::MANAGED_BY)
+        .is_some_and(|v| v == crate::render::metadata::MANAGED_BY_US)
 }
 
 /// The mesh that writes a map: of several, the first by name.
@@ -79,14 +91,22 @@ pub fn writer<'a>(view: &View<'a>, map: &Key) -> Option<&'a Arc<ObservabilityMes
 
 /// Username and password, or the finding of `ResolvedRefs`.
 pub fn credentials(view: &View<'_>, traffic: &InterfaceTraffic) -> Result<Option<Credentials>, Finding> {
-    let Some(reference) = &traffic.elasticsearch.credentials_secret_ref else { return Ok(None) };
+    let Some(reference) = &traffic.elasticsearch.credentials_secret_ref else {
+        return Ok(None);
+    };
     let secret = shared_secret(view, &Key::new(&reference.namespace, &reference.name))?;
     let value = |key: &str| secret_value(secret, key).ok_or_else(|| missing_key(reference, key));
-    Ok(Some(Credentials { username: value(&reference.username_key)?, password: value(&reference.password_key)? }))
+    Ok(Some(Credentials {
+        username: value(&reference.username_key)?,
+        password: value(&reference.password_key)?,
+    }))
 }
 
 fn missing_key(reference: &SecretKeysRef, key: &str) -> Finding {
-    let message = format!("Secret {}/{} has no key {key} with text in it; add it.", reference.namespace, reference.name);
+    let message = format!(
+        "Secret {}/{} has no key {key} with text in it; add it.",
+        reference.namespace, reference.name
+    );
     Finding::fails(ConditionType::ResolvedRefs, Reason::SecretKeyMissing, message)
 }
 
@@ -101,15 +121,23 @@ pub fn shared_secret<'a>(view: &View<'a>, key: &Key) -> Result<&'a Value, Findin
         ),
         Fact::Unknown => {
             let message = format!("Secret {key} has not been read yet.");
-            Err(Finding::unknown(ConditionType::ResolvedRefs, Reason::FactsPending, message))
+            Err(Finding::unknown(
+                ConditionType::ResolvedRefs,
+                Reason::FactsPending,
+                message,
+            ))
         }
         Fact::Forbidden => fails(
             Reason::Forbidden,
-            format!("Sightline may not read Secret {key}; install the Role of config/rbac in namespace {}.", key.namespace),
+            format!(
+                "Sightline may not read Secret {key}; install the Role of config/rbac in namespace {}.",
+                key.namespace
+            ),
         ),
-        Fact::Absent | Fact::KindMissing => {
-            fails(Reason::SecretNotFound, format!("Secret {key} does not exist; create it. What was live before stays."))
-        }
+        Fact::Absent | Fact::KindMissing => fails(
+            Reason::SecretNotFound,
+            format!("Secret {key} does not exist; create it. What was live before stays."),
+        ),
     }
 }
 

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
-use super::{Event, Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, mesh_config, rollout, telemetries};
+use super::{
+    Event, Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, mesh_config, rollout, telemetries,
+};
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
-use crate::crds::{Direction, EffectiveLog, EffectiveTracing, InjectStatus, ObservabilityMesh, TracingBackend, TrafficLog};
+use crate::crds::{
+    Direction, EffectiveLog, EffectiveTracing, InjectStatus, ObservabilityMesh, TracingBackend, TrafficLog,
+};
 use crate::policy::claims::{
     Checked, Labels, LogClaim, Side, Source, TraceClaim, check_tracing_backend, check_traffic_log, compile,
     missing_service,
@@ -23,7 +27,9 @@ use crate::render::metadata::{FINALIZER, INJECT, MESH_LABEL};
 /// Judges a TrafficLog.
 pub fn traffic_log(view: &View<'_>, key: &Key) -> Plan {
     let logs = view.traffic_logs_in(&key.namespace);
-    let Some((_, log)) = logs.iter().find(|(k, _)| *k == key) else { return Plan::default() };
+    let Some((_, log)) = logs.iter().find(|(k, _)| *k == key) else {
+        return Plan::default();
+    };
     let checked = check_traffic_log(view, key, log);
     let rivals: Vec<LogClaim> = logs
         .iter()
@@ -40,7 +46,9 @@ pub fn traffic_log(view: &View<'_>, key: &Key) -> Plan {
             let lost = lost_units(claim, &rivals);
             if lost.len() == unit_count(claim) {
                 let winner = lost.first().map(|l| l.winner.to_string()).unwrap_or_default();
-                let message = format!("{winner} wins every backend and direction that this claims; change labels, priority or name, or remove one of the two.");
+                let message = format!(
+                    "{winner} wins every backend and direction that this claims; change labels, priority or name, or remove one of the two."
+                );
                 findings.push(Finding::fails(ConditionType::Programmed, Reason::Overridden, message));
             } else {
                 let programmed = programmed(view, &mut plan, &checked, &claim.source, &claim.selector);
@@ -51,7 +59,12 @@ pub fn traffic_log(view: &View<'_>, key: &Key) -> Plan {
             }
             if let Some(first) = lost.first().filter(|_| lost.len() < unit_count(claim)) {
                 let unit = first.backend.as_deref().unwrap_or("the off switch");
-                let message = format!("{} of {} units are lost, such as {unit} to {}.", lost.len(), unit_count(claim), first.winner);
+                let message = format!(
+                    "{} of {} units are lost, such as {unit} to {}.",
+                    lost.len(),
+                    unit_count(claim),
+                    first.winner
+                );
                 partly = Some((Reason::Overridden, message));
             }
         }
@@ -89,12 +102,18 @@ fn not_programmed<C>(checked: &Checked<'_, C>) -> Finding {
     } else {
         "The present spec is not programmed, and nothing of an earlier one is."
     };
-    Finding { type_: ConditionType::Programmed, status, reason, message: message.into() }
+    Finding {
+        type_: ConditionType::Programmed,
+        status,
+        reason,
+        message: message.into(),
+    }
 }
 
 fn effective_logs(log: &TrafficLog, claim: &LogClaim, lost: &[crate::policy::resolve::Lost]) -> Vec<EffectiveLog> {
     let is_lost = |backend: Option<&String>, side: Side| {
-        lost.iter().any(|l| l.backend.as_ref() == backend && l.side == Some(side))
+        lost.iter()
+            .any(|l| l.backend.as_ref() == backend && l.side == Some(side))
     };
     let direction = |sides: &[Side]| match sides {
         [Side::Inbound] => Some(Direction::Inbound),
@@ -103,15 +122,29 @@ fn effective_logs(log: &TrafficLog, claim: &LogClaim, lost: &[crate::policy::res
         _ => Some(Direction::Both),
     };
     let kept = |backend: Option<&String>| -> Vec<Side> {
-        claim.sides.iter().copied().filter(|side| !is_lost(backend, *side)).collect()
+        claim
+            .sides
+            .iter()
+            .copied()
+            .filter(|side| !is_lost(backend, *side))
+            .collect()
     };
     if claim.backends.is_empty() {
         return direction(&kept(None))
-            .map(|direction| EffectiveLog { backend: None, direction, provider: None, format_from: None })
+            .map(|direction| EffectiveLog {
+                backend: None,
+                direction,
+                provider: None,
+                format_from: None,
+            })
             .into_iter()
             .collect();
     }
-    let from = if log.spec.format.is_some() { "TrafficLog" } else { "ObservabilityMesh" };
+    let from = if log.spec.format.is_some() {
+        "TrafficLog"
+    } else {
+        "ObservabilityMesh"
+    };
     claim
         .backends
         .iter()
@@ -128,10 +161,24 @@ fn effective_logs(log: &TrafficLog, claim: &LogClaim, lost: &[crate::policy::res
 }
 
 /// `Programmed` of a policy with a claim: its providers can be named, and each object that carries it stands as wanted.
-fn programmed<C>(view: &View<'_>, plan: &mut Plan, checked: &Checked<'_, C>, source: &Source, selector: &Labels) -> Finding {
-    let Some(mesh) = checked.mesh else { return not_programmed(checked) };
-    let Some(istio) = istio_of(mesh) else { return not_programmed(checked) };
-    if let Some(blocked) = mesh_config::plan(view, &shared_map_of(&istio)).blocked.into_iter().next() {
+fn programmed<C>(
+    view: &View<'_>,
+    plan: &mut Plan,
+    checked: &Checked<'_, C>,
+    source: &Source,
+    selector: &Labels,
+) -> Finding {
+    let Some(mesh) = checked.mesh else {
+        return not_programmed(checked);
+    };
+    let Some(istio) = istio_of(mesh) else {
+        return not_programmed(checked);
+    };
+    if let Some(blocked) = mesh_config::plan(view, &shared_map_of(&istio))
+        .blocked
+        .into_iter()
+        .next()
+    {
         return blocked.1;
     }
     if let Err(not_usable) = control_plane::usable(view, mesh, &istio, &checked.providers) {
@@ -156,7 +203,10 @@ fn programmed<C>(view: &View<'_>, plan: &mut Plan, checked: &Checked<'_, C>, sou
         let overlapping = resolve(&super::effective::claims_in_force(view, namespace).claims).overlapping;
         if let Some((_, other)) = overlapping.into_iter().find(|(out, _)| out.is_same_object(source)) {
             let other = other.map(|o| format!(", such as that of {o}")).unwrap_or_default();
-            let message = format!("More than {} selector sets overlap in namespace {namespace}{other}; give them a label that keeps them apart.", crate::policy::resolve::MAX_SETS);
+            let message = format!(
+                "More than {} selector sets overlap in namespace {namespace}{other}; give them a label that keeps them apart.",
+                crate::policy::resolve::MAX_SETS
+            );
             return Finding::fails(ConditionType::Programmed, Reason::Overlaps, message);
         }
         let is_written = of_namespace.apply.iter().all(|a| key_of(&a.object) != key)
@@ -170,7 +220,11 @@ fn programmed<C>(view: &View<'_>, plan: &mut Plan, checked: &Checked<'_, C>, sou
         }
     }
     if pending.is_empty() {
-        return Finding::holds(ConditionType::Programmed, Reason::Programmed, "The rendered objects stand as rendered.");
+        return Finding::holds(
+            ConditionType::Programmed,
+            Reason::Programmed,
+            "The rendered objects stand as rendered.",
+        );
     }
     let message = format!("Telemetry {} is not written yet; wait.", some_names(pending));
     Finding::fails(ConditionType::Programmed, Reason::Pending, message)
@@ -183,7 +237,9 @@ fn refused(view: &View<'_>, kind: Kind, key: &Key) -> Option<Finding> {
 }
 
 fn selected_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, but: &str) -> Vec<String> {
-    let Fact::Present(namespaces) = view.objects(Kind::Namespace) else { return Vec::new() };
+    let Fact::Present(namespaces) = view.objects(Kind::Namespace) else {
+        return Vec::new();
+    };
     namespaces
         .into_iter()
         .filter(|n| selects(mesh, &labels_of(n)) && n.pointer("/metadata/deletionTimestamp").is_none())
@@ -195,7 +251,9 @@ fn selected_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, but: &str) -> 
 /// Judges a TracingBackend.
 pub fn tracing_backend(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> Plan {
     let all = view.tracing_backends_in(&key.namespace);
-    let Some((_, tracing)) = all.iter().find(|(k, _)| *k == key) else { return Plan::default() };
+    let Some((_, tracing)) = all.iter().find(|(k, _)| *k == key) else {
+        return Plan::default();
+    };
     let mut checked = check_tracing_backend(view, key, tracing);
     let mut plan = Plan::default();
     if let Some(finding) = inject_not_enabled(view, key, tracing).filter(|_| checked.is_good()) {
@@ -215,13 +273,18 @@ pub fn tracing_backend(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> P
         Some(claim) => {
             let finding = match tracing_winner(claim, &rivals) {
                 Some(winner) => {
-                    let message = format!("{winner} wins; only one TracingBackend holds in a scope. Change labels or name, or remove one of the two.");
+                    let message = format!(
+                        "{winner} wins; only one TracingBackend holds in a scope. Change labels or name, or remove one of the two."
+                    );
                     Finding::fails(ConditionType::Programmed, Reason::Overridden, message)
                 }
                 None => programmed(view, &mut plan, &checked, &claim.source, &claim.selector),
             };
             if finding.status == Truth::True {
-                fields.insert("effective".into(), json!(effective_tracing(tracing, claim, checked.limited.is_some())));
+                fields.insert(
+                    "effective".into(),
+                    json!(effective_tracing(tracing, claim, checked.limited.is_some())),
+                );
             }
             findings.push(finding);
         }
@@ -238,11 +301,19 @@ pub fn tracing_backend(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> P
         fields.insert("inject".into(), json!(status));
     }
     if let Some(message) = &checked.limited {
-        findings.push(Finding::holds(ConditionType::PartiallyOverridden, Reason::LimitedByMesh, message.clone()));
+        findings.push(Finding::holds(
+            ConditionType::PartiallyOverridden,
+            Reason::LimitedByMesh,
+            message.clone(),
+        ));
     }
     if !checked.not_expressed.is_empty() {
         let message = format!("Not expressible and left out: {}.", checked.not_expressed.join(", "));
-        findings.push(Finding::holds(ConditionType::PartiallyExpressed, Reason::NotExpressible, message));
+        findings.push(Finding::holds(
+            ConditionType::PartiallyExpressed,
+            Reason::NotExpressible,
+            message,
+        ));
     }
     plan.statuses.push(Status {
         of: Target::TracingBackend(key.clone()),
@@ -272,7 +343,10 @@ fn inject_not_enabled(view: &View<'_>, key: &Key, tracing: &TracingBackend) -> O
     }
     let labels = view.namespace_labels(&key.namespace).present()?;
     (labels.get(INJECT).map(String::as_str) != Some("enabled")).then(|| {
-        let message = format!("Namespace {} does not allow environment; label it {INJECT}=enabled.", key.namespace);
+        let message = format!(
+            "Namespace {} does not allow environment; label it {INJECT}=enabled.",
+            key.namespace
+        );
         Finding::fails(ConditionType::ResolvedRefs, Reason::InjectNotEnabled, message)
     })
 }
@@ -286,26 +360,48 @@ fn inject_state(
     let type_ = ConditionType::AgentsInSync;
     let Some(mesh) = mesh else {
         let message = "Without a mesh nothing is injected; see ResolvedRefs.";
-        return (Finding::unknown(type_, Reason::FactsPending, message), InjectStatus::default());
+        return (
+            Finding::unknown(type_, Reason::FactsPending, message),
+            InjectStatus::default(),
+        );
     };
     match view.objects_in(Kind::Deployment, &key.namespace) {
         Fact::Present(_) => {}
         Fact::Forbidden => {
-            let message = format!("Sightline may not read Deployments in namespace {}; install the Role of config/rbac there.", key.namespace);
-            return (Finding::fails(type_, Reason::Forbidden, message), InjectStatus::default());
+            let message = format!(
+                "Sightline may not read Deployments in namespace {}; install the Role of config/rbac there.",
+                key.namespace
+            );
+            return (
+                Finding::fails(type_, Reason::Forbidden, message),
+                InjectStatus::default(),
+            );
         }
         _ => {
             let message = format!("Deployments in namespace {} have not been read yet.", key.namespace);
-            return (Finding::unknown(type_, Reason::FactsPending, message), InjectStatus::default());
+            return (
+                Finding::unknown(type_, Reason::FactsPending, message),
+                InjectStatus::default(),
+            );
         }
     }
     let rollouts = rollout::rollouts(view, mesh, memory);
-    let mine: Vec<_> = rollouts.workloads.iter().filter(|w| w.injected_by.contains(key)).collect();
+    let mine: Vec<_> = rollouts
+        .workloads
+        .iter()
+        .filter(|w| w.injected_by.contains(key))
+        .collect();
     let states: Vec<_> = mine.iter().map(|w| rollouts.state(w)).collect();
     let in_sync = states.iter().filter(|s| s.is_ok()).count();
-    let status = InjectStatus { workloads: to_i32(mine.len()), in_sync: to_i32(in_sync) };
+    let status = InjectStatus {
+        workloads: to_i32(mine.len()),
+        in_sync: to_i32(in_sync),
+    };
     if mine.is_empty() {
-        let message = format!("inject selects no Deployment in namespace {}; correct inject[].workloads.selector, or create one.", key.namespace);
+        let message = format!(
+            "inject selects no Deployment in namespace {}; correct inject[].workloads.selector, or create one.",
+            key.namespace
+        );
         return (Finding::fails(type_, Reason::WorkloadNotFound, message), status);
     }
     (agents_in_sync(states), status)
@@ -331,8 +427,13 @@ fn agents_in_sync(states: Vec<Result<(), (Reason, String)>>) -> Finding {
 
 /// Judges an ObservabilityMesh.
 pub fn mesh(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
-    let Some(mesh) = view.mesh(name) else { return Plan::default() };
-    let mut plan = Plan { finalizer: finalizer(view, mesh), ..Plan::default() };
+    let Some(mesh) = view.mesh(name) else {
+        return Plan::default();
+    };
+    let mut plan = Plan {
+        finalizer: finalizer(view, mesh),
+        ..Plan::default()
+    };
     let mut findings = vec![mesh_accepted(mesh), mesh_refs(view, mesh)];
     findings.push(mesh_programmed(view, mesh, &mut plan));
     let mut fields = Map::new();
@@ -344,11 +445,16 @@ pub fn mesh(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
             .flat_map(|w| w.agents.iter().map(|agent| (agent.clone(), rollouts.state(w))))
             .collect();
         let in_sync = states.iter().filter(|(_, s)| s.is_ok()).count();
-        fields.insert("agentsInSync".into(), Value::from(format!("{in_sync}/{}", states.len())));
+        fields.insert(
+            "agentsInSync".into(),
+            Value::from(format!("{in_sync}/{}", states.len())),
+        );
         let agents: Vec<Value> = states
             .iter()
             .map(|(name, state)| {
-                let state = state.as_ref().map_or_else(|(reason, _)| reason.as_str(), |()| Reason::InSync.as_str());
+                let state = state
+                    .as_ref()
+                    .map_or_else(|(reason, _)| reason.as_str(), |()| Reason::InSync.as_str());
                 json!({"name": name, "state": state})
             })
             .collect();
@@ -358,8 +464,14 @@ pub fn mesh(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
         findings.push(agents_in_sync(unique));
     }
     let belongs = |namespace: &str, mesh_ref| mesh_of(view, namespace, mesh_ref).is_ok_and(|m| name_of(m) == name);
-    let logs = view.traffic_logs().filter(|(key, log)| belongs(&key.namespace, log.spec.mesh_ref.as_ref())).count();
-    let traces = view.tracing_backends().filter(|(key, t)| belongs(&key.namespace, t.spec.mesh_ref.as_ref())).count();
+    let logs = view
+        .traffic_logs()
+        .filter(|(key, log)| belongs(&key.namespace, log.spec.mesh_ref.as_ref()))
+        .count();
+    let traces = view
+        .tracing_backends()
+        .filter(|(key, t)| belongs(&key.namespace, t.spec.mesh_ref.as_ref()))
+        .count();
     fields.insert("trafficLogs".into(), Value::from(logs));
     fields.insert("tracingBackends".into(), Value::from(traces));
     fields.insert("providers".into(), Value::from(mesh_config::provider_count(view, mesh)));
@@ -387,14 +499,31 @@ fn mesh_accepted(mesh: &ObservabilityMesh) -> Finding {
 }
 
 fn mesh_refs(view: &View<'_>, mesh: &ObservabilityMesh) -> Finding {
-    if let Some(Err(finding)) = mesh.spec.interface_traffic.as_ref().map(|t| interface_traffic::credentials(view, t)) {
+    if let Some(Err(finding)) = mesh
+        .spec
+        .interface_traffic
+        .as_ref()
+        .map(|t| interface_traffic::credentials(view, t))
+    {
         return finding;
     }
-    let endpoints = mesh.spec.tracing.iter().flat_map(|t| &t.backends).filter_map(|b| b.otlp.as_ref());
-    if let Some(finding) = endpoints.filter_map(|otlp| missing_service(view, &otlp.endpoint)).next() {
+    let endpoints = mesh
+        .spec
+        .tracing
+        .iter()
+        .flat_map(|t| &t.backends)
+        .filter_map(|b| b.otlp.as_ref());
+    if let Some(finding) = endpoints
+        .filter_map(|otlp| missing_service(view, &otlp.endpoint))
+        .next()
+    {
         return finding;
     }
-    Finding::holds(ConditionType::ResolvedRefs, Reason::Resolved, "All that the spec names exists and may be used.")
+    Finding::holds(
+        ConditionType::ResolvedRefs,
+        Reason::Resolved,
+        "All that the spec names exists and may be used.",
+    )
 }
 
 fn mesh_programmed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Plan) -> Finding {
@@ -429,7 +558,10 @@ fn mesh_programmed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Pl
     if let Some(traffic) = &mesh.spec.interface_traffic {
         let map = Key::new(&traffic.config_map.namespace, &traffic.config_map.name);
         if let Some(writer) = interface_traffic::writer(view, &map).filter(|w| name_of(w) != name_of(mesh)) {
-            let message = format!("ConfigMap {map} is written by ObservabilityMesh {}; name another one.", name_of(writer));
+            let message = format!(
+                "ConfigMap {map} is written by ObservabilityMesh {}; name another one.",
+                name_of(writer)
+            );
             return Finding::fails(type_, Reason::Overridden, message);
         }
         let of_map = interface_traffic::plan(view, &map);
@@ -439,13 +571,21 @@ fn mesh_programmed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Pl
         let is_there = matches!(view.object(Kind::ConfigMap, &map), Fact::Present(_));
         if let Err(finding) = interface_traffic::credentials(view, traffic) {
             let message = "The present spec is not programmed; what was live before stays.";
-            return Finding { type_, message: message.into(), ..finding };
+            return Finding {
+                type_,
+                message: message.into(),
+                ..finding
+            };
         }
         if !of_map.apply.is_empty() || !is_there {
             if let Some(finding) = refused(view, Kind::ConfigMap, &map) {
                 return finding;
             }
-            return Finding::fails(type_, Reason::Pending, format!("ConfigMap {map} is not written yet; wait."));
+            return Finding::fails(
+                type_,
+                Reason::Pending,
+                format!("ConfigMap {map} is not written yet; wait."),
+            );
         }
     }
     Finding::holds(type_, Reason::Programmed, "The rendered objects stand as rendered.")
@@ -466,9 +606,13 @@ fn finalizer(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finalizer
         Fact::KindMissing => Vec::new(),
         _ => return None,
     };
-    let left = telemetries.iter().any(|t| labels_of(t).get(MESH_LABEL).is_some_and(|m| m == name_of(mesh)));
+    let left = telemetries
+        .iter()
+        .any(|t| labels_of(t).get(MESH_LABEL).is_some_and(|m| m == name_of(mesh)));
     let map = shared_map_of(&istio);
-    let shared = view.meshes().any(|other| is_live(other) && istio_of(other).is_some_and(|i| shared_map_of(&i) == map));
+    let shared = view
+        .meshes()
+        .any(|other| is_live(other) && istio_of(other).is_some_and(|i| shared_map_of(&i) == map));
     let map_gone = match view.object(Kind::ConfigMap, &map) {
         Fact::Absent => true,
         Fact::Present(live) => !super::owned::is_ours(live),
@@ -485,11 +629,18 @@ pub fn ready_event(of: &Target, before: Option<&str>, findings: &[Finding]) -> O
         Truth::False => "False",
         Truth::Unknown => "Unknown",
     };
-    let quiet = matches!(ready.reason, Reason::FactsPending | Reason::Pending | Reason::ProviderPending);
+    let quiet = matches!(
+        ready.reason,
+        Reason::FactsPending | Reason::Pending | Reason::ProviderPending
+    );
     (before != Some(now) && !quiet).then(|| Event {
         about: of.clone(),
         warning: ready.status == Truth::False,
-        reason: if ready.status == Truth::True { "Ready" } else { ready.reason.as_str() },
+        reason: if ready.status == Truth::True {
+            "Ready"
+        } else {
+            ready.reason.as_str()
+        },
         note: ready.message.clone(),
     })
 }

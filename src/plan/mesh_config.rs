@@ -25,14 +25,19 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
         Fact::Absent => None,
         Fact::Forbidden => {
             let message = format!("Sightline may not read ConfigMap {map}; install the Role of config/rbac there.");
-            plan.blocked.push((map.clone(), Finding::fails(ConditionType::Programmed, Reason::Forbidden, message)));
+            plan.blocked.push((
+                map.clone(),
+                Finding::fails(ConditionType::Programmed, Reason::Forbidden, message),
+            ));
             return plan;
         }
         _ => return plan,
     };
     let meshes = meshes_of_map(view, map);
-    let mut wanted: BTreeMap<String, Value> =
-        needed_providers(view, &meshes).into_iter().map(|p| (p.name, p.entry)).collect();
+    let mut wanted: BTreeMap<String, Value> = needed_providers(view, &meshes)
+        .into_iter()
+        .map(|p| (p.name, p.entry))
+        .collect();
     for (name, seen) in view.providers(map).filter(|(name, _)| name.starts_with("sightline-")) {
         if wanted.contains_key(name) {
             continue;
@@ -40,7 +45,10 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
         let stays = match view.provider_use(name) {
             ProviderUse::InUse => true,
             ProviderUse::UnusedSince(since) => {
-                let goes = later(since.unwrap_or(seen.since).max(seen.since), view.timings.provider_linger);
+                let goes = later(
+                    since.unwrap_or(seen.since).max(seen.since),
+                    view.timings.provider_linger,
+                );
                 if goes > view.now {
                     plan.look_again_at(goes);
                 }
@@ -53,7 +61,11 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
     }
     if !meshes.iter().any(|mesh| is_live(mesh)) && wanted.is_empty() {
         if let Some(live) = live.filter(|live| is_ours(live)) {
-            plan.delete.push(Delete { kind: Kind::ConfigMap, key: map.clone(), uid: uid_of(live) });
+            plan.delete.push(Delete {
+                kind: Kind::ConfigMap,
+                key: map.clone(),
+                uid: uid_of(live),
+            });
         }
         return plan;
     }
@@ -65,8 +77,16 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
             return plan;
         }
     };
-    let tell: Vec<Target> = meshes.iter().map(|mesh| Target::Mesh(name_of(mesh).to_owned())).collect();
-    let rules = WriteRules { adopt: false, how_to_adopt: None, wholly_ours: &["/data"], tell: &tell };
+    let tell: Vec<Target> = meshes
+        .iter()
+        .map(|mesh| Target::Mesh(name_of(mesh).to_owned()))
+        .collect();
+    let rules = WriteRules {
+        adopt: false,
+        how_to_adopt: None,
+        wholly_ours: &["/data"],
+        tell: &tell,
+    };
     plan_object(&mut plan, Kind::ConfigMap, object, live, &rules);
     hold_back(view, map, live, &mut plan);
     plan
@@ -85,20 +105,29 @@ fn hold_back(view: &View<'_>, map: &Key, live: Option<&Value>, plan: &mut Plan) 
 
 /// The Istio meshes, dying ones included, that share a map.
 fn meshes_of_map<'a>(view: &View<'a>, map: &Key) -> Vec<&'a Arc<ObservabilityMesh>> {
-    view.meshes().filter(|mesh| istio_of(mesh).is_some_and(|istio| shared_map_of(&istio) == *map)).collect()
+    view.meshes()
+        .filter(|mesh| istio_of(mesh).is_some_and(|istio| shared_map_of(&istio) == *map))
+        .collect()
 }
 
 /// The providers that the policies of these meshes need, each once.
 fn needed_providers(view: &View<'_>, meshes: &[&Arc<ObservabilityMesh>]) -> Vec<Provider> {
-    let ours = |mesh: Option<&Arc<ObservabilityMesh>>| mesh.is_some_and(|m| meshes.iter().any(|o| name_of(o) == name_of(m)));
+    let ours =
+        |mesh: Option<&Arc<ObservabilityMesh>>| mesh.is_some_and(|m| meshes.iter().any(|o| name_of(o) == name_of(m)));
     let mut providers = Vec::new();
-    for (key, log) in view.traffic_logs().filter(|(_, log)| log.metadata.deletion_timestamp.is_none()) {
+    for (key, log) in view
+        .traffic_logs()
+        .filter(|(_, log)| log.metadata.deletion_timestamp.is_none())
+    {
         let checked = check_traffic_log(view, key, log);
         if ours(checked.mesh) {
             providers.extend(checked.providers);
         }
     }
-    for (key, tracing) in view.tracing_backends().filter(|(_, t)| t.metadata.deletion_timestamp.is_none()) {
+    for (key, tracing) in view
+        .tracing_backends()
+        .filter(|(_, t)| t.metadata.deletion_timestamp.is_none())
+    {
         let checked = check_tracing_backend(view, key, tracing);
         if ours(checked.mesh) {
             providers.extend(checked.providers);
@@ -110,5 +139,9 @@ fn needed_providers(view: &View<'_>, meshes: &[&Arc<ObservabilityMesh>]) -> Vec<
 /// How many providers the policies of one mesh need.
 pub fn provider_count(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> usize {
     let providers = needed_providers(view, &[mesh]);
-    providers.into_iter().map(|p| p.name).collect::<std::collections::BTreeSet<_>>().len()
+    providers
+        .into_iter()
+        .map(|p| p.name)
+        .collect::<std::collections::BTreeSet<_>>()
+        .len()
 }

@@ -136,6 +136,8 @@ pub struct WorkloadPatch {
     pub key: Key,
     /// One JSON patch: one rollout.
     pub patch: json_patch::Patch,
+    /// The time that the patch notes as the start of the restart; `None` where it restarts nothing.
+    pub starts: Option<Timestamp>,
 }
 
 /// A status to write where it differs.
@@ -202,7 +204,11 @@ pub fn targets_of(snapshot: &Snapshot) -> BTreeSet<Target> {
     }
     targets.extend(snapshot.traffic_logs.keys().cloned().map(Target::TrafficLog));
     targets.extend(snapshot.tracing_backends.keys().cloned().map(Target::TracingBackend));
-    targets.extend(snapshot.objects(Kind::Namespace).map(|(key, _)| Target::Telemetries(key.name.clone())));
+    targets.extend(
+        snapshot
+            .objects(Kind::Namespace)
+            .map(|(key, _)| Target::Telemetries(key.name.clone())),
+    );
     targets
 }
 
@@ -243,7 +249,11 @@ impl Resource for ObservabilityMesh {
             Some(mesh) => drop(snapshot.meshes.insert(key.name.clone(), mesh)),
             None => drop(snapshot.meshes.remove(&key.name)),
         }
-        if changed { BTreeSet::from([Read::Meshes]) } else { BTreeSet::new() }
+        if changed {
+            BTreeSet::from([Read::Meshes])
+        } else {
+            BTreeSet::new()
+        }
     }
 }
 
@@ -269,7 +279,11 @@ fn put_policy<K: kube::ResourceExt>(
         Some(resource) => drop(map.insert(key.clone(), resource)),
         None => drop(map.remove(key)),
     }
-    if changed { BTreeSet::from([Read::PoliciesIn(key.namespace.clone()), Read::AllPolicies]) } else { BTreeSet::new() }
+    if changed {
+        BTreeSet::from([Read::PoliciesIn(key.namespace.clone()), Read::AllPolicies])
+    } else {
+        BTreeSet::new()
+    }
 }
 
 fn changes<K: kube::ResourceExt>(before: Option<&std::sync::Arc<K>>, after: Option<&std::sync::Arc<K>>) -> bool {
@@ -287,21 +301,31 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
     let key = key_of(&wanted);
     let Some(live) = live else {
         plan.desired.push((kind, wanted.clone()));
-        plan.apply.push(Apply { kind, object: wanted, prune: Vec::new(), creates: true });
+        plan.apply.push(Apply {
+            kind,
+            object: wanted,
+            prune: Vec::new(),
+            creates: true,
+        });
         return;
     };
     if !owned::is_ours(live) && !rules.adopt && !owned::may_be_adopted(live) {
         let (_, name, _) = kind.names();
         let message = format!(
             "{name} {key} exists and is not Sightline's; remove it, or let Sightline take it over: {}.",
-            rules.how_to_adopt.unwrap_or("annotate it with sightline.dev/adopt=true")
+            rules
+                .how_to_adopt
+                .unwrap_or("annotate it with sightline.dev/adopt=true")
         );
         let type_ = crate::conditions::ConditionType::Programmed;
-        plan.blocked.push((key, Finding::fails(type_, Reason::NotOurs, message)));
+        plan.blocked
+            .push((key, Finding::fails(type_, Reason::NotOurs, message)));
         return;
     }
     plan.desired.push((kind, wanted.clone()));
-    let Some(difference) = owned::difference(&wanted, live, rules.wholly_ours) else { return };
+    let Some(difference) = owned::difference(&wanted, live, rules.wholly_ours) else {
+        return;
+    };
     if let Some((field, manager)) = &difference.edited_by {
         if owned::is_ours(live) {
             let (_, name, _) = kind.names();
@@ -314,7 +338,12 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
             }));
         }
     }
-    plan.apply.push(Apply { kind, object: wanted, prune: difference.extra, creates: false });
+    plan.apply.push(Apply {
+        kind,
+        object: wanted,
+        prune: difference.extra,
+        creates: false,
+    });
 }
 
 /// How an object may be written.

@@ -50,11 +50,18 @@ pub fn difference(wanted: &Value, live: &Value, wholly_ours: WhollyOurs<'_>) -> 
         let manager = last_manager(live, pointer)?;
         (manager != FIELD_MANAGER).then(|| (dotted(pointer), manager))
     });
-    Some(Difference { changed, extra, edited_by })
+    Some(Difference {
+        changed,
+        extra,
+        edited_by,
+    })
 }
 
 fn covered(wanted: &BTreeMap<String, Value>, pointer: &str) -> bool {
-    wanted.contains_key(pointer) || wanted.keys().any(|w| w.starts_with(&format!("{pointer}/")) || pointer.starts_with(&format!("{w}/")))
+    wanted.contains_key(pointer)
+        || wanted
+            .keys()
+            .any(|w| w.starts_with(&format!("{pointer}/")) || pointer.starts_with(&format!("{w}/")))
 }
 
 fn without_identity(object: &Value) -> Value {
@@ -96,7 +103,11 @@ pub fn escape(key: &str) -> String {
 
 /// A pointer as people read it: `data.mesh`.
 fn dotted(pointer: &str) -> String {
-    pointer.trim_start_matches('/').replace('/', ".").replace("~1", "/").replace("~0", "~")
+    pointer
+        .trim_start_matches('/')
+        .replace('/', ".")
+        .replace("~1", "/")
+        .replace("~0", "~")
 }
 
 fn same(a: &Value, b: &Value) -> bool {
@@ -104,7 +115,9 @@ fn same(a: &Value, b: &Value) -> bool {
         (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
         (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(key, value)| b.get(key).is_some_and(|other| same(value, other)))
+            a.len() == b.len()
+                && a.iter()
+                    .all(|(key, value)| b.get(key).is_some_and(|other| same(value, other)))
         }
         _ => a == b,
     }
@@ -112,7 +125,8 @@ fn same(a: &Value, b: &Value) -> bool {
 
 /// The fields that we applied, by the API server's record; `None` where there is none.
 fn our_fields(live: &Value) -> Option<Vec<String>> {
-    let ours = managers(live).find(|m| name(m) == FIELD_MANAGER && m.get("operation") == Some(&Value::from("Apply")))?;
+    let ours =
+        managers(live).find(|m| name(m) == FIELD_MANAGER && m.get("operation") == Some(&Value::from("Apply")))?;
     let mut out = Vec::new();
     managed_pointers(ours.get("fieldsV1")?.as_object()?, String::new(), &mut out);
     Some(out)
@@ -139,16 +153,26 @@ fn managed_pointers(node: &Map<String, Value>, at: String, out: &mut Vec<String>
 /// Who wrote a field last, by the API server's record.
 fn last_manager(live: &Value, pointer: &str) -> Option<String> {
     let owns = |manager: &&Value| {
-        let Some(fields) = manager.get("fieldsV1").and_then(Value::as_object) else { return false };
+        let Some(fields) = manager.get("fieldsV1").and_then(Value::as_object) else {
+            return false;
+        };
         let mut pointers = Vec::new();
         managed_pointers(fields, String::new(), &mut pointers);
-        pointers.iter().any(|p| p == pointer || pointer.starts_with(&format!("{p}/")))
+        pointers
+            .iter()
+            .any(|p| p == pointer || pointer.starts_with(&format!("{p}/")))
     };
-    managers(live).filter(owns).max_by_key(|m| m.get("time").and_then(Value::as_str).unwrap_or_default().to_owned()).map(|m| name(m).to_owned())
+    managers(live)
+        .filter(owns)
+        .max_by_key(|m| m.get("time").and_then(Value::as_str).unwrap_or_default().to_owned())
+        .map(|m| name(m).to_owned())
 }
 
 fn managers(live: &Value) -> impl Iterator<Item = &Value> {
-    live.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten()
+    live.pointer("/metadata/managedFields")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 fn name(manager: &Value) -> &str {
@@ -157,13 +181,20 @@ fn name(manager: &Value) -> &str {
 
 /// Whether an object was made or adopted by us.
 pub fn is_ours(live: &Value) -> bool {
-    let label = |name: &str| live.pointer("/metadata/labels").and_then(|labels| labels.get(name)).and_then(Value::as_str);
+    let label = |name: &str| {
+        live.pointer("/metadata/labels")
+            .and_then(|labels| labels.get(name))
+            .and_then(Value::as_str)
+    };
     label(MANAGED_BY) == Some(MANAGED_BY_US) || label(MESH_LABEL).is_some()
 }
 
 /// Whether its owner lets us take an object over.
 pub fn may_be_adopted(live: &Value) -> bool {
-    live.pointer("/metadata/annotations").and_then(|a| a.get(ADOPT)).and_then(Value::as_str) == Some("true")
+    live.pointer("/metadata/annotations")
+        .and_then(|a| a.get(ADOPT))
+        .and_then(Value::as_str)
+        == Some("true")
 }
 
 #[cfg(test)]
@@ -197,7 +228,10 @@ mod tests {
         let edited = live(json!({"list": [{"a": 1}], "map": {"k": "v"}, "number": 1, "foreign": true}));
         let difference = difference(&wanted(), &edited, &["/spec"]).unwrap();
         assert_eq!(difference.extra, ["/spec/foreign"]);
-        assert_eq!(difference.edited_by, Some(("spec.foreign".into(), "kubectl-edit".into())));
+        assert_eq!(
+            difference.edited_by,
+            Some(("spec.foreign".into(), "kubectl-edit".into()))
+        );
     }
 
     #[test]
@@ -205,7 +239,10 @@ mod tests {
         let edited = live(json!({"list": [{"a": 1}], "map": {"k": "v"}, "number": 2}));
         let difference = difference(&wanted(), &edited, &[]).unwrap();
         assert_eq!(difference.changed, ["/spec/number"]);
-        assert_eq!(difference.edited_by, Some(("spec.number".into(), "kubectl-edit".into())));
+        assert_eq!(
+            difference.edited_by,
+            Some(("spec.number".into(), "kubectl-edit".into()))
+        );
     }
 
     #[test]

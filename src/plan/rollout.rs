@@ -11,7 +11,9 @@ use super::interface_traffic;
 use super::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
 use super::{Event, Memory, Plan, Target, WorkloadPatch};
 use crate::conditions::Reason;
-use crate::crds::{Agent, AgentReads, AgentReadsType, Dialect, Inject, ObservabilityMesh, TracingBackend, WorkloadKind, WorkloadRef};
+use crate::crds::{
+    Agent, AgentReads, AgentReadsType, Dialect, Inject, ObservabilityMesh, TracingBackend, WorkloadKind, WorkloadRef,
+};
 use crate::policy::claims::{check_tracing_backend, trace_backend};
 use crate::policy::membership::{is_live, name_of, selects};
 use crate::policy::resolve::is_subset;
@@ -66,14 +68,20 @@ pub struct Rollouts<'a> {
 /// Plans the restarts that may begin now.
 pub fn plan(view: &View<'_>, mesh: &str, memory: &mut Memory<'_>) -> Plan {
     let mut plan = Plan::default();
-    let Some(mesh) = view.mesh(mesh).filter(|mesh| is_live(mesh)) else { return plan };
+    let Some(mesh) = view.mesh(mesh).filter(|mesh| is_live(mesh)) else {
+        return plan;
+    };
     let rollouts = rollouts(view, mesh, memory);
     plan.look_again = rollouts.decision.look_again;
     for workload in &rollouts.workloads {
-        let (Some(live), Some(wanted)) = (workload.live, &workload.wanted) else { continue };
+        let (Some(live), Some(wanted)) = (workload.live, &workload.wanted) else {
+            continue;
+        };
         let may_restart = rollouts.decision.restart.contains(&workload.id);
         let template = plan_template(live, wanted, Some(view.now));
-        let Some(patch) = template.patch.filter(|_| may_restart || !template.restarts) else { continue };
+        let Some(patch) = template.patch.filter(|_| may_restart || !template.restarts) else {
+            continue;
+        };
         let key = Key::new(&workload.id.namespace, &workload.id.name);
         if template.restarts {
             plan.events.extend(told(mesh, workload).into_iter().map(|about| Event {
@@ -83,7 +91,13 @@ pub fn plan(view: &View<'_>, mesh: &str, memory: &mut Memory<'_>) -> Plan {
                 note: format!("Deployment {key} is restarted: its configuration changed."),
             }));
         }
-        plan.patch.push(WorkloadPatch { kind: Kind::Deployment, key, patch });
+        let starts = template.restarts.then_some(view.now);
+        plan.patch.push(WorkloadPatch {
+            kind: Kind::Deployment,
+            key,
+            patch,
+            starts,
+        });
     }
     plan
 }
@@ -134,21 +148,29 @@ impl Rollouts<'_> {
             };
             return Err((reason, format!("{name}: {note}.")));
         }
-        let state = self.decision.states.get(&workload.id).copied().unwrap_or(AgentState::NotKnown);
+        let state = self
+            .decision
+            .states
+            .get(&workload.id)
+            .copied()
+            .unwrap_or(AgentState::NotKnown);
         match state {
             AgentState::InSync => Ok(()),
             AgentState::RollingOut => Err((Reason::RollingOut, format!("{name} is being rolled out."))),
-            AgentState::WaitingForQuiet => {
-                Err((Reason::WaitingForQuiet, format!("{name} is restarted once nothing has changed for rollout.quietPeriod.")))
-            }
-            AgentState::WaitingForInterval | AgentState::WaitingForBudget => {
-                Err((Reason::WaitingForTurn, format!("{name} waits for other restarts (rollout.maxConcurrent, rollout.minInterval).")))
-            }
+            AgentState::WaitingForQuiet => Err((
+                Reason::WaitingForQuiet,
+                format!("{name} is restarted once nothing has changed for rollout.quietPeriod."),
+            )),
+            AgentState::WaitingForInterval | AgentState::WaitingForBudget => Err((
+                Reason::WaitingForTurn,
+                format!("{name} waits for other restarts (rollout.maxConcurrent, rollout.minInterval)."),
+            )),
             AgentState::Paused => Err((Reason::Paused, format!("{name} is stale, and rollout.paused is set."))),
             AgentState::Blocked(reason) => Err((Reason::Blocked, format!("{name} cannot be restarted now: {reason}."))),
-            AgentState::NotKnown => {
-                Err((Reason::FactsPending, format!("What {name} should have cannot be told yet; see the other conditions.")))
-            }
+            AgentState::NotKnown => Err((
+                Reason::FactsPending,
+                format!("What {name} should have cannot be told yet; see the other conditions."),
+            )),
         }
     }
 }
@@ -159,11 +181,15 @@ fn live_deployment<'a>(view: &View<'a>, key: &Key) -> Result<&'a Value, (Reason,
         Fact::Unknown => Err((Reason::FactsPending, format!("Deployment {key} has not been read yet."))),
         Fact::Forbidden => Err((
             Reason::Forbidden,
-            format!("Sightline may not read Deployment {key}; install the Role of config/rbac in namespace {}.", key.namespace),
+            format!(
+                "Sightline may not read Deployment {key}; install the Role of config/rbac in namespace {}.",
+                key.namespace
+            ),
         )),
-        Fact::Absent | Fact::KindMissing => {
-            Err((Reason::WorkloadNotFound, format!("Deployment {key} does not exist; create it, or correct spec.agents.")))
-        }
+        Fact::Absent | Fact::KindMissing => Err((
+            Reason::WorkloadNotFound,
+            format!("Deployment {key} does not exist; create it, or correct spec.agents."),
+        )),
     }
 }
 
@@ -195,7 +221,11 @@ fn add_agent<'a>(
         entry.wanted = None;
         return;
     };
-    let parts = entry.wanted.as_ref().and_then(|w| w.reads.clone()).unwrap_or_else(|| Parts::new(hash_key));
+    let parts = entry
+        .wanted
+        .as_ref()
+        .and_then(|w| w.reads.clone())
+        .unwrap_or_else(|| Parts::new(hash_key));
     let read_all = agent.reads.iter().try_fold(parts, |mut parts, reads| {
         add_read(view, mesh, &agent.workload.namespace, reads, &mut parts)?;
         Ok(parts)
@@ -244,13 +274,19 @@ fn add_read(
             parts.secret(&read.name, Some(&secret), &read.keys);
             Ok(())
         }
-        _ => Err((Reason::InvalidSpec, "An entry of agents[].reads lacks the member that its type names.".into())),
+        _ => Err((
+            Reason::InvalidSpec,
+            "An entry of agents[].reads lacks the member that its type names.".into(),
+        )),
     }
 }
 
 fn add_interface_traffic(view: &View<'_>, mesh: &ObservabilityMesh, parts: &mut Parts) -> Result<(), (Reason, String)> {
     let Some(traffic) = &mesh.spec.interface_traffic else {
-        return Err((Reason::InvalidSpec, "An agent reads InterfaceTraffic and spec.interfaceTraffic is not set.".into()));
+        return Err((
+            Reason::InvalidSpec,
+            "An agent reads InterfaceTraffic and spec.interfaceTraffic is not set.".into(),
+        ));
     };
     let map = Key::new(&traffic.config_map.namespace, &traffic.config_map.name);
     interface_traffic::credentials(view, traffic).map_err(|f| (f.reason, f.message))?;
@@ -264,8 +300,20 @@ fn add_interface_traffic(view: &View<'_>, mesh: &ObservabilityMesh, parts: &mut 
     }
     if traffic.elasticsearch.credentials_secret_ref.is_some() {
         // It holds a password: it enters the hash as a Secret does.
-        let data = live.data.unwrap_or_default().into_iter().map(|(k, v)| (k, ByteString(v.into_bytes()))).collect();
-        parts.secret(&map.name, Some(&Secret { data: Some(data), ..Secret::default() }), &[]);
+        let data = live
+            .data
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(k, v)| (k, ByteString(v.into_bytes())))
+            .collect();
+        parts.secret(
+            &map.name,
+            Some(&Secret {
+                data: Some(data),
+                ..Secret::default()
+            }),
+            &[],
+        );
     } else {
         parts.config_map(&map.name, Some(&live));
     }
@@ -278,19 +326,28 @@ fn read_config_map(view: &View<'_>, key: &Key) -> Result<ConfigMap, (Reason, Str
         Fact::Unknown => Err((Reason::FactsPending, format!("ConfigMap {key} has not been read yet."))),
         Fact::Forbidden => Err((
             Reason::Forbidden,
-            format!("Sightline may not read ConfigMap {key}; install the Role of config/rbac in namespace {}.", key.namespace),
+            format!(
+                "Sightline may not read ConfigMap {key}; install the Role of config/rbac in namespace {}.",
+                key.namespace
+            ),
         )),
-        Fact::Absent | Fact::KindMissing => Err((Reason::ConfigMapNotFound, format!("ConfigMap {key} does not exist; create it."))),
+        Fact::Absent | Fact::KindMissing => Err((
+            Reason::ConfigMapNotFound,
+            format!("ConfigMap {key} does not exist; create it."),
+        )),
     }
 }
 
 fn parse<T: serde::de::DeserializeOwned>(live: &Value, kind: &str, key: &Key) -> Result<T, (Reason, String)> {
-    serde_json::from_value(live.clone()).map_err(|error| (Reason::InvalidSpec, format!("{kind} {key} cannot be read: {error}.")))
+    serde_json::from_value(live.clone())
+        .map_err(|error| (Reason::InvalidSpec, format!("{kind} {key} cannot be read: {error}.")))
 }
 
 /// Namespaces of the mesh that opted in to environment.
 fn inject_namespaces(view: &View<'_>, mesh: &ObservabilityMesh) -> Vec<String> {
-    let Fact::Present(namespaces) = view.objects(Kind::Namespace) else { return Vec::new() };
+    let Fact::Present(namespaces) = view.objects(Kind::Namespace) else {
+        return Vec::new();
+    };
     namespaces
         .into_iter()
         .map(|namespace| (key_of(namespace).name, labels_of(namespace)))
@@ -306,7 +363,9 @@ fn add_injected<'a>(
     namespace: &str,
     workloads: &mut BTreeMap<WorkloadRef, Workload<'a>>,
 ) {
-    let Fact::Present(deployments) = view.objects_in(Kind::Deployment, namespace) else { return };
+    let Fact::Present(deployments) = view.objects_in(Kind::Deployment, namespace) else {
+        return;
+    };
     let policies: Vec<(&Key, &Arc<TracingBackend>)> = view
         .tracing_backends_in(namespace)
         .into_iter()
@@ -315,16 +374,27 @@ fn add_injected<'a>(
     for live in deployments {
         let key = key_of(live);
         let labels = labels_of(live);
-        let id = WorkloadRef { kind: WorkloadKind::Deployment, namespace: key.namespace, name: key.name };
+        let id = WorkloadRef {
+            kind: WorkloadKind::Deployment,
+            namespace: key.namespace,
+            name: key.name,
+        };
         let mut selected = false;
         for (policy, tracing) in &policies {
-            for inject in tracing.spec.inject.iter().filter(|i| is_subset(&i.workloads.selector.match_labels, &labels)) {
+            for inject in tracing
+                .spec
+                .inject
+                .iter()
+                .filter(|i| is_subset(&i.workloads.selector.match_labels, &labels))
+            {
                 selected = true;
                 let checked = check_tracing_backend(view, policy, tracing);
                 if checked.mesh.is_some_and(|m| name_of(m) != name_of(mesh)) {
                     continue;
                 }
-                let entry = workloads.entry(id.clone()).or_insert_with(|| Workload::new(id.clone(), Some(live)));
+                let entry = workloads
+                    .entry(id.clone())
+                    .or_insert_with(|| Workload::new(id.clone(), Some(live)));
                 entry.injected_by.push((*policy).clone());
                 if !checked.is_good() {
                     // What it has stays until the policy can be followed.
@@ -335,7 +405,9 @@ fn add_injected<'a>(
             }
         }
         if !selected && !injected_record(live).is_empty() {
-            workloads.entry(id.clone()).or_insert_with(|| Workload::new(id, Some(live)));
+            workloads
+                .entry(id.clone())
+                .or_insert_with(|| Workload::new(id, Some(live)));
         }
     }
 }
@@ -347,7 +419,9 @@ fn add_env(
     live: &Value,
     entry: &mut Workload<'_>,
 ) {
-    let Ok(Some(otlp)) = trace_backend(mesh, tracing).map(|backend| backend.otlp.as_ref()) else { return };
+    let Ok(Some(otlp)) = trace_backend(mesh, tracing).map(|backend| backend.otlp.as_ref()) else {
+        return;
+    };
     let endpoint = format!("{}:{}", otlp.endpoint.host, otlp.endpoint.port);
     let vars = match inject.dialect {
         Dialect::InterLink => interlink::env(&endpoint, &interlink::unique_id(live)),

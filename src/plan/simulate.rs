@@ -33,7 +33,9 @@ pub struct Converged {
 #[derive(Debug, thiserror::Error)]
 pub enum SimulationError {
     /// Plans kept writing.
-    #[error("the plan does not come to rest after {0} rounds: this is a bug in Sightline, please report it with your files")]
+    #[error(
+        "the plan does not come to rest after {0} rounds: this is a bug in Sightline, please report it with your files"
+    )]
     Restless(usize),
     /// A patch did not fit its workload.
     #[error("the patch of workload {key} does not fit: {error}")]
@@ -49,7 +51,14 @@ const ROUNDS: usize = 1_000;
 
 /// Plays plans until nothing more happens. `start` is the first moment of its clock.
 pub fn converge(mut snapshot: Snapshot, start: Timestamp, hash_key: &[u8]) -> Result<Converged, SimulationError> {
-    let mut world = World { now: start, quiet: BTreeMap::new(), patched: BTreeMap::new(), deleted: BTreeSet::new(), events: Vec::new(), restarts: Vec::new() };
+    let mut world = World {
+        now: start,
+        quiet: BTreeMap::new(),
+        patched: BTreeMap::new(),
+        deleted: BTreeSet::new(),
+        events: Vec::new(),
+        restarts: Vec::new(),
+    };
     for _ in 0..ROUNDS {
         let mut busy = false;
         for target in targets_of(&snapshot) {
@@ -60,7 +69,10 @@ pub fn converge(mut snapshot: Snapshot, start: Timestamp, hash_key: &[u8]) -> Re
             return Ok(world.at_rest(snapshot, hash_key));
         }
         // Longer than any wait of the design: no round is held back by time.
-        world.now = world.now.checked_add(SignedDuration::from_mins(61)).unwrap_or(world.now);
+        world.now = world
+            .now
+            .checked_add(SignedDuration::from_mins(61))
+            .unwrap_or(world.now);
     }
     Err(SimulationError::Restless(ROUNDS))
 }
@@ -77,7 +89,10 @@ struct World {
 impl World {
     fn plan(&mut self, snapshot: &Snapshot, target: &Target, hash_key: &[u8]) -> Plan {
         let view = View::new(snapshot, self.now, Timings::default());
-        let mut memory = Memory { quiet: &mut self.quiet, hash_key: Some(hash_key) };
+        let mut memory = Memory {
+            quiet: &mut self.quiet,
+            hash_key: Some(hash_key),
+        };
         plan(&view, target, &mut memory)
     }
 
@@ -92,7 +107,9 @@ impl World {
             }
         }
         for apply in plan.apply {
-            let live = snapshot.object(apply.kind, &key_of(&apply.object)).map(|o| (**o).clone());
+            let live = snapshot
+                .object(apply.kind, &key_of(&apply.object))
+                .map(|o| (**o).clone());
             let merged = merged(live, &apply.object, &apply.prune, self.now);
             snapshot.put(apply.kind, Arc::new(merged), self.now);
             if let Target::MeshConfig(map) = target {
@@ -103,8 +120,15 @@ impl World {
             snapshot.remove(kind, &key, self.now);
             self.deleted.insert((kind, key));
         }
-        for WorkloadPatch { kind, key, patch } in plan.patch {
+        for WorkloadPatch {
+            kind,
+            key,
+            patch,
+            starts,
+        } in plan.patch
+        {
             self.patch(snapshot, kind, &key, &patch)?;
+            self.restarts.extend(starts.map(|_| key));
         }
         Ok(busy)
     }
@@ -116,14 +140,17 @@ impl World {
         key: &Key,
         patch: &json_patch::Patch,
     ) -> Result<(), SimulationError> {
-        let Some(live) = snapshot.object(kind, key) else { return Ok(()) };
+        let Some(live) = snapshot.object(kind, key) else {
+            return Ok(());
+        };
         let mut workload = (**live).clone();
-        json_patch::patch(&mut workload, patch)
-            .map_err(|error| SimulationError::Patch { key: key.clone(), error: error.to_string() })?;
+        json_patch::patch(&mut workload, patch).map_err(|error| SimulationError::Patch {
+            key: key.clone(),
+            error: error.to_string(),
+        })?;
         complete_rollout(&mut workload);
         snapshot.put(kind, Arc::new(workload.clone()), self.now);
         self.patched.insert((kind, key.clone()), as_patched(workload));
-        self.restarts.push(key.clone());
         Ok(())
     }
 
@@ -133,10 +160,26 @@ impl World {
         for target in targets_of(&snapshot) {
             let plan = self.plan(&snapshot, &target, hash_key);
             statuses.extend(plan.statuses);
-            objects.extend(plan.desired.into_iter().map(|(kind, object)| ((kind, key_of(&object)), object)));
+            objects.extend(
+                plan.desired
+                    .into_iter()
+                    .map(|(kind, object)| ((kind, key_of(&object)), object)),
+            );
         }
-        let Self { deleted, events, restarts, .. } = self;
-        Converged { objects, deleted, statuses, events, restarts, snapshot }
+        let Self {
+            deleted,
+            events,
+            restarts,
+            ..
+        } = self;
+        Converged {
+            objects,
+            deleted,
+            statuses,
+            events,
+            restarts,
+            snapshot,
+        }
     }
 }
 
@@ -145,11 +188,15 @@ fn as_patched(mut workload: Value) -> Value {
     if let Some(map) = workload.as_object_mut() {
         map.remove("status");
     }
-    let template = workload.pointer_mut("/spec/template/metadata/annotations").and_then(Value::as_object_mut);
+    let template = workload
+        .pointer_mut("/spec/template/metadata/annotations")
+        .and_then(Value::as_object_mut);
     if let Some(annotations) = template {
         annotations.remove(crate::rollout::template::RESTARTED_AT);
     }
-    let own = workload.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
+    let own = workload
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut);
     if let Some(annotations) = own {
         annotations.remove(crate::rollout::template::RESTARTED_TEMPLATE);
         if annotations.is_empty() {
@@ -176,7 +223,8 @@ pub fn complete_rollout(workload: &mut Value) {
 
 /// What an apply makes of a live object: our fields win, the others stay.
 fn merged(live: Option<Value>, applied: &Value, prune: &[String], now: Timestamp) -> Value {
-    let mut object = live.unwrap_or_else(|| json!({"metadata": {"creationTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()}}));
+    let mut object = live
+        .unwrap_or_else(|| json!({"metadata": {"creationTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()}}));
     for pointer in prune {
         if let Some((parent, last)) = pointer.rsplit_once('/') {
             if let Some(map) = object.pointer_mut(parent).and_then(Value::as_object_mut) {

@@ -26,13 +26,20 @@ pub struct Key {
 impl Key {
     /// A key.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
 impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
+        if self.namespace.is_empty() {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}/{}", self.namespace, self.name)
+        }
     }
 }
 
@@ -57,8 +64,15 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 7] =
-        [Self::Namespace, Self::Service, Self::ConfigMap, Self::Secret, Self::Pod, Self::Deployment, Self::Telemetry];
+    pub const ALL: [Self; 7] = [
+        Self::Namespace,
+        Self::Service,
+        Self::ConfigMap,
+        Self::Secret,
+        Self::Pod,
+        Self::Deployment,
+        Self::Telemetry,
+    ];
 
     /// `(apiVersion, kind, plural)`.
     pub const fn names(self) -> (&'static str, &'static str, &'static str) {
@@ -76,7 +90,9 @@ impl Kind {
     /// The kind of an object, if it is one of ours to read. Older API versions of the same kind count.
     pub fn of(api_version: &str, kind: &str) -> Option<Self> {
         let group = |text: &str| text.split_once('/').map_or("", |(group, _)| group).to_owned();
-        Self::ALL.into_iter().find(|k| k.names().1 == kind && group(k.names().0) == group(api_version))
+        Self::ALL
+            .into_iter()
+            .find(|k| k.names().1 == kind && group(k.names().0) == group(api_version))
     }
 
     /// Whether all objects of the kind are watched in the whole cluster. The others are watched by name or namespace,
@@ -202,7 +218,11 @@ impl Snapshot {
             Some(why) => self.refusals.insert(id, why.clone()),
             None => self.refusals.remove(&id),
         };
-        if before == why { BTreeSet::new() } else { BTreeSet::from([Read::Object(kind, key.clone())]) }
+        if before == why {
+            BTreeSet::new()
+        } else {
+            BTreeSet::from([Read::Object(kind, key.clone())])
+        }
     }
 
     /// Notes that we wrote a MeshConfig map: the next write waits.
@@ -216,7 +236,11 @@ impl Snapshot {
         if self.object(kind, &key).is_some_and(|have| is_older(&object, have)) {
             return BTreeSet::new();
         }
-        let before = self.objects.entry(kind).or_default().insert(key.clone(), object.clone());
+        let before = self
+            .objects
+            .entry(kind)
+            .or_default()
+            .insert(key.clone(), object.clone());
         if before.as_deref() == Some(&object) {
             return BTreeSet::new();
         }
@@ -246,7 +270,13 @@ impl Snapshot {
             Scope::Namespace(namespace) => BTreeSet::from([Read::ObjectsIn(kind, namespace.clone())]),
             Scope::Object(key) => {
                 let mut reads = BTreeSet::from([Read::Object(kind, key.clone())]);
-                reads.extend(self.providers.get(key).into_iter().flatten().map(|(n, _)| Read::Provider(key.clone(), n.clone())));
+                reads.extend(
+                    self.providers
+                        .get(key)
+                        .into_iter()
+                        .flatten()
+                        .map(|(n, _)| Read::Provider(key.clone(), n.clone())),
+                );
                 reads
             }
         }
@@ -278,7 +308,10 @@ impl Snapshot {
     /// Objects of a kind in a namespace.
     pub fn objects_in(&self, kind: Kind, namespace: &str) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
         let namespace = namespace.to_owned();
-        self.objects.get(&kind).into_iter().flat_map(move |map| in_namespace(map, &namespace))
+        self.objects
+            .get(&kind)
+            .into_iter()
+            .flat_map(move |map| in_namespace(map, &namespace))
     }
 
     fn changed(
@@ -377,10 +410,14 @@ pub fn key_of(object: &Value) -> Key {
 }
 
 /// The entries of a map that lie in one namespace.
-pub fn in_namespace<'a, V>(map: &'a BTreeMap<Key, V>, namespace: &str) -> impl Iterator<Item = (&'a Key, &'a V)> + use<'a, V> {
+pub fn in_namespace<'a, V>(
+    map: &'a BTreeMap<Key, V>,
+    namespace: &str,
+) -> impl Iterator<Item = (&'a Key, &'a V)> + use<'a, V> {
     let start = Key::new(namespace, "");
     let namespace = namespace.to_owned();
-    map.range((Bound::Included(start), Bound::Unbounded)).take_while(move |(key, _)| key.namespace == namespace)
+    map.range((Bound::Included(start), Bound::Unbounded))
+        .take_while(move |(key, _)| key.namespace == namespace)
 }
 
 /// A snapshot that remembers what was read of it.
@@ -396,7 +433,12 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// A view at a time.
     pub fn new(snapshot: &'a Snapshot, now: Timestamp, timings: Timings) -> Self {
-        Self { snapshot, now, timings, reads: RefCell::default() }
+        Self {
+            snapshot,
+            now,
+            timings,
+            reads: RefCell::default(),
+        }
     }
 
     /// What was read.
@@ -458,14 +500,21 @@ impl<'a> View<'a> {
     /// One object.
     pub fn object(&self, kind: Kind, key: &Key) -> Fact<&'a Value> {
         self.note(Read::Object(kind, key.clone()));
-        self.fact(kind, &Scope::Object(key.clone()), || self.snapshot.object(kind, key).map(|o| &**o))
+        self.fact(kind, &Scope::Object(key.clone()), || {
+            self.snapshot.object(kind, key).map(|o| &**o)
+        })
     }
 
     /// All objects of a kind in a namespace.
     pub fn objects_in(&self, kind: Kind, namespace: &str) -> Fact<Vec<&'a Value>> {
         self.note(Read::ObjectsIn(kind, namespace.to_owned()));
         let objects = || {
-            let in_namespace = self.snapshot.objects.get(&kind).into_iter().flat_map(|m| in_namespace(m, namespace));
+            let in_namespace = self
+                .snapshot
+                .objects
+                .get(&kind)
+                .into_iter()
+                .flat_map(|m| in_namespace(m, namespace));
             Some(in_namespace.map(|(_, o)| &**o).collect())
         };
         self.fact(kind, &Scope::Namespace(namespace.to_owned()), objects)
@@ -474,7 +523,17 @@ impl<'a> View<'a> {
     /// All objects of a kind that is watched everywhere.
     pub fn objects(&self, kind: Kind) -> Fact<Vec<&'a Value>> {
         self.note(Read::Objects(kind));
-        let objects = || Some(self.snapshot.objects.get(&kind).into_iter().flatten().map(|(_, o)| &**o).collect());
+        let objects = || {
+            Some(
+                self.snapshot
+                    .objects
+                    .get(&kind)
+                    .into_iter()
+                    .flatten()
+                    .map(|(_, o)| &**o)
+                    .collect(),
+            )
+        };
         self.fact(kind, &Scope::Cluster, objects)
     }
 
@@ -513,7 +572,10 @@ impl<'a> View<'a> {
     }
 
     fn fact<T>(&self, kind: Kind, scope: &Scope, value: impl FnOnce() -> Option<T>) -> Fact<T> {
-        let state = self.snapshot.watch(kind, &Scope::Cluster).or_else(|| self.snapshot.watch(kind, scope));
+        let state = self
+            .snapshot
+            .watch(kind, &Scope::Cluster)
+            .or_else(|| self.snapshot.watch(kind, scope));
         match state {
             None => Fact::Unknown,
             Some(WatchState::Forbidden) => Fact::Forbidden,

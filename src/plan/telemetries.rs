@@ -24,7 +24,8 @@ pub fn plan(view: &View<'_>, namespace: &str) -> Plan {
         Fact::KindMissing => {
             let message = "The API server does not know Telemetry of telemetry.istio.io; install Istio's CRDs.";
             let finding = Finding::fails(ConditionType::Programmed, Reason::IstioNotInstalled, message);
-            plan.blocked.push((key(telemetry::object_name(&Labels::new())), finding));
+            plan.blocked
+                .push((key(telemetry::object_name(&Labels::new())), finding));
             return plan;
         }
         _ => return plan,
@@ -47,12 +48,24 @@ pub fn plan(view: &View<'_>, namespace: &str) -> Plan {
             recreate(&mut plan, object, live, tell);
             continue;
         }
-        let rules = WriteRules { adopt: false, how_to_adopt: None, wholly_ours: &["/spec"], tell };
+        let rules = WriteRules {
+            adopt: false,
+            how_to_adopt: None,
+            wholly_ours: &["/spec"],
+            tell,
+        };
         plan_object(&mut plan, Kind::Telemetry, object.clone(), live, &rules);
     }
     let names: Vec<Key> = wanted.values().map(|(object, _)| key_of(object)).collect();
-    for (key, object) in live.into_iter().filter(|(key, object)| is_ours(object) && !names.contains(key)) {
-        plan.delete.push(Delete { kind: Kind::Telemetry, key, uid: uid_of(object) });
+    for (key, object) in live
+        .into_iter()
+        .filter(|(key, object)| is_ours(object) && !names.contains(key))
+    {
+        plan.delete.push(Delete {
+            kind: Kind::Telemetry,
+            key,
+            uid: uid_of(object),
+        });
     }
     plan
 }
@@ -91,7 +104,10 @@ fn contributors(sources: &Sources) -> Vec<Target> {
 /// each that selects by fewer of them. Within one second the name decides, and names are made for it.
 fn is_too_old(labels: &Labels, live: &Value, policy: &NamespacePolicy, namespace: &str, view: &View<'_>) -> bool {
     let Some(created) = creation(live) else { return false };
-    let fewer = policy.objects.keys().filter(|other| !other.is_empty() && *other != labels && is_subset(other, labels));
+    let fewer = policy
+        .objects
+        .keys()
+        .filter(|other| !other.is_empty() && *other != labels && is_subset(other, labels));
     fewer.into_iter().any(|other| {
         let key = Key::new(namespace, telemetry::object_name(other));
         match view.object(Kind::Telemetry, &key) {
@@ -110,7 +126,10 @@ fn creation(object: &Value) -> Option<&str> {
 fn recreate(plan: &mut Plan, object: &Value, live: Option<&Value>, tell: &[Target]) {
     let key = key_of(object);
     let selector = string_map(object.pointer("/spec/selector/matchLabels"));
-    let note = format!("Telemetry {key} was older than one with fewer labels and is made again ({} labels).", selector.len());
+    let note = format!(
+        "Telemetry {key} was older than one with fewer labels and is made again ({} labels).",
+        selector.len()
+    );
     plan.events.extend(tell.iter().map(|about| Event {
         about: about.clone(),
         warning: false,
@@ -118,10 +137,17 @@ fn recreate(plan: &mut Plan, object: &Value, live: Option<&Value>, tell: &[Targe
         note: note.clone(),
     }));
     // The next pass, which the delete causes, creates it.
-    plan.delete.push(Delete { kind: Kind::Telemetry, key, uid: live.and_then(uid_of) });
+    plan.delete.push(Delete {
+        kind: Kind::Telemetry,
+        key,
+        uid: live.and_then(uid_of),
+    });
 }
 
 /// UID of an object.
 pub fn uid_of(object: &Value) -> Option<String> {
-    object.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned)
+    object
+        .pointer("/metadata/uid")
+        .and_then(Value::as_str)
+        .map(str::to_owned)
 }

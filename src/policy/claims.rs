@@ -167,7 +167,11 @@ pub struct Checked<'a, C> {
 impl<C> Checked<'_, C> {
     fn failed(mesh: Option<&'_ Arc<ObservabilityMesh>>, finding: Finding) -> Checked<'_, C> {
         let accepted = Finding::holds(ConditionType::Accepted, Reason::Accepted, "The spec makes sense here.");
-        let findings = if finding.type_ == ConditionType::Accepted { vec![finding] } else { vec![accepted, finding] };
+        let findings = if finding.type_ == ConditionType::Accepted {
+            vec![finding]
+        } else {
+            vec![accepted, finding]
+        };
         Checked {
             mesh,
             findings,
@@ -181,14 +185,20 @@ impl<C> Checked<'_, C> {
 
     /// Whether no finding fails.
     pub fn is_good(&self) -> bool {
-        self.findings.iter().all(|finding| finding.status == crate::conditions::Truth::True)
+        self.findings
+            .iter()
+            .all(|finding| finding.status == crate::conditions::Truth::True)
     }
 }
 
 fn good_findings() -> Vec<Finding> {
     vec![
         Finding::holds(ConditionType::Accepted, Reason::Accepted, "The spec makes sense here."),
-        Finding::holds(ConditionType::ResolvedRefs, Reason::Resolved, "All that the spec names exists and may be used."),
+        Finding::holds(
+            ConditionType::ResolvedRefs,
+            Reason::Resolved,
+            "All that the spec names exists and may be used.",
+        ),
     ]
 }
 
@@ -208,7 +218,10 @@ fn not_a_member<'a, C>(error: membership::NotAMember) -> Checked<'a, C> {
     };
     // Without a mesh there is nobody to serve; while it is unclear which one, what is live stays.
     let keeps_last_good = error.reason != Reason::NoMesh;
-    Checked { keeps_last_good, ..Checked::failed(None, finding) }
+    Checked {
+        keeps_last_good,
+        ..Checked::failed(None, finding)
+    }
 }
 
 fn labels_of(selector: Option<&MatchLabels>) -> Labels {
@@ -227,7 +240,10 @@ pub fn check_traffic_log<'a>(view: &View<'a>, key: &Key, log: &TrafficLog) -> Ch
             "ObservabilityMesh {} is of type None: there is no proxy that could log. Remove this TrafficLog, or use a mesh of type Istio.",
             name_of(mesh)
         );
-        return Checked { keeps_last_good: false, ..Checked::failed(Some(mesh), rejected(Reason::NotExpressible, message)) };
+        return Checked {
+            keeps_last_good: false,
+            ..Checked::failed(Some(mesh), rejected(Reason::NotExpressible, message))
+        };
     };
     let is_tenant = root_namespace(view, &istio) != key.namespace;
     let tenancy = &mesh.spec.tenancy;
@@ -245,7 +261,10 @@ pub fn check_traffic_log<'a>(view: &View<'a>, key: &Key, log: &TrafficLog) -> Ch
                 "spec.disabled: ObservabilityMesh {} does not let tenants switch logging off (tenancy.disableLogging: Denied).",
                 name_of(mesh)
             );
-            return Checked { keeps_last_good: false, ..Checked::failed(Some(mesh), rejected(Reason::LimitedByMesh, message)) };
+            return Checked {
+                keeps_last_good: false,
+                ..Checked::failed(Some(mesh), rejected(Reason::LimitedByMesh, message))
+            };
         }
         return Checked {
             mesh: Some(mesh),
@@ -269,12 +288,18 @@ pub fn check_traffic_log<'a>(view: &View<'a>, key: &Key, log: &TrafficLog) -> Ch
             return Checked::failed(Some(mesh), rejected(Reason::InvalidFormat, format!("{place}: {error}")));
         }
     };
-    let names =
-        if spec.backends.is_empty() { mesh.spec.logging.effective_default_backends() } else { spec.backends.clone() };
+    let names = if spec.backends.is_empty() {
+        mesh.spec.logging.effective_default_backends()
+    } else {
+        spec.backends.clone()
+    };
     let mut providers = Vec::new();
     for name in names {
         let Some(backend) = mesh.spec.logging.backends.iter().find(|backend| backend.name == name) else {
-            return Checked::failed(Some(mesh), unknown_backend("spec.backends", &name, mesh, backend_names(mesh)));
+            return Checked::failed(
+                Some(mesh),
+                unknown_backend("spec.backends", &name, mesh, backend_names(mesh)),
+            );
         };
         match log_provider(backend, &compiled) {
             Some(provider) => {
@@ -282,7 +307,10 @@ pub fn check_traffic_log<'a>(view: &View<'a>, key: &Key, log: &TrafficLog) -> Ch
                 providers.push(provider);
             }
             None => {
-                let message = format!("Backend {name} of ObservabilityMesh {} lacks its settings.", name_of(mesh));
+                let message = format!(
+                    "Backend {name} of ObservabilityMesh {} lacks its settings.",
+                    name_of(mesh)
+                );
                 return Checked::failed(Some(mesh), rejected(Reason::InvalidSpec, message));
             }
         }
@@ -303,8 +331,15 @@ fn backend_names(mesh: &ObservabilityMesh) -> Vec<&str> {
 }
 
 fn unknown_backend(path: &str, name: &str, mesh: &ObservabilityMesh, known: Vec<&str>) -> Finding {
-    let known = if known.is_empty() { "none".to_owned() } else { some_names(known) };
-    let message = format!("{path}: ObservabilityMesh {} has no backend {name}; it has {known}.", name_of(mesh));
+    let known = if known.is_empty() {
+        "none".to_owned()
+    } else {
+        some_names(known)
+    };
+    let message = format!(
+        "{path}: ObservabilityMesh {} has no backend {name}; it has {known}.",
+        name_of(mesh)
+    );
     unresolved(Reason::UnknownBackend, message)
 }
 
@@ -335,7 +370,12 @@ fn permitted_format<'m>(
         None => (own, None),
         Some(what) => {
             let name = name_of(mesh);
-            (of_mesh, Some(format!("spec.format: ObservabilityMesh {name} allows tenants {what}; the mesh's format is used.")))
+            (
+                of_mesh,
+                Some(format!(
+                    "spec.format: ObservabilityMesh {name} allows tenants {what}; the mesh's format is used."
+                )),
+            )
         }
     }
 }
@@ -352,9 +392,20 @@ pub fn compile(format: &LogFormat, oldest: EnvoyVersion) -> Result<format::Compi
         Encoding::Text => format::Encoding::Text,
         Encoding::Json => format::Encoding::Json,
     };
-    let fields =
-        format.fields.iter().map(|f| format::Field { name: f.name.clone(), value: f.value.clone() }).collect();
-    let spec = format::FormatSpec { encoding, base, fields, omit: format.omit.clone() };
+    let fields = format
+        .fields
+        .iter()
+        .map(|f| format::Field {
+            name: f.name.clone(),
+            value: f.value.clone(),
+        })
+        .collect();
+    let spec = format::FormatSpec {
+        encoding,
+        base,
+        fields,
+        omit: format.omit.clone(),
+    };
     format::compile(&spec, oldest).map(|compiled| compiled.format)
 }
 
@@ -370,7 +421,11 @@ pub fn check_tracing_backend<'a>(view: &View<'a>, key: &Key, tracing: &TracingBa
         Err(finding) => return Checked::failed(Some(mesh), finding),
     };
     let Some(otlp) = &backend.otlp else {
-        let message = format!("Backend {} of ObservabilityMesh {} lacks otlp.", backend.name, name_of(mesh));
+        let message = format!(
+            "Backend {} of ObservabilityMesh {} lacks otlp.",
+            backend.name,
+            name_of(mesh)
+        );
         return Checked::failed(Some(mesh), rejected(Reason::InvalidSpec, message));
     };
     if let Some(finding) = missing_service(view, &otlp.endpoint) {
@@ -387,18 +442,25 @@ pub fn check_tracing_backend<'a>(view: &View<'a>, key: &Key, tracing: &TracingBa
     };
     let istio = istio_of(mesh);
     if spec.sampling.is_some() && (istio.is_none() || !spec.inject.is_empty()) {
-        checked.not_expressed.push("spec.sampling (interLink samples every request)".into());
+        checked
+            .not_expressed
+            .push("spec.sampling (interLink samples every request)".into());
     }
     let Some(istio) = istio else {
         if spec.selector.is_some() {
-            checked.not_expressed.push("spec.selector (there are no proxies)".into());
+            checked
+                .not_expressed
+                .push("spec.selector (there are no proxies)".into());
         }
         if spec.inject.is_empty() {
             let message = format!(
                 "ObservabilityMesh {} is of type None: there is no proxy that could trace. Add inject, or use a mesh of type Istio.",
                 name_of(mesh)
             );
-            return Checked { keeps_last_good: false, ..Checked::failed(Some(mesh), rejected(Reason::NotExpressible, message)) };
+            return Checked {
+                keeps_last_good: false,
+                ..Checked::failed(Some(mesh), rejected(Reason::NotExpressible, message))
+            };
         }
         return checked;
     };
@@ -411,10 +473,14 @@ pub fn check_tracing_backend<'a>(view: &View<'a>, key: &Key, tracing: &TracingBa
         );
         return Checked::failed(Some(mesh), rejected(Reason::NotExpressible, message));
     };
-    let wanted = spec.sampling.as_ref().map_or(DEFAULT_SAMPLING, |s| s.percentage.as_str());
+    let wanted = spec
+        .sampling
+        .as_ref()
+        .map_or(DEFAULT_SAMPLING, |s| s.percentage.as_str());
     let is_tenant = root_namespace(view, &istio) != key.namespace;
     let Some((sampling, limited)) = permitted_sampling(mesh, wanted, is_tenant) else {
-        let message = format!("spec.sampling.percentage: {wanted} is no share in percent; write a decimal such as 0.5.");
+        let message =
+            format!("spec.sampling.percentage: {wanted} is no share in percent; write a decimal such as 0.5.");
         return Checked::failed(Some(mesh), rejected(Reason::InvalidSpec, message));
     };
     checked.limited = limited;
@@ -432,7 +498,10 @@ pub fn check_tracing_backend<'a>(view: &View<'a>, key: &Key, tracing: &TracingBa
 /// The mesh's tracing backend that a TracingBackend names.
 pub fn trace_backend<'m>(mesh: &'m ObservabilityMesh, tracing: &TracingBackend) -> Result<&'m TraceBackend, Finding> {
     let Some(wanted) = &tracing.spec.destination.mesh_backend else {
-        return Err(rejected(Reason::InvalidSpec, "spec.destination.meshBackend is missing; name a backend of the mesh."));
+        return Err(rejected(
+            Reason::InvalidSpec,
+            "spec.destination.meshBackend is missing; name a backend of the mesh.",
+        ));
     };
     let backends = mesh.spec.tracing.iter().flat_map(|t| &t.backends);
     backends.clone().find(|b| b.name == wanted.name).ok_or_else(|| {
@@ -449,7 +518,11 @@ pub fn missing_service(view: &View<'_>, endpoint: &crate::crds::Endpoint) -> Opt
         Fact::Present(service) => service,
         Fact::Unknown => {
             let message = format!("Service {namespace}/{name} has not been read yet.");
-            return Some(Finding::unknown(ConditionType::ResolvedRefs, Reason::FactsPending, message));
+            return Some(Finding::unknown(
+                ConditionType::ResolvedRefs,
+                Reason::FactsPending,
+                message,
+            ));
         }
         _ => {
             let message = format!(
@@ -467,7 +540,10 @@ pub fn missing_service(view: &View<'_>, endpoint: &crate::crds::Endpoint) -> Opt
         .collect();
     (!ports.contains(&i64::from(endpoint.port))).then(|| {
         let has = some_names(ports.iter().map(ToString::to_string));
-        let message = format!("Service {namespace}/{name} has no port {}; it has {has}. Correct the backend's endpoint.port.", endpoint.port);
+        let message = format!(
+            "Service {namespace}/{name} has no port {}; it has {has}. Correct the backend's endpoint.port.",
+            endpoint.port
+        );
         unresolved(Reason::ServicePortNotFound, message)
     })
 }

@@ -128,7 +128,9 @@ pub fn mesh_scope(view: &View<'_>, mesh: &ObservabilityMesh, istio: &IstioMesh) 
             && istio_of(other).is_some_and(|other| other.namespace == istio.namespace)
     });
     let root = root_namespace(view, istio);
-    let Fact::Present(namespaces) = view.objects(Kind::Namespace) else { return MeshScope::PerNamespace };
+    let Fact::Present(namespaces) = view.objects(Kind::Namespace) else {
+        return MeshScope::PerNamespace;
+    };
     let takes_all = namespaces.into_iter().all(|namespace| {
         let labels = crate::plan::snapshot::labels_of(namespace);
         let of_istio = labels.get("istio-injection").is_some_and(|v| v == "enabled")
@@ -137,5 +139,9 @@ pub fn mesh_scope(view: &View<'_>, mesh: &ObservabilityMesh, istio: &IstioMesh) 
         let is_root = crate::plan::snapshot::key_of(namespace).name == root;
         !(of_istio || is_root) || selects(mesh, &labels)
     });
-    if takes_all && !shares_istiod { MeshScope::RootTelemetry } else { MeshScope::PerNamespace }
+    if takes_all && !shares_istiod {
+        MeshScope::RootTelemetry
+    } else {
+        MeshScope::PerNamespace
+    }
 }

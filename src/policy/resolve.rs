@@ -169,8 +169,10 @@ fn object_of(logs: &[&LogClaim], traces: &[&TraceClaim]) -> ObjectPolicy {
                 units.entry(backend).or_insert(claim);
             }
         }
-        let providers: BTreeSet<String> =
-            units.iter().filter_map(|(backend, claim)| claim.backends.get(*backend).cloned()).collect();
+        let providers: BTreeSet<String> = units
+            .iter()
+            .filter_map(|(backend, claim)| claim.backends.get(*backend).cloned())
+            .collect();
         winners.extend(units.values().map(|claim| (&claim.source, *claim)));
         match (providers.is_empty(), off) {
             (false, _) => drop(object.logging.insert(side, SideLogging::To(providers))),
@@ -182,7 +184,10 @@ fn object_of(logs: &[&LogClaim], traces: &[&TraceClaim]) -> ObjectPolicy {
         }
     }
     object.sources.logs = winners.into_values().cloned().collect();
-    object.tracing = traces.iter().min_by(|a, b| rank(**a, **b)).map(|claim| (*claim).clone());
+    object.tracing = traces
+        .iter()
+        .min_by(|a, b| rank(**a, **b))
+        .map(|claim| (*claim).clone());
     object.sources.traces = object.tracing.iter().cloned().collect();
     object
 }
@@ -201,14 +206,22 @@ pub fn lost_units(claim: &LogClaim, all: &[LogClaim]) -> Vec<Lost> {
         let on_side = || rivals.iter().filter(|rival| rival.sides.contains(side));
         if claim.backends.is_empty() {
             if let Some(winner) = on_side().find(|rival| !rival.backends.is_empty()) {
-                lost.push(Lost { backend: None, side: Some(*side), winner: winner.source.clone() });
+                lost.push(Lost {
+                    backend: None,
+                    side: Some(*side),
+                    winner: winner.source.clone(),
+                });
             }
         }
         for backend in claim.backends.keys() {
             let takes = |rival: &&&LogClaim| rival.backends.is_empty() || rival.backends.contains_key(backend);
             if let Some(winner) = on_side().find(takes) {
                 let winner = winner.source.clone();
-                lost.push(Lost { backend: Some(backend.clone()), side: Some(*side), winner });
+                lost.push(Lost {
+                    backend: Some(backend.clone()),
+                    side: Some(*side),
+                    winner,
+                });
             }
         }
     }
@@ -261,7 +274,9 @@ fn selector_sets(claims: &NamespaceClaims) -> (BTreeSet<Labels>, Vec<(Source, Op
 
 /// The labels of pods that match both; `None` where no pod can.
 fn intersection(a: &Labels, b: &Labels) -> Option<Labels> {
-    let disjoint = a.iter().any(|(key, value)| b.get(key).is_some_and(|other| other != value));
+    let disjoint = a
+        .iter()
+        .any(|(key, value)| b.get(key).is_some_and(|other| other != value));
     (!disjoint).then(|| a.iter().chain(b).map(|(k, v)| (k.clone(), v.clone())).collect())
 }
 
@@ -276,11 +291,21 @@ mod tests {
     use crate::policy::claims::PolicyKind;
 
     fn labels(text: &str) -> Labels {
-        text.split(',').filter(|s| !s.is_empty()).filter_map(|s| s.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect()
+        text.split(',')
+            .filter(|s| !s.is_empty())
+            .filter_map(|s| s.split_once('='))
+            .map(|(k, v)| (k.into(), v.into()))
+            .collect()
     }
 
     fn source(kind: PolicyKind, name: &str) -> Source {
-        Source { kind, namespace: "shop".into(), name: name.into(), uid: None, generation: None }
+        Source {
+            kind,
+            namespace: "shop".into(),
+            name: name.into(),
+            uid: None,
+            generation: None,
+        }
     }
 
     fn log(name: &str, selector: &str, priority: i32, sides: &[Side], backends: &[&str]) -> LogClaim {
@@ -290,7 +315,10 @@ mod tests {
             selector: labels(selector),
             priority,
             sides: sides.to_vec(),
-            backends: backends.iter().map(|b| ((*b).to_owned(), format!("{name}:{b}"))).collect(),
+            backends: backends
+                .iter()
+                .map(|b| ((*b).to_owned(), format!("{name}:{b}")))
+                .collect(),
         }
     }
 
@@ -319,8 +347,16 @@ mod tests {
             ..NamespaceClaims::default()
         };
         let object = &resolve(&claims).objects[&labels("")];
-        assert_eq!(object.logging[&Side::Inbound], to(&["a:stdout", "b:file"]), "same priority: the name decides");
-        assert_eq!(object.logging[&Side::Outbound], to(&["b:file", "z:stdout"]), "the higher priority wins");
+        assert_eq!(
+            object.logging[&Side::Inbound],
+            to(&["a:stdout", "b:file"]),
+            "same priority: the name decides"
+        );
+        assert_eq!(
+            object.logging[&Side::Outbound],
+            to(&["b:file", "z:stdout"]),
+            "the higher priority wins"
+        );
     }
 
     #[test]
@@ -349,20 +385,40 @@ mod tests {
         };
         let objects = resolve(&claims).objects;
         let sets: Vec<Labels> = objects.keys().cloned().collect();
-        let expected: BTreeSet<Labels> =
-            ["app=cart", "app=cart,tier=web", "app=other", "app=other,tier=web", "tier=web"].map(labels).into();
+        let expected: BTreeSet<Labels> = [
+            "app=cart",
+            "app=cart,tier=web",
+            "app=other",
+            "app=other,tier=web",
+            "tier=web",
+        ]
+        .map(labels)
+        .into();
         assert_eq!(sets.into_iter().collect::<BTreeSet<_>>(), expected);
         let both = &objects[&labels("app=cart,tier=web")];
-        assert_eq!(both.logging[&Side::Inbound], to(&["web:stdout", "web:file"]), "equal labels: priority decides");
+        assert_eq!(
+            both.logging[&Side::Inbound],
+            to(&["web:stdout", "web:file"]),
+            "equal labels: priority decides"
+        );
         assert_eq!(both.logging[&Side::Outbound], to(&["cart:stdout"]));
-        assert_eq!(both.tracing.as_ref().map(|t| t.provider.as_str()), Some("t"), "complete over all kinds");
+        assert_eq!(
+            both.tracing.as_ref().map(|t| t.provider.as_str()),
+            Some("t"),
+            "complete over all kinds"
+        );
     }
 
     #[test]
     fn an_off_switch_takes_every_backend_that_no_better_rank_claims() {
         let off = log("off", "", 0, &Side::BOTH, &[]);
         let low = log("zz", "", 0, &Side::BOTH, &["stdout"]);
-        let resolved = |logs: Vec<LogClaim>| resolve(&NamespaceClaims { logs, ..NamespaceClaims::default() });
+        let resolved = |logs: Vec<LogClaim>| {
+            resolve(&NamespaceClaims {
+                logs,
+                ..NamespaceClaims::default()
+            })
+        };
         let object = resolved(vec![off.clone(), low.clone()]);
         assert_eq!(object.objects[&labels("")].logging[&Side::Inbound], SideLogging::Off);
         assert_eq!(lost_units(&low, &[off.clone(), low.clone()]).len(), 2);
@@ -375,8 +431,15 @@ mod tests {
     #[test]
     fn past_the_bound_the_lowest_ranked_policy_is_left_out_and_the_rest_stays() {
         let names: Vec<String> = (0..6).map(|i| format!("k{i}=v")).collect();
-        let logs: Vec<LogClaim> = names.iter().enumerate().map(|(i, s)| log(&format!("p{i}"), s, 0, &Side::BOTH, &["stdout"])).collect();
-        let policy = resolve(&NamespaceClaims { logs, ..NamespaceClaims::default() });
+        let logs: Vec<LogClaim> = names
+            .iter()
+            .enumerate()
+            .map(|(i, s)| log(&format!("p{i}"), s, 0, &Side::BOTH, &["stdout"]))
+            .collect();
+        let policy = resolve(&NamespaceClaims {
+            logs,
+            ..NamespaceClaims::default()
+        });
         assert!(policy.objects.len() <= MAX_SETS);
         let out: Vec<&str> = policy.overlapping.iter().map(|(s, _)| s.name.as_str()).collect();
         assert_eq!(out, ["p4", "p5"]);

@@ -57,13 +57,22 @@ mod tests {
     use super::*;
 
     fn text(credentials: Option<&Credentials>) -> String {
-        let map = config_map(&ConfigMapTarget::default(), "m", "http://elasticsearch.service-mesh:9200", credentials, true);
+        let map = config_map(
+            &ConfigMapTarget::default(),
+            "m",
+            "http://elasticsearch.service-mesh:9200",
+            credentials,
+            true,
+        );
         map.unwrap()["data"][APPLICATION_KEY].as_str().unwrap().to_owned()
     }
 
     #[test]
     fn the_document_is_the_one_of_the_seed() {
-        let credentials = Credentials { username: "elasticsearch".into(), password: "elasticsearch".into() };
+        let credentials = Credentials {
+            username: "elasticsearch".into(),
+            password: "elasticsearch".into(),
+        };
         assert_eq!(
             text(Some(&credentials)),
             "ds_driver: Elastic\nurl: http://elasticsearch.service-mesh:9200\nusername: elasticsearch\npassworld: elasticsearch"
@@ -73,7 +82,10 @@ mod tests {
     #[test]
     fn a_password_keeps_its_characters_and_its_type() {
         for password in ["yes", "0755", "a: b # c", "'\"\\", "1e3", " x "] {
-            let credentials = Credentials { username: "u".into(), password: password.into() };
+            let credentials = Credentials {
+                username: "u".into(),
+                password: password.into(),
+            };
             let back = yaml::read_documents(&text(Some(&credentials))).unwrap();
             assert_eq!(back[0]["passworld"], password);
         }
@@ -81,6 +93,9 @@ mod tests {
 
     #[test]
     fn without_credentials_both_keys_are_left_out() {
-        assert_eq!(text(None), "ds_driver: Elastic\nurl: http://elasticsearch.service-mesh:9200");
+        assert_eq!(
+            text(None),
+            "ds_driver: Elastic\nurl: http://elasticsearch.service-mesh:9200"
+        );
     }
 }

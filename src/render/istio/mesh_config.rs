@@ -35,9 +35,15 @@ pub fn shared_map(map: &Key, providers: &BTreeMap<String, Value>) -> Result<Valu
 
 /// The extension providers of a ConfigMap with MeshConfig, by name. Whatever cannot be read has none.
 pub fn providers_of(config_map: &Value) -> BTreeMap<String, Value> {
-    let Some(mesh) = mesh_of(config_map) else { return BTreeMap::new() };
-    let Some(list) = mesh.get("extensionProviders").and_then(Value::as_array) else { return BTreeMap::new() };
-    list.iter().filter_map(|entry| Some((entry.get("name")?.as_str()?.to_owned(), entry.clone()))).collect()
+    let Some(mesh) = mesh_of(config_map) else {
+        return BTreeMap::new();
+    };
+    let Some(list) = mesh.get("extensionProviders").and_then(Value::as_array) else {
+        return BTreeMap::new();
+    };
+    list.iter()
+        .filter_map(|entry| Some((entry.get("name")?.as_str()?.to_owned(), entry.clone())))
+        .collect()
 }
 
 /// The root namespace of the mesh: MeshConfig's `rootNamespace`, else istiod's own.
@@ -51,7 +57,11 @@ pub fn root_namespace(config_map: Option<&Value>, istio_namespace: &str) -> Stri
 
 /// Name of the ConfigMap with the MeshConfig of a revision.
 pub fn primary_map(namespace: &str, revision: &str) -> Key {
-    let name = if revision == "default" { "istio".to_owned() } else { format!("istio-{revision}") };
+    let name = if revision == "default" {
+        "istio".to_owned()
+    } else {
+        format!("istio-{revision}")
+    };
     Key::new(namespace, name)
 }
 
@@ -70,8 +80,14 @@ mod tests {
     #[test]
     fn a_shared_map_reads_back_as_the_providers_that_were_written() {
         let providers = BTreeMap::from([
-            ("b".to_owned(), json!({"name": "b", "envoyFileAccessLog": {"path": "/dev/stdout", "logFormat": {"text": "%REQ(:METHOD)% \"y\"\n"}}})),
-            ("a".to_owned(), json!({"name": "a", "opentelemetry": {"service": "n/s", "port": 4317}})),
+            (
+                "b".to_owned(),
+                json!({"name": "b", "envoyFileAccessLog": {"path": "/dev/stdout", "logFormat": {"text": "%REQ(:METHOD)% \"y\"\n"}}}),
+            ),
+            (
+                "a".to_owned(),
+                json!({"name": "a", "opentelemetry": {"service": "n/s", "port": 4317}}),
+            ),
         ]);
         let map = shared_map(&Key::new("istio-system", "m"), &providers).unwrap();
         assert_eq!(providers_of(&map), providers);
@@ -85,7 +101,8 @@ mod tests {
 
     #[test]
     fn names_that_yaml_1_1_reads_as_booleans_are_quoted() {
-        let labels = json!({"name": "p", "envoyFileAccessLog": {"logFormat": {"labels": {"y": "%DURATION%", "no": "on"}}}});
+        let labels =
+            json!({"name": "p", "envoyFileAccessLog": {"logFormat": {"labels": {"y": "%DURATION%", "no": "on"}}}});
         let map = shared_map(&Key::new("a", "b"), &BTreeMap::from([("p".into(), labels)])).unwrap();
         let text = map["data"]["mesh"].as_str().unwrap();
         assert!(text.contains("\"y\": ") && text.contains("\"no\": \"on\""), "{text}");

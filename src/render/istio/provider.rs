@@ -33,7 +33,11 @@ impl Provider {
             CompiledFormat::Text(text) => json!({"text": text}),
             CompiledFormat::Json(labels) => json!({"labels": labels}),
         };
-        Self::new("file", "envoyFileAccessLog", &json!({"path": path, "logFormat": format}))
+        Self::new(
+            "file",
+            "envoyFileAccessLog",
+            &json!({"path": path, "logFormat": format}),
+        )
     }
 
     /// `opentelemetry`: spans by OTLP over gRPC to a Service. `None` where the host is no Service with its namespace:
@@ -41,7 +45,11 @@ impl Provider {
     pub fn otlp_tracing(endpoint: &Endpoint) -> Option<Self> {
         let (namespace, name) = endpoint.service()?;
         let service = format!("{namespace}/{name}.{namespace}.svc.cluster.local");
-        Some(Self::new("otlp", "opentelemetry", &json!({"service": service, "port": endpoint.port})))
+        Some(Self::new(
+            "otlp",
+            "opentelemetry",
+            &json!({"service": service, "port": endpoint.port}),
+        ))
     }
 }
 
@@ -51,8 +59,10 @@ fn canonical(value: &Value) -> String {
         Value::Object(map) => {
             let mut members: Vec<(&String, &Value)> = map.iter().collect();
             members.sort_by_key(|(key, _)| key.as_str());
-            let members: Vec<String> =
-                members.into_iter().map(|(k, v)| format!("{}:{}", Value::from(k.as_str()), canonical(v))).collect();
+            let members: Vec<String> = members
+                .into_iter()
+                .map(|(k, v)| format!("{}:{}", Value::from(k.as_str()), canonical(v)))
+                .collect();
             format!("{{{}}}", members.join(","))
         }
         Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
@@ -65,14 +75,23 @@ mod tests {
     use super::*;
 
     fn endpoint(host: &str) -> Endpoint {
-        Endpoint { host: host.into(), port: 4317 }
+        Endpoint {
+            host: host.into(),
+            port: 4317,
+        }
     }
 
     #[test]
     fn a_tracing_service_is_always_written_with_its_namespace_and_full_name() {
         let provider = Provider::otlp_tracing(&endpoint("tempo.monitoring.svc")).unwrap();
-        assert_eq!(provider.entry["opentelemetry"]["service"], "monitoring/tempo.monitoring.svc.cluster.local");
-        assert_eq!(provider, Provider::otlp_tracing(&endpoint("tempo.monitoring.svc.cluster.local")).unwrap());
+        assert_eq!(
+            provider.entry["opentelemetry"]["service"],
+            "monitoring/tempo.monitoring.svc.cluster.local"
+        );
+        assert_eq!(
+            provider,
+            Provider::otlp_tracing(&endpoint("tempo.monitoring.svc.cluster.local")).unwrap()
+        );
         assert_eq!(Provider::otlp_tracing(&endpoint("tempo")), None);
     }
 
@@ -84,7 +103,12 @@ mod tests {
         assert_ne!(one.name, Provider::file_access_log("/dev/stderr", &text("a\n")).name);
         assert_ne!(one.name, Provider::file_access_log("/dev/stdout", &text("b\n")).name);
         let labels = |order: &[&str]| {
-            CompiledFormat::Json(order.iter().map(|k| ((*k).to_owned(), Value::from("%DURATION%"))).collect())
+            CompiledFormat::Json(
+                order
+                    .iter()
+                    .map(|k| ((*k).to_owned(), Value::from("%DURATION%")))
+                    .collect(),
+            )
         };
         assert_eq!(
             Provider::file_access_log("/dev/stdout", &labels(&["a", "b"])).name,

@@ -17,7 +17,11 @@ pub fn object_name(labels: &Labels) -> String {
         return "sightline".into();
     }
     let text: String = labels.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-    let hex: String = Sha256::digest(text).iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = Sha256::digest(text)
+        .iter()
+        .take(5)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("sightline-{:02}-{hex}", labels.len())
 }
 
@@ -47,7 +51,11 @@ pub fn render(namespace: &str, labels: &Labels, policy: &ObjectPolicy, revision:
     if !labels.is_empty() {
         spec.insert("selector".to_owned(), json!({"matchLabels": labels}));
     }
-    let logging: Vec<Value> = policy.logging.iter().flat_map(|(side, logging)| entries(*side, logging)).collect();
+    let logging: Vec<Value> = policy
+        .logging
+        .iter()
+        .flat_map(|(side, logging)| entries(*side, logging))
+        .collect();
     if !logging.is_empty() {
         spec.insert("accessLogging".to_owned(), Value::Array(logging));
     }
@@ -65,7 +73,8 @@ pub fn render(namespace: &str, labels: &Labels, policy: &ObjectPolicy, revision:
 /// The mesh whose label the object carries: the first by name of those that contribute.
 pub fn mesh_of(policy: &ObjectPolicy) -> Option<&str> {
     let logs = policy.sources.logs.iter().map(|claim| claim.mesh.as_str());
-    logs.chain(policy.sources.traces.iter().map(|claim| claim.mesh.as_str())).min()
+    logs.chain(policy.sources.traces.iter().map(|claim| claim.mesh.as_str()))
+        .min()
 }
 
 fn entries(side: Side, logging: &SideLogging) -> Vec<Value> {
@@ -98,9 +107,9 @@ fn tracing_entry(claim: &TraceClaim) -> Value {
 /// The decimal as a JSON number, whole ones without a point: so the API server gives them back.
 fn percentage(text: &str) -> Value {
     match text.split_once('.') {
-        Some((whole, fraction)) if fraction.bytes().any(|b| b != b'0') => {
-            format!("{whole}.{fraction}").parse::<f64>().map_or(Value::Null, Value::from)
-        }
+        Some((whole, fraction)) if fraction.bytes().any(|b| b != b'0') => format!("{whole}.{fraction}")
+            .parse::<f64>()
+            .map_or(Value::Null, Value::from),
         Some((whole, _)) => whole.parse::<i64>().map_or(Value::Null, Value::from),
         None => text.parse::<i64>().map_or(Value::Null, Value::from),
     }
@@ -111,7 +120,10 @@ fn percentage(text: &str) -> Value {
 fn owner_references(namespace: &str, policy: &ObjectPolicy) -> Vec<Value> {
     let logs = policy.sources.logs.iter().map(|claim| &claim.source);
     let traces = policy.sources.traces.iter().map(|claim| &claim.source);
-    let mut owners: Vec<&Source> = logs.chain(traces).filter(|s| s.namespace == namespace && s.uid.is_some()).collect();
+    let mut owners: Vec<&Source> = logs
+        .chain(traces)
+        .filter(|s| s.namespace == namespace && s.uid.is_some())
+        .collect();
     owners.sort();
     owners.dedup();
     owners

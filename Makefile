@@ -1,0 +1,34 @@
+# Every target installs what it needs: tools are pinned, built once, and kept in a cache outside the checkout.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+CARGO ?= cargo
+
+.PHONY: help demo test test-unit cluster cluster-stop tools lint generate fmt
+
+help: ## Says what the targets do
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
+
+tools: ## Builds the control plane for demo and tests (6 minutes the first time, then at once)
+	@tools/control-plane/build.sh >/dev/null
+
+demo: tools ## Runs the main job from kubectl apply to a restarted agent; DEMO_SEED=n varies it, DEMO_CLUSTER=context uses your cluster
+	@$(CARGO) build --quiet --bin sightline --example demo
+	@$(CARGO) run --quiet --example demo
+
+test: tools ## Runs every test
+	@tools/test.sh
+
+cluster: tools ## Starts a control plane and leaves it running
+	@$(CARGO) run --quiet --example cluster
+
+cluster-stop: ## Stops the one that runs in DIR
+	@$(CARGO) run --quiet --example cluster -- stop "$(DIR)"
+
+lint: ## Formatting, clippy, licences and bans of dependencies
+	@tools/lint.sh
+
+generate: ## Writes config/crd, config/rbac and docs/reasons.md from the code
+	@SIGHTLINE_GENERATE=1 $(CARGO) test --quiet --test generated
+
+fmt: ## Formats the code
+	@$(CARGO) fmt

@@ -1,0 +1,119 @@
+//! The operator as its users run it: the binary, with the token of the ServiceAccount that `config/rbac` installs.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::process::{Child, Command};
+
+/// Namespace of the operator.
+pub const NAMESPACE: &str = "sightline-system";
+/// The operator's name in the audit log.
+pub const USER: &str = "system:serviceaccount:sightline-system:sightline";
+
+/// How an operator is started.
+pub struct Start<'a> {
+    /// The binary.
+    pub binary: &'a Path,
+    /// Its kubeconfig.
+    pub kubeconfig: &'a Path,
+    /// Where its log goes, appended.
+    pub log: PathBuf,
+    /// Divides the times of the conversation with istiod; 1: as in production.
+    pub istio_time_divisor: u32,
+}
+
+/// A running operator. Killed when dropped.
+pub struct Operator {
+    child: Child,
+    address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Operator {
+    /// Starts one and waits until it is ready.
+    pub async fn start(start: Start<'_>) -> Result<Self> {
+        let address = free_address()?;
+        let log = std::fs::File::options().create(true).append(true).open(&start.log)?;
+        let child = Command::new(start.binary)
+            .arg("run")
+            .args(["--listen", &address.to_string(), "--namespace", NAMESPACE])
+            .args(["--istio-time-divisor", &start.istio_time_divisor.to_string()])
+            .env("KUBECONFIG", start.kubeconfig)
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {}", start.binary.display()))?;
+        let mut operator = Self { child, address, log: start.log };
+        operator.wait_until_ready().await?;
+        Ok(operator)
+    }
+
+    async fn wait_until_ready(&mut self) -> Result<()> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the operator ended ({status}); its log:\n{}", self.log_tail());
+            }
+            if self.get("/readyz").await.is_ok_and(|(status, _)| status == 200) {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > deadline {
+                bail!("the operator is not ready after 60 s; its log:\n{}", self.log_tail());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// A page of its server: status and body.
+    pub async fn get(&self, path: &str) -> Result<(u16, String)> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect(self.address).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        tokio::time::timeout(Duration::from_secs(5), stream.read_to_string(&mut answer)).await??;
+        let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+        let status = head.split(' ').nth(1).context("no status")?.parse()?;
+        Ok((status, body.to_owned()))
+    }
+
+    /// Ends it as Kubernetes does, with SIGTERM, and waits. An exit code other than 0 is an error.
+    pub async fn stop(mut self) -> Result<()> {
+        let pid = self.child.id().context("the operator has ended already")?;
+        let status = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?;
+        if !status.success() {
+            bail!("kill -TERM {pid} failed");
+        }
+        let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait())
+            .await
+            .context("the operator did not end within 30 s of SIGTERM")??;
+        if !status.success() {
+            bail!("the operator ended with {status} after SIGTERM; its log:\n{}", self.log_tail());
+        }
+        Ok(())
+    }
+
+    /// Ends it as a crash does.
+    pub async fn kill(mut self) -> Result<()> {
+        self.child.kill().await?;
+        Ok(())
+    }
+
+    /// The end of its log.
+    pub fn log_tail(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(60)..].join("\n")
+    }
+}
+
+fn free_address() -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?)
+}
