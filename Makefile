@@ -24,7 +24,7 @@ cluster: tools ## Starts a control plane and leaves it running
 cluster-stop: ## Stops the one that runs in DIR
 	@$(CARGO) run --quiet --example cluster -- stop "$(DIR)"
 
-lint: ## Formatting, clippy, licences and bans of dependencies
+lint: ## Checks formatting, clippy, licences and bans of dependencies
 	@tools/lint.sh
 
 generate: ## Writes config/crd, config/rbac and docs/reasons.md from the code

@@ -23,6 +23,7 @@ pub mod cluster;
 pub mod conditions;
 pub mod controllers;
 pub mod crds;
+pub mod digest;
 pub mod format;
 pub mod plan;
 pub mod policy;

@@ -73,7 +73,9 @@ impl RenderArgs {
         let mut world = match World::from_documents(documents, show_secrets) {
             Ok(world) => world,
             Err(problems) => {
-                problems.iter().for_each(|problem| eprintln!("error: {problem}"));
+                for problem in &problems {
+                    eprintln!("error: {problem}");
+                }
                 return Ok(ExitCode::from(2));
             }
         };
@@ -175,11 +177,9 @@ impl World {
         match fact {
             Kind::Secret => {
                 decode_string_data(&mut object);
-                if key.name == SECRET_NAME {
-                    if let Some(secret) = secret_value(&object, SECRET_KEY) {
-                        self.hash_key = secret;
-                        self.has_hash_key = true;
-                    }
+                if let Some(secret) = secret_value(&object, SECRET_KEY).filter(|_| key.name == SECRET_NAME) {
+                    self.hash_key = secret;
+                    self.has_hash_key = true;
                 }
                 if !show_secrets {
                     hide_values(&mut object, &key);

@@ -17,7 +17,7 @@ use crate::conditions::truncate;
 use crate::plan::Event;
 
 /// The same thing is told again only after this long.
-const QUIET: Duration = Duration::from_secs(600);
+const QUIET: Duration = Duration::from_mins(10);
 /// Most events that are remembered.
 const REMEMBERED: usize = 4096;
 

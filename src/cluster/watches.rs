@@ -131,7 +131,7 @@ impl Watches {
             let ready = self.gate(kind.names().2);
             let this = self.clone();
             tasks.push(tokio::spawn(async move {
-                this.run(kind, Scope::Cluster, Some(ready)).await
+                this.run(kind, Scope::Cluster, Some(ready)).await;
             }));
         }
         tasks
@@ -335,8 +335,8 @@ impl Watches {
     fn failed(&self, kind: Kind, scope: &Scope, error: &watcher::Error) -> bool {
         let code = match error {
             watcher::Error::InitialListFailed(kube::Error::Api(status))
-            | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code,
-            watcher::Error::WatchError(status) => status.code,
+            | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+            | watcher::Error::WatchError(status) => status.code,
             _ => 0,
         };
         let state = match code {
@@ -396,10 +396,13 @@ fn pruned(kind: Kind, mut object: Value) -> Value {
         ) {
             map.remove("status");
         }
-        if matches!(kind, Kind::Namespace | Kind::Service | Kind::Pod | Kind::Secret) {
-            if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
-                metadata.remove("managedFields");
-            }
+        let unread = matches!(kind, Kind::Namespace | Kind::Service | Kind::Pod | Kind::Secret);
+        if let Some(metadata) = map
+            .get_mut("metadata")
+            .and_then(Value::as_object_mut)
+            .filter(|_| unread)
+        {
+            metadata.remove("managedFields");
         }
     }
     object

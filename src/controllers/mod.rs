@@ -84,7 +84,7 @@ struct Dispatch {
 
 impl Notify for Dispatch {
     fn notify(&self, targets: BTreeSet<Target>) {
-        targets.into_iter().for_each(|target| self.queue.add(target));
+        self.queue.add_all(targets);
     }
 
     fn appeared(&self, target: Target) {

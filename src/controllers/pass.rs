@@ -19,9 +19,9 @@ use crate::plan::snapshot::{Key, Kind, key_of};
 use crate::plan::{Memory, Plan, Status, Target, judge, plan};
 
 /// Longest that one pass may take.
-const PASS_DEADLINE: Duration = Duration::from_secs(60);
+const PASS_DEADLINE: Duration = Duration::from_mins(1);
 /// A target that nothing happens to is looked at again after about this long.
-const RESYNC: Duration = Duration::from_secs(600);
+const RESYNC: Duration = Duration::from_mins(10);
 /// Least time between two statuses of a mesh that differ in numbers only.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -139,7 +139,7 @@ impl Operator {
             let told = self
                 .store
                 .change(|snapshot| snapshot.remove(delete.kind, &delete.key, now));
-            told.into_iter().for_each(|target| self.queue.add(target));
+            self.queue.add_all(told);
         }
         if let (Some(change), Target::Mesh(name)) = (finalizer, target) {
             let mesh = self.store.peek(|snapshot| snapshot.meshes.get(name).cloned());
@@ -182,13 +182,15 @@ impl Operator {
     fn put(&self, kind: Kind, live: Value) {
         let now = Timestamp::now();
         let told = self.store.change(|snapshot| snapshot.put(kind, Arc::new(live), now));
-        told.into_iter().for_each(|target| self.queue.add(target));
+        self.queue.add_all(told);
     }
 
     fn note_refusal<T>(&self, kind: Kind, key: &Key, result: &Result<T, CallError>) {
         let why = result.as_ref().err().and_then(CallError::refusal);
-        let told = self.store.change(|snapshot| snapshot.note_refusal(kind, key, why));
-        told.into_iter().for_each(|target| self.queue.add(target));
+        let told = self
+            .store
+            .change(|snapshot| snapshot.note_refusal(kind, key, why.as_deref()));
+        self.queue.add_all(told);
     }
 
     fn note_restart(&self, target: &Target, key: &Key, at: Timestamp) {
@@ -298,7 +300,7 @@ impl Operator {
             // What cannot be read comes by the watch, which says so.
             .unwrap_or_default()
         });
-        told.into_iter().for_each(|target| self.queue.add(target));
+        self.queue.add_all(told);
     }
 
     /// Says on the resource that we failed on it.

@@ -12,7 +12,7 @@ use crate::plan::Target;
 /// First delay after a failure; it doubles up to [`LONGEST_DELAY`].
 const FIRST_DELAY: Duration = Duration::from_millis(250);
 /// Longest delay after failures.
-const LONGEST_DELAY: Duration = Duration::from_secs(60);
+const LONGEST_DELAY: Duration = Duration::from_mins(1);
 
 /// How a pass ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +67,13 @@ impl Queue {
         }
         self.changed.notify_waiters();
         self.changed.notify_one();
+    }
+
+    /// Asks for a pass over each.
+    pub fn add_all(&self, targets: impl IntoIterator<Item = Target>) {
+        for target in targets {
+            self.add(target);
+        }
     }
 
     /// Forgets a target that is gone: its failures and its next time.
@@ -259,7 +266,7 @@ mod tests {
         queue.done(&target("a"), Outcome::Done(Some(start + Duration::from_secs(3))));
         queue.next().await;
         assert_eq!(start.elapsed().as_secs(), 3);
-        queue.done(&target("a"), Outcome::Done(Some(start + Duration::from_secs(60))));
+        queue.done(&target("a"), Outcome::Done(Some(start + Duration::from_mins(1))));
         queue.add(target("a"));
         queue.next().await;
         assert_eq!(start.elapsed().as_secs(), 3);

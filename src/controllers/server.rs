@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use super::Operator;
 
 /// A target that waits for longer than this means that the workers are stuck.
-const STUCK: Duration = Duration::from_secs(300);
+const STUCK: Duration = Duration::from_mins(5);
 
 /// Serves until the future ends.
 pub async fn serve(

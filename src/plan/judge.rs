@@ -391,8 +391,8 @@ fn inject_state(
         .iter()
         .filter(|w| w.injected_by.contains(key))
         .collect();
-    let states: Vec<_> = mine.iter().map(|w| rollouts.state(w)).collect();
-    let in_sync = states.iter().filter(|s| s.is_ok()).count();
+    let verdicts: Vec<_> = mine.iter().map(|w| rollouts.state(w)).collect();
+    let in_sync = verdicts.iter().filter(|s| s.is_ok()).count();
     let status = InjectStatus {
         workloads: to_i32(mine.len()),
         in_sync: to_i32(in_sync),
@@ -404,7 +404,7 @@ fn inject_state(
         );
         return (Finding::fails(type_, Reason::WorkloadNotFound, message), status);
     }
-    (agents_in_sync(states), status)
+    (agents_in_sync(verdicts), status)
 }
 
 fn to_i32(n: usize) -> i32 {
@@ -412,9 +412,9 @@ fn to_i32(n: usize) -> i32 {
 }
 
 /// `AgentsInSync` from the states of workloads: the first that is not in sync speaks for all.
-fn agents_in_sync(states: Vec<Result<(), (Reason, String)>>) -> Finding {
+fn agents_in_sync(states: Vec<Result<(), rollout::Problem>>) -> Finding {
     let type_ = ConditionType::AgentsInSync;
-    let bad: Vec<(Reason, String)> = states.into_iter().filter_map(Result::err).collect();
+    let bad: Vec<rollout::Problem> = states.into_iter().filter_map(Result::err).collect();
     let Some((reason, message)) = bad.first().cloned() else {
         return Finding::holds(type_, Reason::InSync, "Every agent runs with the wanted configuration.");
     };
@@ -439,7 +439,7 @@ pub fn mesh(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     let mut fields = Map::new();
     if !mesh.spec.agents.is_empty() {
         let rollouts = rollout::rollouts(view, mesh, memory);
-        let states: Vec<(String, Result<(), (Reason, String)>)> = rollouts
+        let states: Vec<(String, Result<(), rollout::Problem>)> = rollouts
             .workloads
             .iter()
             .flat_map(|w| w.agents.iter().map(|agent| (agent.clone(), rollouts.state(w))))
@@ -486,10 +486,10 @@ pub fn mesh(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
 
 fn mesh_accepted(mesh: &ObservabilityMesh) -> Finding {
     let type_ = ConditionType::Accepted;
-    if let Some(istio) = istio_of(mesh) {
-        if let Err(error) = compile(&mesh.spec.logging.format, oldest_proxy(&istio)) {
-            return Finding::fails(type_, Reason::InvalidFormat, format!("spec.logging.format: {error}"));
-        }
+    if let Some(istio) = istio_of(mesh)
+        && let Err(error) = compile(&mesh.spec.logging.format, oldest_proxy(&istio))
+    {
+        return Finding::fails(type_, Reason::InvalidFormat, format!("spec.logging.format: {error}"));
     }
     if kube::core::Selector::try_from(mesh.spec.namespaces.clone()).is_err() {
         let message = "spec.namespaces is no label selector: operators are In, NotIn, Exists and DoesNotExist; In and NotIn need values.";
@@ -514,8 +514,8 @@ fn mesh_refs(view: &View<'_>, mesh: &ObservabilityMesh) -> Finding {
         .flat_map(|t| &t.backends)
         .filter_map(|b| b.otlp.as_ref());
     if let Some(finding) = endpoints
-        .filter_map(|otlp| missing_service(view, &otlp.endpoint))
-        .next()
+        .into_iter()
+        .find_map(|otlp| missing_service(view, &otlp.endpoint))
     {
         return finding;
     }

@@ -326,17 +326,15 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
     let Some(difference) = owned::difference(&wanted, live, rules.wholly_ours) else {
         return;
     };
-    if let Some((field, manager)) = &difference.edited_by {
-        if owned::is_ours(live) {
-            let (_, name, _) = kind.names();
-            let note = format!("{name} {key}: field {field} was changed by {manager}; put back.");
-            plan.events.extend(rules.tell.iter().map(|about| Event {
-                about: about.clone(),
-                warning: true,
-                reason: "DriftReverted",
-                note: note.clone(),
-            }));
-        }
+    if let Some((field, manager)) = difference.edited_by.as_ref().filter(|_| owned::is_ours(live)) {
+        let (_, name, _) = kind.names();
+        let note = format!("{name} {key}: field {field} was changed by {manager}; put back.");
+        plan.events.extend(rules.tell.iter().map(|about| Event {
+            about: about.clone(),
+            warning: true,
+            reason: "DriftReverted",
+            note: note.clone(),
+        }));
     }
     plan.apply.push(Apply {
         kind,

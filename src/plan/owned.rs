@@ -202,7 +202,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn live(spec: Value) -> Value {
+    fn live(spec: &Value) -> Value {
         json!({"metadata": {"name": "a", "labels": {"x": "1", "other": "2"}, "managedFields": [
             {"manager": "sightline", "operation": "Apply", "time": "2026-01-01T00:00:00Z", "fieldsV1": {
                 "f:metadata": {"f:labels": {"f:x": {}}},
@@ -219,13 +219,13 @@ mod tests {
 
     #[test]
     fn equal_owned_fields_are_no_difference_whatever_others_add() {
-        let same = live(json!({"list": [{"a": 1.0}], "map": {"k": "v"}, "number": 1.0, "foreign": true}));
+        let same = live(&json!({"list": [{"a": 1.0}], "map": {"k": "v"}, "number": 1.0, "foreign": true}));
         assert_eq!(difference(&wanted(), &same, &[]), None);
     }
 
     #[test]
     fn a_foreign_field_in_a_part_that_is_wholly_ours_is_extra_and_its_manager_is_named() {
-        let edited = live(json!({"list": [{"a": 1}], "map": {"k": "v"}, "number": 1, "foreign": true}));
+        let edited = live(&json!({"list": [{"a": 1}], "map": {"k": "v"}, "number": 1, "foreign": true}));
         let difference = difference(&wanted(), &edited, &["/spec"]).unwrap();
         assert_eq!(difference.extra, ["/spec/foreign"]);
         assert_eq!(
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_changed_field_names_the_manager_who_changed_it() {
-        let edited = live(json!({"list": [{"a": 1}], "map": {"k": "v"}, "number": 2}));
+        let edited = live(&json!({"list": [{"a": 1}], "map": {"k": "v"}, "number": 2}));
         let difference = difference(&wanted(), &edited, &[]).unwrap();
         assert_eq!(difference.changed, ["/spec/number"]);
         assert_eq!(
@@ -249,13 +249,13 @@ mod tests {
     fn a_field_that_we_wrote_and_no_longer_want_is_a_difference() {
         let mut smaller = wanted();
         smaller["spec"].as_object_mut().unwrap().remove("map");
-        let unchanged = live(json!({"list": [{"a": 1}], "map": {"k": "v"}, "number": 1}));
+        let unchanged = live(&json!({"list": [{"a": 1}], "map": {"k": "v"}, "number": 1}));
         assert!(difference(&smaller, &unchanged, &[]).is_some());
     }
 
     #[test]
     fn lists_are_compared_whole() {
-        let longer = live(json!({"list": [{"a": 1}, {"a": 2}], "map": {"k": "v"}, "number": 1}));
+        let longer = live(&json!({"list": [{"a": 1}, {"a": 2}], "map": {"k": "v"}, "number": 1}));
         assert_eq!(difference(&wanted(), &longer, &[]).unwrap().changed, ["/spec/list"]);
     }
 }

@@ -24,6 +24,9 @@ use crate::rollout::{
     injected_record, observed, plan_template,
 };
 
+/// What is in the way of a workload: reason and message.
+pub type Problem = (Reason, String);
+
 /// A workload that a mesh restarts or gives environment to.
 pub struct Workload<'a> {
     /// Which.
@@ -37,7 +40,7 @@ pub struct Workload<'a> {
     /// TracingBackends that give it environment.
     pub injected_by: Vec<Key>,
     /// What is in the way.
-    pub problems: Vec<(Reason, String)>,
+    pub problems: Vec<Problem>,
 }
 
 impl<'a> Workload<'a> {
@@ -130,7 +133,7 @@ pub fn rollouts<'a>(view: &View<'a>, mesh: &Arc<ObservabilityMesh>, memory: &mut
 
 impl Rollouts<'_> {
     /// Whether a workload has what it should have, or why not.
-    pub fn state(&self, workload: &Workload<'_>) -> Result<(), (Reason, String)> {
+    pub fn state(&self, workload: &Workload<'_>) -> Result<(), Problem> {
         if let Some((reason, message)) = workload.problems.first() {
             return Err((*reason, message.clone()));
         }
@@ -175,7 +178,7 @@ impl Rollouts<'_> {
     }
 }
 
-fn live_deployment<'a>(view: &View<'a>, key: &Key) -> Result<&'a Value, (Reason, String)> {
+fn live_deployment<'a>(view: &View<'a>, key: &Key) -> Result<&'a Value, Problem> {
     match view.object(Kind::Deployment, key) {
         Fact::Present(live) => Ok(live),
         Fact::Unknown => Err((Reason::FactsPending, format!("Deployment {key} has not been read yet."))),
@@ -259,7 +262,7 @@ fn add_read(
     namespace: &str,
     reads: &AgentReads,
     parts: &mut Parts,
-) -> Result<(), (Reason, String)> {
+) -> Result<(), Problem> {
     match (reads.type_, &reads.config_map, &reads.secret) {
         (AgentReadsType::InterfaceTraffic, ..) => add_interface_traffic(view, mesh, parts),
         (AgentReadsType::ConfigMap, Some(read), _) => {
@@ -281,7 +284,7 @@ fn add_read(
     }
 }
 
-fn add_interface_traffic(view: &View<'_>, mesh: &ObservabilityMesh, parts: &mut Parts) -> Result<(), (Reason, String)> {
+fn add_interface_traffic(view: &View<'_>, mesh: &ObservabilityMesh, parts: &mut Parts) -> Result<(), Problem> {
     let Some(traffic) = &mesh.spec.interface_traffic else {
         return Err((
             Reason::InvalidSpec,
@@ -320,7 +323,7 @@ fn add_interface_traffic(view: &View<'_>, mesh: &ObservabilityMesh, parts: &mut 
     Ok(())
 }
 
-fn read_config_map(view: &View<'_>, key: &Key) -> Result<ConfigMap, (Reason, String)> {
+fn read_config_map(view: &View<'_>, key: &Key) -> Result<ConfigMap, Problem> {
     match view.object(Kind::ConfigMap, key) {
         Fact::Present(live) => parse(live, "ConfigMap", key),
         Fact::Unknown => Err((Reason::FactsPending, format!("ConfigMap {key} has not been read yet."))),
@@ -338,7 +341,7 @@ fn read_config_map(view: &View<'_>, key: &Key) -> Result<ConfigMap, (Reason, Str
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(live: &Value, kind: &str, key: &Key) -> Result<T, (Reason, String)> {
+fn parse<T: serde::de::DeserializeOwned>(live: &Value, kind: &str, key: &Key) -> Result<T, Problem> {
     serde_json::from_value(live.clone())
         .map_err(|error| (Reason::InvalidSpec, format!("{kind} {key} cannot be read: {error}.")))
 }

@@ -199,10 +199,13 @@ fn as_patched(mut workload: Value) -> Value {
         .and_then(Value::as_object_mut);
     if let Some(annotations) = own {
         annotations.remove(crate::rollout::template::RESTARTED_TEMPLATE);
-        if annotations.is_empty() {
-            if let Some(metadata) = workload.pointer_mut("/metadata").and_then(Value::as_object_mut) {
-                metadata.remove("annotations");
-            }
+        let is_empty = annotations.is_empty();
+        if let Some(metadata) = workload
+            .pointer_mut("/metadata")
+            .and_then(Value::as_object_mut)
+            .filter(|_| is_empty)
+        {
+            metadata.remove("annotations");
         }
     }
     workload
@@ -226,10 +229,10 @@ fn merged(live: Option<Value>, applied: &Value, prune: &[String], now: Timestamp
     let mut object = live
         .unwrap_or_else(|| json!({"metadata": {"creationTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()}}));
     for pointer in prune {
-        if let Some((parent, last)) = pointer.rsplit_once('/') {
-            if let Some(map) = object.pointer_mut(parent).and_then(Value::as_object_mut) {
-                map.remove(&last.replace("~1", "/").replace("~0", "~"));
-            }
+        if let Some((parent, last)) = pointer.rsplit_once('/')
+            && let Some(map) = object.pointer_mut(parent).and_then(Value::as_object_mut)
+        {
+            map.remove(&last.replace("~1", "/").replace("~0", "~"));
         }
     }
     merge(&mut object, applied);

@@ -212,13 +212,13 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Notes that the API server refused our last write of an object, or (`None`) took it.
-    pub fn note_refusal(&mut self, kind: Kind, key: &Key, why: Option<String>) -> BTreeSet<Read> {
+    pub fn note_refusal(&mut self, kind: Kind, key: &Key, why: Option<&str>) -> BTreeSet<Read> {
         let id = (kind, key.clone());
-        let before = match &why {
-            Some(why) => self.refusals.insert(id, why.clone()),
+        let before = match why {
+            Some(why) => self.refusals.insert(id, why.to_owned()),
             None => self.refusals.remove(&id),
         };
-        if before == why {
+        if before.as_deref() == why {
             BTreeSet::new()
         } else {
             BTreeSet::from([Read::Object(kind, key.clone())])
@@ -231,6 +231,7 @@ impl Snapshot {
     }
 
     /// Puts an object in, or replaces it. Returns what has changed for readers.
+    #[expect(clippy::needless_pass_by_value, reason = "the snapshot keeps it")]
     pub fn put(&mut self, kind: Kind, object: Arc<Value>, now: Timestamp) -> BTreeSet<Read> {
         let key = key_of(&object);
         if self.object(kind, &key).is_some_and(|have| is_older(&object, have)) {
@@ -288,6 +289,7 @@ impl Snapshot {
     }
 
     /// Marks every kind as read in full: for snapshots made from files.
+    #[must_use]
     pub fn loaded(mut self) -> Self {
         for kind in Kind::ALL {
             self.watches.insert((kind, Scope::Cluster), WatchState::Loaded);
@@ -329,11 +331,7 @@ impl Snapshot {
         ]);
         match kind {
             Kind::ConfigMap => reads.extend(self.note_providers(key, after, now)),
-            Kind::Telemetry => {
-                if self.note_uses(key, before, after, now) {
-                    reads.insert(Read::ProviderUses);
-                }
-            }
+            Kind::Telemetry if self.note_uses(key, before, after, now) => drop(reads.insert(Read::ProviderUses)),
             _ => {}
         }
         reads

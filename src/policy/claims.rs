@@ -301,19 +301,15 @@ pub fn check_traffic_log<'a>(view: &View<'a>, key: &Key, log: &TrafficLog) -> Ch
                 unknown_backend("spec.backends", &name, mesh, backend_names(mesh)),
             );
         };
-        match log_provider(backend, &compiled) {
-            Some(provider) => {
-                claim.backends.insert(name, provider.name.clone());
-                providers.push(provider);
-            }
-            None => {
-                let message = format!(
-                    "Backend {name} of ObservabilityMesh {} lacks its settings.",
-                    name_of(mesh)
-                );
-                return Checked::failed(Some(mesh), rejected(Reason::InvalidSpec, message));
-            }
-        }
+        let Some(provider) = log_provider(backend, &compiled) else {
+            let message = format!(
+                "Backend {name} of ObservabilityMesh {} lacks its settings.",
+                name_of(mesh)
+            );
+            return Checked::failed(Some(mesh), rejected(Reason::InvalidSpec, message));
+        };
+        claim.backends.insert(name, provider.name.clone());
+        providers.push(provider);
     }
     Checked {
         mesh: Some(mesh),

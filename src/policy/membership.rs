@@ -25,14 +25,11 @@ pub fn mesh_of<'a>(
     namespace: &str,
     mesh_ref: Option<&MeshRef>,
 ) -> Result<&'a Arc<ObservabilityMesh>, NotAMember> {
-    let candidates = match meshes_of_namespace(view, namespace) {
-        Some(candidates) => candidates,
-        None => {
-            return Err(NotAMember {
-                reason: Reason::FactsPending,
-                message: format!("Namespace {namespace} has not been read yet."),
-            });
-        }
+    let Some(candidates) = meshes_of_namespace(view, namespace) else {
+        return Err(NotAMember {
+            reason: Reason::FactsPending,
+            message: format!("Namespace {namespace} has not been read yet."),
+        });
     };
     match (mesh_ref, candidates.as_slice()) {
         (Some(wanted), _) => candidates.iter().find(|mesh| name_of(mesh) == wanted.name).copied().ok_or_else(|| {

@@ -204,14 +204,15 @@ pub fn lost_units(claim: &LogClaim, all: &[LogClaim]) -> Vec<Lost> {
     let mut lost = Vec::new();
     for side in &claim.sides {
         let on_side = || rivals.iter().filter(|rival| rival.sides.contains(side));
-        if claim.backends.is_empty() {
-            if let Some(winner) = on_side().find(|rival| !rival.backends.is_empty()) {
-                lost.push(Lost {
-                    backend: None,
-                    side: Some(*side),
-                    winner: winner.source.clone(),
-                });
-            }
+        if claim.backends.is_empty()
+            && let Some(winner) = on_side().find(|rival| !rival.backends.is_empty())
+        {
+            let winner = winner.source.clone();
+            lost.push(Lost {
+                backend: None,
+                side: Some(*side),
+                winner,
+            });
         }
         for backend in claim.backends.keys() {
             let takes = |rival: &&&LogClaim| rival.backends.is_empty() || rival.backends.contains_key(backend);

@@ -12,6 +12,7 @@ use hmac::{Hmac, Mac};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use sha2::{Digest, Sha256};
 
+use crate::digest::hex;
 use crate::render::EnvVar;
 
 /// The hash of what a workload reads: `v1:` and 64 hex digits.
@@ -154,16 +155,6 @@ impl fmt::Debug for Parts {
 fn length_prefixed(text: &[u8], mut write: impl FnMut(&[u8])) {
     write(&(text.len() as u64).to_be_bytes());
     write(text);
-}
-
-/// Bytes as lower-case hex.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

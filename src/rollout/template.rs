@@ -18,9 +18,9 @@ use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation, TestOperation};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
-use super::hash::{ConfigHash, Parts, hex};
+use super::hash::{ConfigHash, Parts};
+use crate::digest;
 use crate::render::EnvVar;
 
 /// Annotation of the pod template: the hash of what the pods read, see [`ConfigHash`].
@@ -633,7 +633,7 @@ fn template_digest(template: &Value) -> String {
         }
     }
     let text = canonical(template).unwrap_or(Value::Null).to_string();
-    hex(&Sha256::digest(text.as_bytes()))
+    digest::short(&text, 64)
 }
 
 /// Brings an object's annotations (the member `annotations` of the object at `parent`) to `wanted`.

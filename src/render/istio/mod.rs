@@ -25,7 +25,7 @@ impl Default for Timings {
         Self {
             map_interval: Duration::from_secs(10),
             provider_settle: Duration::from_secs(2),
-            provider_linger: Duration::from_secs(60),
+            provider_linger: Duration::from_mins(1),
         }
     }
 }

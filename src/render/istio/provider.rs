@@ -1,9 +1,9 @@
 //! Extension providers: the places in MeshConfig that a Telemetry refers to by name.
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::crds::Endpoint;
+use crate::digest;
 use crate::format::CompiledFormat;
 
 /// An extension provider: a name made of its content, and its entry in `extensionProviders`.
@@ -20,8 +20,7 @@ pub struct Provider {
 
 impl Provider {
     fn new(kind: &str, member: &str, body: &Value) -> Self {
-        let digest = Sha256::digest(format!("{member}\n{}", canonical(body)));
-        let hex: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let hex = digest::short(&format!("{member}\n{}", canonical(body)), 12);
         let name = format!("sightline-{kind}-{hex}");
         let entry = json!({"name": name, member: body});
         Self { name, entry }

@@ -4,8 +4,8 @@
 //! selector-less objects in a namespace the younger is ignored whole: hence one object per scope and nothing implicit.
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
+use crate::digest;
 use crate::policy::claims::{Labels, PolicyKind, Side, Source, TraceClaim};
 use crate::policy::resolve::{ObjectPolicy, SideLogging};
 use crate::render::metadata::{MANAGED_BY, MANAGED_BY_US, MESH_LABEL, SOURCES};
@@ -16,12 +16,11 @@ pub fn object_name(labels: &Labels) -> String {
     if labels.is_empty() {
         return "sightline".into();
     }
-    let text: String = labels.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-    let hex: String = Sha256::digest(text)
-        .iter()
-        .take(5)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut text = String::new();
+    for (key, value) in labels {
+        text.extend([key.as_str(), "=", value.as_str(), "\n"]);
+    }
+    let hex = digest::short(&text, 10);
     format!("sightline-{:02}-{hex}", labels.len())
 }
 
