@@ -296,7 +296,7 @@ pub fn tracing_backend(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> P
         )),
     }
     if !tracing.spec.inject.is_empty() {
-        let (finding, status) = inject_state(view, key, checked.mesh, memory);
+        let (finding, status) = inject_state(view, key, checked.mesh, memory, &mut plan);
         findings.push(finding);
         fields.insert("inject".into(), json!(status));
     }
@@ -356,6 +356,7 @@ fn inject_state(
     key: &Key,
     mesh: Option<&Arc<ObservabilityMesh>>,
     memory: &mut Memory<'_>,
+    plan: &mut Plan,
 ) -> (Finding, InjectStatus) {
     let type_ = ConditionType::AgentsInSync;
     let Some(mesh) = mesh else {
@@ -386,6 +387,7 @@ fn inject_state(
         }
     }
     let rollouts = rollout::rollouts(view, mesh, memory);
+    plan.look_again = [plan.look_again, rollouts.decision.look_again].into_iter().flatten().min();
     let mine: Vec<_> = rollouts
         .workloads
         .iter()
@@ -439,6 +441,7 @@ pub fn mesh(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     let mut fields = Map::new();
     if !mesh.spec.agents.is_empty() {
         let rollouts = rollout::rollouts(view, mesh, memory);
+        plan.look_again = [plan.look_again, rollouts.decision.look_again].into_iter().flatten().min();
         let states: Vec<(String, Result<(), rollout::Problem>)> = rollouts
             .workloads
             .iter()
