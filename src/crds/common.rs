@@ -126,7 +126,7 @@ impl JsonSchema for TimeSpan {
 /// for `encoding: JSON`, `fields` alone. The language of the values is Envoy's access-log format:
 /// `%REQ(X-TENANT)%` is a request header, `%RESPONSE_CODE%` the status, `%%` a percent sign. Every operator is checked
 /// before it reaches a proxy: one that the oldest proxy does not know would make that proxy refuse its whole listener.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = ("has(self.text) || has(self.preset) || (self.encoding == 'JSON' && has(self.fields))", "a format needs a preset, a text (encoding: Text) or fields (encoding: JSON); write preset: Istio for the mesh's own format"),
@@ -173,7 +173,7 @@ impl Default for LogFormat {
 }
 
 /// How a line is encoded.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, JsonSchema)]
 pub enum Encoding {
     /// One line of text.
     #[default]
@@ -184,7 +184,7 @@ pub enum Encoding {
 }
 
 /// Formats that a custom one can start from.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, JsonSchema)]
 pub enum FormatPreset {
     /// Istio's default access-log format.
     Istio,
@@ -193,7 +193,7 @@ pub enum FormatPreset {
 }
 
 /// One named field of a format.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FormatField {
     /// Name of the field in the line, for example `tenant`.

@@ -19,7 +19,7 @@ use crate::policy::claims::{
 use crate::policy::membership::{
     MeshScope, is_live, istio_of, mesh_of, mesh_scope, name_of, root_namespace, selects, shared_map_of,
 };
-use crate::policy::resolve::{lost_units, resolve, tracing_winner, unit_count};
+use crate::policy::resolve::{lost_units, tracing_winner, unit_count};
 use crate::render::istio::telemetry::object_name;
 use crate::render::istio::versions::oldest_proxy;
 use crate::render::metadata::{FINALIZER, INJECT, MESH_LABEL};
@@ -174,12 +174,8 @@ fn programmed<C>(
     let Some(istio) = istio_of(mesh) else {
         return not_programmed(checked);
     };
-    if let Some(blocked) = mesh_config::plan(view, &shared_map_of(&istio))
-        .blocked
-        .into_iter()
-        .next()
-    {
-        return blocked.1;
+    if let Err(finding) = mesh_config::writable(view, &shared_map_of(&istio)) {
+        return finding;
     }
     if let Err(not_usable) = control_plane::usable(view, mesh, &istio, &checked.providers) {
         if let Some(at) = not_usable.look_again {
@@ -196,11 +192,10 @@ fn programmed<C>(
     let mut pending = Vec::new();
     for namespace in &namespaces {
         let key = Key::new(namespace, object_name(selector));
-        let of_namespace = telemetries::plan(view, namespace);
+        let (of_namespace, overlapping) = telemetries::plan(view, namespace);
         if let Some((_, finding)) = of_namespace.blocked.iter().find(|(blocked, _)| *blocked == key) {
             return finding.clone();
         }
-        let overlapping = resolve(&super::effective::claims_in_force(view, namespace).claims).overlapping;
         if let Some((_, other)) = overlapping.into_iter().find(|(out, _)| out.is_same_object(source)) {
             let other = other.map(|o| format!(", such as that of {o}")).unwrap_or_default();
             let message = format!(
@@ -387,7 +382,10 @@ fn inject_state(
         }
     }
     let rollouts = rollout::rollouts(view, mesh, memory);
-    plan.look_again = [plan.look_again, rollouts.decision.look_again].into_iter().flatten().min();
+    plan.look_again = [plan.look_again, rollouts.decision.look_again]
+        .into_iter()
+        .flatten()
+        .min();
     let mine: Vec<_> = rollouts
         .workloads
         .iter()
@@ -441,7 +439,10 @@ pub fn mesh(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     let mut fields = Map::new();
     if !mesh.spec.agents.is_empty() {
         let rollouts = rollout::rollouts(view, mesh, memory);
-        plan.look_again = [plan.look_again, rollouts.decision.look_again].into_iter().flatten().min();
+        plan.look_again = [plan.look_again, rollouts.decision.look_again]
+            .into_iter()
+            .flatten()
+            .min();
         let states: Vec<(String, Result<(), rollout::Problem>)> = rollouts
             .workloads
             .iter()
@@ -490,7 +491,7 @@ pub fn mesh(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
 fn mesh_accepted(mesh: &ObservabilityMesh) -> Finding {
     let type_ = ConditionType::Accepted;
     if let Some(istio) = istio_of(mesh)
-        && let Err(error) = compile(&mesh.spec.logging.format, oldest_proxy(&istio))
+        && let Err(error) = &*compile(&mesh.spec.logging.format, oldest_proxy(&istio))
     {
         return Finding::fails(type_, Reason::InvalidFormat, format!("spec.logging.format: {error}"));
     }

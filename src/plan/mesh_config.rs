@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::control_plane::later;
-use super::owned::is_ours;
+use super::owned::{is_ours, may_be_adopted};
 use super::snapshot::{Fact, Key, Kind, ProviderUse, View};
 use super::telemetries::uid_of;
-use super::{Delete, Plan, Target, WriteRules, plan_object};
+use super::{Delete, Plan, Target, WriteRules, not_ours, plan_object};
 use crate::conditions::{ConditionType, Finding, Reason};
 use crate::crds::ObservabilityMesh;
 use crate::policy::claims::{check_tracing_backend, check_traffic_log};
@@ -20,18 +20,12 @@ use crate::render::istio::provider::Provider;
 /// Plans it: every provider that a policy needs, and those that a live Telemetry still names or named a moment ago.
 pub fn plan(view: &View<'_>, map: &Key) -> Plan {
     let mut plan = Plan::default();
-    let live = match view.object(Kind::ConfigMap, map) {
-        Fact::Present(live) => Some(live),
-        Fact::Absent => None,
-        Fact::Forbidden => {
-            let message = format!("Sightline may not read ConfigMap {map}; install the Role of config/rbac there.");
-            plan.blocked.push((
-                map.clone(),
-                Finding::fails(ConditionType::Programmed, Reason::Forbidden, message),
-            ));
+    let live = match writable(view, map) {
+        Ok(live) => live,
+        Err(finding) => {
+            plan.blocked.push((map.clone(), finding));
             return plan;
         }
-        _ => return plan,
     };
     let meshes = meshes_of_map(view, map);
     let mut wanted: BTreeMap<String, Value> = needed_providers(view, &meshes)
@@ -90,6 +84,27 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
     plan_object(&mut plan, Kind::ConfigMap, object, live, &rules);
     hold_back(view, map, live, &mut plan);
     plan
+}
+
+/// The live map, if there is one and we may write it; else the finding of `Programmed`.
+pub fn writable<'a>(view: &View<'a>, map: &Key) -> Result<Option<&'a Value>, Finding> {
+    match view.object(Kind::ConfigMap, map) {
+        Fact::Present(live) if is_ours(live) || may_be_adopted(live) => Ok(Some(live)),
+        Fact::Present(_) => Err(not_ours(Kind::ConfigMap, map, None)),
+        Fact::Absent | Fact::KindMissing => Ok(None),
+        Fact::Forbidden => {
+            let message = format!("Sightline may not read ConfigMap {map}; install the Role of config/rbac there.");
+            Err(Finding::fails(ConditionType::Programmed, Reason::Forbidden, message))
+        }
+        Fact::Unknown => {
+            let message = format!("ConfigMap {map} has not been read yet.");
+            Err(Finding::unknown(
+                ConditionType::Programmed,
+                Reason::FactsPending,
+                message,
+            ))
+        }
+    }
 }
 
 /// Every write makes istiod push to every proxy: the next one waits. The first, which makes the map, does not; nor does

@@ -44,6 +44,11 @@ pub enum Target {
 }
 
 impl Target {
+    /// Whether it writes objects; the others judge resources and write only status.
+    pub const fn is_output(&self) -> bool {
+        !matches!(self, Self::Mesh(_) | Self::TrafficLog(_) | Self::TracingBackend(_))
+    }
+
     /// A bounded name for metrics.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -189,7 +194,7 @@ pub fn plan(view: &View<'_>, target: &Target, memory: &mut Memory<'_>) -> Plan {
         Target::Mesh(name) => judge::mesh(view, name, memory),
         Target::TrafficLog(key) => judge::traffic_log(view, key),
         Target::TracingBackend(key) => judge::tracing_backend(view, key, memory),
-        Target::Telemetries(namespace) => telemetries::plan(view, namespace),
+        Target::Telemetries(namespace) => telemetries::plan(view, namespace).0,
         Target::MeshConfig(map) => mesh_config::plan(view, map),
         Target::InterfaceTraffic(map) => interface_traffic::plan(view, map),
         Target::Rollout(mesh) => rollout::plan(view, mesh, memory),
@@ -310,16 +315,8 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
         return;
     };
     if !owned::is_ours(live) && !rules.adopt && !owned::may_be_adopted(live) {
-        let (_, name, _) = kind.names();
-        let message = format!(
-            "{name} {key} exists and is not Sightline's; remove it, or let Sightline take it over: {}.",
-            rules
-                .how_to_adopt
-                .unwrap_or("annotate it with sightline.dev/adopt=true")
-        );
-        let type_ = crate::conditions::ConditionType::Programmed;
-        plan.blocked
-            .push((key, Finding::fails(type_, Reason::NotOurs, message)));
+        let finding = not_ours(kind, &key, rules.how_to_adopt);
+        plan.blocked.push((key, finding));
         return;
     }
     plan.desired.push((kind, wanted.clone()));
@@ -342,6 +339,16 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
         prune: difference.extra,
         creates: false,
     });
+}
+
+/// The finding of `Programmed` for an object of somebody else that stands where ours would.
+fn not_ours(kind: Kind, key: &Key, how_to_adopt: Option<&str>) -> Finding {
+    let message = format!(
+        "{} {key} exists and is not Sightline's; remove it, or let Sightline take it over: {}.",
+        kind.names().1,
+        how_to_adopt.unwrap_or("annotate it with sightline.dev/adopt=true")
+    );
+    Finding::fails(crate::conditions::ConditionType::Programmed, Reason::NotOurs, message)
 }
 
 /// How an object may be written.

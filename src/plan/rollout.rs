@@ -343,8 +343,12 @@ fn read_config_map(view: &View<'_>, key: &Key) -> Result<ConfigMap, Problem> {
 
 /// The library's error could quote a value of a Secret, so it is not passed on.
 fn parse<T: serde::de::DeserializeOwned>(live: &Value, kind: &str, key: &Key) -> Result<T, Problem> {
-    serde_json::from_value(live.clone())
-        .map_err(|_| (Reason::InvalidSpec, format!("{kind} {key} is not what the API server makes of a {kind}.")))
+    serde_json::from_value(live.clone()).map_err(|_| {
+        (
+            Reason::InvalidSpec,
+            format!("{kind} {key} is not what the API server makes of a {kind}."),
+        )
+    })
 }
 
 /// Namespaces of the mesh that opted in to environment.

@@ -61,7 +61,7 @@ pub fn converge(mut snapshot: Snapshot, start: Timestamp, hash_key: &[u8]) -> Re
     };
     for _ in 0..ROUNDS {
         let mut busy = false;
-        for target in targets_of(&snapshot) {
+        for target in targets_of(&snapshot).into_iter().filter(Target::is_output) {
             let plan = world.plan(&snapshot, &target, hash_key);
             busy |= world.execute(&mut snapshot, plan, &target)?;
         }
@@ -99,8 +99,7 @@ impl World {
     /// Executes a plan; tells whether it changed anything or waits for something.
     fn execute(&mut self, snapshot: &mut Snapshot, plan: Plan, target: &Target) -> Result<bool, SimulationError> {
         let mut busy = !(plan.apply.is_empty() && plan.delete.is_empty() && plan.patch.is_empty());
-        // A judge only waits for what an output waits for too.
-        busy |= plan.look_again.is_some() && plan.statuses.is_empty();
+        busy |= plan.look_again.is_some();
         for event in plan.events {
             if !self.events.contains(&event) {
                 self.events.push(event);

@@ -9,14 +9,14 @@ use super::owned::is_ours;
 use super::snapshot::{Fact, Key, Kind, View, key_of, string_map};
 use super::{Delete, Event, Plan, Target, WriteRules, plan_object};
 use crate::conditions::{ConditionType, Finding, Reason};
-use crate::policy::claims::{Labels, PolicyKind, Sources};
+use crate::policy::claims::{Labels, PolicyKind, Source, Sources};
 use crate::policy::membership::istio_of;
 use crate::policy::resolve::{NamespacePolicy, is_subset, resolve};
 use crate::render::istio::telemetry;
 
 /// Plans them: what every policy of the namespace, and of the mesh's root namespace where no root Telemetry may carry
-/// it, comes to.
-pub fn plan(view: &View<'_>, namespace: &str) -> Plan {
+/// it, comes to. Beside the plan: the policies that were left out, each with one that it overlaps.
+pub fn plan(view: &View<'_>, namespace: &str) -> (Plan, Overlapping) {
     let mut plan = Plan::default();
     let key = |name: String| Key::new(namespace, name);
     let live = match view.objects_in(Kind::Telemetry, namespace) {
@@ -26,16 +26,16 @@ pub fn plan(view: &View<'_>, namespace: &str) -> Plan {
             let finding = Finding::fails(ConditionType::Programmed, Reason::IstioNotInstalled, message);
             plan.blocked
                 .push((key(telemetry::object_name(&Labels::new())), finding));
-            return plan;
+            return (plan, Overlapping::new());
         }
-        _ => return plan,
+        _ => return (plan, Overlapping::new()),
     };
     let gone = match view.object(Kind::Namespace, &Key::new("", namespace)) {
         Fact::Present(namespace) => namespace.pointer("/metadata/deletionTimestamp").is_some(),
         _ => true,
     };
     if gone {
-        return plan;
+        return (plan, Overlapping::new());
     }
     let in_force = claims_in_force(view, namespace);
     plan.look_again = in_force.look_again;
@@ -67,8 +67,11 @@ pub fn plan(view: &View<'_>, namespace: &str) -> Plan {
             uid: uid_of(object),
         });
     }
-    plan
+    (plan, policy.overlapping)
 }
+
+/// Policies that were left out because too many selectors overlap.
+type Overlapping = Vec<(Source, Option<Source>)>;
 
 type Wanted = BTreeMap<Labels, (Value, Vec<Target>)>;
 

@@ -3,8 +3,8 @@
 //! A claim is a plain value. The ones that an object was made of are written to its annotation `sightline.dev/sources`,
 //! so that the last good claim of a policy can be read back while its present spec cannot be programmed.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -277,7 +277,8 @@ pub fn check_traffic_log<'a>(view: &View<'a>, key: &Key, log: &TrafficLog) -> Ch
         };
     }
     let (format, limited) = permitted_format(mesh, spec.format.as_ref(), is_tenant);
-    let compiled = match compile(format, oldest_proxy(&istio)) {
+    let compiled = compile(format, oldest_proxy(&istio));
+    let compiled = match &*compiled {
         Ok(compiled) => compiled,
         Err(error) => {
             let place = if spec.format.is_some() && limited.is_none() {
@@ -301,7 +302,7 @@ pub fn check_traffic_log<'a>(view: &View<'a>, key: &Key, log: &TrafficLog) -> Ch
                 unknown_backend("spec.backends", &name, mesh, backend_names(mesh)),
             );
         };
-        let Some(provider) = log_provider(backend, &compiled) else {
+        let Some(provider) = log_provider(backend, compiled) else {
             let message = format!(
                 "Backend {name} of ObservabilityMesh {} lacks its settings.",
                 name_of(mesh)
@@ -376,8 +377,33 @@ fn permitted_format<'m>(
     }
 }
 
+/// What compiling a format gives.
+type CompiledOrNot = Result<format::CompiledFormat, format::FormatErrors>;
+
+/// Most compiled formats that are remembered.
+const REMEMBERED_FORMATS: usize = 4096;
+
 /// Compiles a format as users write it.
-pub fn compile(format: &LogFormat, oldest: EnvoyVersion) -> Result<format::CompiledFormat, format::FormatErrors> {
+///
+/// Every pass over a namespace needs the formats of all its policies, and they seldom change: results are remembered,
+/// by content, so that what is remembered can never be wrong.
+pub fn compile(format: &LogFormat, oldest: EnvoyVersion) -> Arc<CompiledOrNot> {
+    static REMEMBERED: LazyLock<Mutex<HashMap<(LogFormat, EnvoyVersion), Arc<CompiledOrNot>>>> =
+        LazyLock::new(Mutex::default);
+    let key = (format.clone(), oldest);
+    let mut remembered = REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(compiled) = remembered.get(&key) {
+        return compiled.clone();
+    }
+    if remembered.len() >= REMEMBERED_FORMATS {
+        remembered.clear();
+    }
+    let compiled = Arc::new(compile_anew(format, oldest));
+    remembered.insert(key, compiled.clone());
+    compiled
+}
+
+fn compile_anew(format: &LogFormat, oldest: EnvoyVersion) -> CompiledOrNot {
     let base = match (&format.text, format.preset) {
         (Some(text), _) => format::Base::Text(text.clone()),
         (None, Some(FormatPreset::Istio)) => format::Base::Preset(format::Preset::Istio),
