@@ -83,6 +83,7 @@ reasons! {
     ControlPlaneNotVisible: "No Ready istiod of a revision was found.", "Correct spec.mesh.istio.namespace or revisions, or start istiod.";
     SharedConfigNotWired: "istiod does not read our ConfigMap.", "Set SHARED_MESH_CONFIG on istiod as the message says.";
     SharedConfigTaken: "istiod's SHARED_MESH_CONFIG names another ConfigMap.", "Set spec.mesh.istio.meshConfig.configMapName to a map of Sightline's own and point istiod at it.";
+    CapacityExceeded: "The ConfigMap with extension providers has no room for another one.", "Use a format that other policies have, or a shorter one; what is live stays.";
     ProviderPending: "The extension provider is not yet in istiod's MeshConfig.", "Wait; it takes seconds.";
     Pending: "The object is not yet written or not yet read back.", "Wait; it takes seconds.";
     WriteRefused: "The API server refused what Sightline wrote.", "Read the message: a missing Role, an admission policy or a quota; it is tried again.";

@@ -21,6 +21,23 @@ pub fn to_yaml(value: &Value) -> Result<String, YamlError> {
 
 /// Reads every document of a YAML text. Empty documents are left out.
 pub fn read_documents(text: &str) -> Result<Vec<Value>, YamlError> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|e| YamlError::Read(e.to_string()))?;
+    // The library would quote the lines around an error, and the file may hold a Secret.
+    let options = serde_saphyr::options! { with_snippet: false };
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple_with_options(text, options).map_err(|e| YamlError::Read(e.to_string()))?;
     Ok(documents.into_iter().filter(|d| !d.is_null()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_where_and_quotes_nothing_of_the_file() {
+        let error = read_documents("stringData:\n  password: hunter2\n bad: [\n")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("line"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
 }

@@ -133,7 +133,12 @@ impl World {
             } else {
                 default_namespace(&mut object);
             }
-            let id = (kind.clone(), key_of(&object));
+            let group = object
+                .get("apiVersion")
+                .and_then(Value::as_str)
+                .and_then(|v| v.split_once('/'))
+                .map_or("", |(g, _)| g);
+            let id = (format!("{group}/{kind}"), key_of(&object));
             match seen.get(&id) {
                 Some((_, same)) if *same == object => continue,
                 Some((other, _)) => {

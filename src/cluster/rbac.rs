@@ -128,8 +128,8 @@ pub const RULES: &[Rule] = &[
         group: "",
         resources: &["configmaps"],
         names: &[],
-        verbs: &["get", "list", "watch", "create", "patch"],
-        why: "grpc-logging is written, and what agents read is hashed",
+        verbs: &["get", "list", "watch", "create", "patch", "delete"],
+        why: "grpc-logging is written (and deleted, where we made it), and what agents read is hashed",
     },
     Rule {
         place: Place::Agents,

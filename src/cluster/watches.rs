@@ -63,8 +63,15 @@ pub struct Watches {
     client: Client,
     store: Arc<Store>,
     notify: Arc<dyn Notify>,
-    running: Mutex<BTreeMap<(Kind, Scope), JoinHandle<()>>>,
+    running: Mutex<BTreeMap<(Kind, Scope), Running>>,
     base: Mutex<Vec<(String, Arc<AtomicBool>)>>,
+}
+
+/// A watch that runs while somebody reads what it brings.
+struct Running {
+    task: JoinHandle<()>,
+    /// Cleared before the watch is stopped: what its task still does then must not reach the store.
+    live: Arc<AtomicBool>,
 }
 
 /// One of our own kinds.
@@ -130,8 +137,9 @@ impl Watches {
         for kind in Kind::ALL.into_iter().filter(|kind| kind.is_watched_everywhere()) {
             let ready = self.gate(kind.names().2);
             let this = self.clone();
+            let live = Arc::new(AtomicBool::new(true));
             tasks.push(tokio::spawn(async move {
-                this.run(kind, Scope::Cluster, Some(ready)).await;
+                this.run(kind, Scope::Cluster, live, Some(ready)).await;
             }));
         }
         tasks
@@ -146,6 +154,14 @@ impl Watches {
             .collect()
     }
 
+    /// Names of the watches that the API server refuses.
+    pub fn refused(&self) -> Vec<String> {
+        let everywhere = Kind::ALL.into_iter().filter(|kind| kind.is_watched_everywhere());
+        let state = |kind| self.store.peek(|snapshot| snapshot.watch(kind, &Scope::Cluster));
+        let refused = everywhere.filter(|kind| state(*kind) == Some(WatchState::Forbidden));
+        refused.map(|kind| kind.names().2.to_owned()).collect()
+    }
+
     /// Starts and stops watches so that those run that passes need.
     pub fn follow(self: &Arc<Self>) {
         let wanted = self.store.wanted_watches();
@@ -156,11 +172,13 @@ impl Watches {
             .cloned()
             .collect();
         for watch in gone {
-            if let Some(task) = running.remove(&watch) {
-                task.abort();
-            }
+            let stopped = running.remove(&watch);
             let (kind, scope) = &watch;
             let told = self.store.change(|snapshot| {
+                if let Some(Running { task, live }) = stopped {
+                    live.store(false, Ordering::Relaxed);
+                    task.abort();
+                }
                 let mut reads = snapshot.set_watch(*kind, scope, None);
                 reads.extend(forget_scope(snapshot, *kind, scope, &running.keys().cloned().collect()));
                 reads
@@ -169,8 +187,9 @@ impl Watches {
         }
         for (kind, scope) in wanted {
             running.entry((kind, scope.clone())).or_insert_with(|| {
-                let this = self.clone();
-                tokio::spawn(async move { this.run(kind, scope, None).await })
+                let (this, live) = (self.clone(), Arc::new(AtomicBool::new(true)));
+                let task = tokio::spawn(this.run(kind, scope, live.clone(), None));
+                Running { task, live }
             });
         }
     }
@@ -263,98 +282,143 @@ impl Watches {
         Box::pin(watcher(api, config.page_size(500)).backoff(Retry::default()))
     }
 
-    async fn run(self: Arc<Self>, kind: Kind, scope: Scope, ready: Option<Arc<AtomicBool>>) {
+    async fn run(self: Arc<Self>, kind: Kind, scope: Scope, live: Arc<AtomicBool>, ready: Option<Arc<AtomicBool>>) {
         // Of Pods only istiod's are read.
         let labels = (kind == Kind::Pod).then_some("app=istiod");
-        let mut stream = self.stream(&resource(kind), &scope, labels);
-        let mut listed: Option<BTreeSet<Key>> = None;
+        let mut watch = Watch {
+            watches: &self,
+            kind,
+            scope,
+            live,
+            listed: None,
+        };
+        let mut retry = Retry::default();
         loop {
-            let event = stream.try_next().await;
-            let done = match event {
-                Ok(None) => return,
-                Ok(Some(event)) => self.take(kind, &scope, &mut listed, event),
-                Err(error) => self.failed(kind, &scope, &error),
+            let mut stream = self.stream(&resource(kind), &watch.scope, labels);
+            let refused = loop {
+                match stream.try_next().await {
+                    Ok(None) => return,
+                    Ok(Some(event)) => {
+                        if watch.take(event) {
+                            retry.reset();
+                            set(ready.as_ref());
+                        }
+                    }
+                    Err(error) => match refusal_of(&error) {
+                        Some(state) => break (state, error),
+                        None => debug!(?kind, scope = ?watch.scope, %error, "watch failed; trying again"),
+                    },
+                }
             };
-            if let Some(ready) = ready.as_ref().filter(|_| done) {
-                ready.store(true, Ordering::Relaxed);
-            }
+            watch.refused(refused.0, &refused.1);
+            set(ready.as_ref());
+            // kube would go on with the watch once it is allowed and say nothing: only a new list tells that it is.
+            tokio::time::sleep(retry.next().unwrap_or_default()).await;
         }
     }
+}
 
-    fn take(&self, kind: Kind, scope: &Scope, listed: &mut Option<BTreeSet<Key>>, event: Event<DynamicObject>) -> bool {
+fn set(flag: Option<&Arc<AtomicBool>>) {
+    if let Some(flag) = flag {
+        flag.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What an error says of the watch as such; `None` for one that passes.
+fn refusal_of(error: &watcher::Error) -> Option<WatchState> {
+    let code = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status.code,
+        _ => 0,
+    };
+    match code {
+        403 => Some(WatchState::Forbidden),
+        404 => Some(WatchState::KindMissing),
+        _ => None,
+    }
+}
+
+/// One watch of facts, as its events go into the store.
+struct Watch<'a> {
+    watches: &'a Watches,
+    kind: Kind,
+    scope: Scope,
+    live: Arc<AtomicBool>,
+    listed: Option<BTreeSet<Key>>,
+}
+
+impl Watch<'_> {
+    /// Changes the store, unless the watch was stopped, and tells who had read what changed.
+    fn change(&self, change: impl FnOnce(&mut Snapshot) -> BTreeSet<Read>) {
+        let told = self.watches.store.change(|snapshot| {
+            if self.live.load(Ordering::Relaxed) {
+                change(snapshot)
+            } else {
+                BTreeSet::new()
+            }
+        });
+        self.watches.notify.notify(told);
+    }
+
+    /// Takes an event in; tells whether it ends a list.
+    fn take(&mut self, event: Event<DynamicObject>) -> bool {
         let now = Timestamp::now();
         match event {
-            Event::Init => *listed = Some(BTreeSet::new()),
+            Event::Init => self.listed = Some(BTreeSet::new()),
             Event::InitApply(object) => {
-                let object = self.put(kind, object, now);
-                listed.get_or_insert_default().insert(object);
+                let key = self.put(object, now);
+                self.listed.get_or_insert_default().insert(key);
             }
-            Event::Apply(object) => drop(self.put(kind, object, now)),
+            Event::Apply(object) => drop(self.put(object, now)),
             Event::Delete(object) => {
-                let key = key_of(&to_value(object));
-                let told = self.store.change(|snapshot| snapshot.remove(kind, &key, now));
-                self.notify.notify(told);
-                self.appeared(kind, &key);
+                let gone = to_value(object);
+                self.change(|snapshot| snapshot.remove_version(self.kind, &gone, now));
+                self.appeared(&key_of(&gone));
             }
             Event::InitDone => {
-                let listed = listed.take().unwrap_or_default();
-                let told = self.store.change(|snapshot| {
+                let listed = self.listed.take().unwrap_or_default();
+                self.change(|snapshot| {
                     let mut reads = BTreeSet::new();
-                    for key in keys_in(snapshot, kind, scope)
-                        .into_iter()
-                        .filter(|key| !listed.contains(key))
-                    {
-                        reads.extend(snapshot.remove(kind, &key, now));
+                    for key in keys_in(snapshot, self.kind, &self.scope) {
+                        if !listed.contains(&key) {
+                            reads.extend(snapshot.remove(self.kind, &key, now));
+                        }
                     }
-                    reads.extend(snapshot.set_watch(kind, scope, Some(WatchState::Loaded)));
+                    reads.extend(snapshot.set_watch(self.kind, &self.scope, Some(WatchState::Loaded)));
                     reads
                 });
-                self.notify.notify(told);
                 return true;
             }
         }
         false
     }
 
-    fn put(&self, kind: Kind, object: DynamicObject, now: Timestamp) -> Key {
-        let object = Arc::new(pruned(kind, to_value(object)));
+    fn put(&self, object: DynamicObject, now: Timestamp) -> Key {
+        let object = Arc::new(pruned(self.kind, to_value(object)));
         let key = key_of(&object);
-        let told = self.store.change(|snapshot| snapshot.put(kind, object, now));
-        self.notify.notify(told);
-        self.appeared(kind, &key);
+        self.change(|snapshot| snapshot.put(self.kind, object, now));
+        self.appeared(&key);
         key
     }
 
-    fn appeared(&self, kind: Kind, key: &Key) {
-        if kind == Kind::Namespace {
-            self.notify.appeared(Target::Telemetries(key.name.clone()));
+    fn appeared(&self, key: &Key) {
+        if self.kind == Kind::Namespace {
+            self.watches.notify.appeared(Target::Telemetries(key.name.clone()));
         }
     }
 
-    /// Notes a watch that cannot work; the others are tried again in silence but for the log.
-    fn failed(&self, kind: Kind, scope: &Scope, error: &watcher::Error) -> bool {
-        let code = match error {
-            watcher::Error::InitialListFailed(kube::Error::Api(status))
-            | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-            | watcher::Error::WatchError(status) => status.code,
-            _ => 0,
-        };
-        let state = match code {
-            403 => WatchState::Forbidden,
-            404 => WatchState::KindMissing,
-            _ => {
-                debug!(?kind, ?scope, %error, "watch failed; trying again");
-                return false;
-            }
-        };
-        let told = self
+    /// Notes that the API server does not allow the watch, or does not know the kind.
+    fn refused(&self, state: WatchState, error: &watcher::Error) {
+        if self
+            .watches
             .store
-            .change(|snapshot| snapshot.set_watch(kind, scope, Some(state)));
-        if !told.is_empty() {
-            warn!(?kind, ?scope, %error, "watch refused; trying again");
+            .peek(|snapshot| snapshot.watch(self.kind, &self.scope))
+            != Some(state)
+        {
+            warn!(kind = ?self.kind, scope = ?self.scope, %error, "watch refused; trying again");
         }
-        self.notify.notify(told);
-        true
+        self.change(|snapshot| snapshot.set_watch(self.kind, &self.scope, Some(state)));
     }
 }
 

@@ -32,6 +32,8 @@ struct State {
     running: BTreeSet<Target>,
     again: BTreeSet<Target>,
     due: BTreeMap<Target, Instant>,
+    /// The same by time: the next one is found without a look at all.
+    due_by_time: BTreeSet<(Instant, Target)>,
     failures: HashMap<Target, (u32, Instant)>,
     since: HashMap<Target, Instant>,
     closed: bool,
@@ -65,7 +67,6 @@ impl Queue {
                 None => state.make_ready(target, now),
             }
         }
-        self.changed.notify_waiters();
         self.changed.notify_one();
     }
 
@@ -80,7 +81,7 @@ impl Queue {
     pub fn forget(&self, target: &Target) {
         let mut state = self.state();
         state.failures.remove(target);
-        state.due.remove(target);
+        state.not_due(target);
     }
 
     /// The next target to run; `None` once the queue is closed.
@@ -99,7 +100,7 @@ impl Queue {
                     self.changed.notify_one();
                     return Some(target);
                 }
-                state.due.values().min().copied()
+                state.due_by_time.first().map(|(at, _)| *at)
             };
             match wake {
                 Some(at) => {
@@ -159,28 +160,32 @@ impl State {
         if self.running.contains(&target) {
             self.again.insert(target);
         } else if self.waiting.insert(target.clone()) {
-            self.due.remove(&target);
+            self.not_due(&target);
             self.since.insert(target.clone(), now);
             self.ready.push_back(target);
         }
     }
 
     fn schedule(&mut self, target: Target, at: Instant) {
-        self.due
-            .entry(target)
-            .and_modify(|have| *have = at.min(*have))
-            .or_insert(at);
+        if self.due.get(&target).is_none_or(|have| at < *have) {
+            self.not_due(&target);
+            self.due_by_time.insert((at, target.clone()));
+            self.due.insert(target, at);
+        }
+    }
+
+    fn not_due(&mut self, target: &Target) {
+        if let Some(at) = self.due.remove(target) {
+            self.due_by_time.remove(&(at, target.clone()));
+        }
     }
 
     fn take_due(&mut self, now: Instant) {
-        let due: Vec<Target> = self
-            .due
-            .iter()
-            .filter(|(_, at)| **at <= now)
-            .map(|(t, _)| t.clone())
-            .collect();
-        for target in due {
-            self.due.remove(&target);
+        while let Some((at, target)) = self.due_by_time.first().cloned() {
+            if at > now {
+                return;
+            }
+            self.not_due(&target);
             self.make_ready(target, now);
         }
     }

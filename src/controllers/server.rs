@@ -44,6 +44,14 @@ async fn healthz(State(operator): State<Arc<Operator>>) -> (StatusCode, String) 
 /// Ready means that every watch has seen its first list, so that decisions rest on the whole picture.
 async fn readyz(State(operator): State<Arc<Operator>>) -> (StatusCode, String) {
     let waiting = operator.watches.waiting();
+    let refused = operator.watches.refused();
+    if !refused.is_empty() {
+        let text = format!(
+            "the API server refuses to let us watch: {}; install config/rbac\n",
+            refused.join(", ")
+        );
+        return (StatusCode::SERVICE_UNAVAILABLE, text);
+    }
     if waiting.is_empty() {
         return (StatusCode::OK, "ok\n".into());
     }

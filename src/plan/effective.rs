@@ -1,12 +1,16 @@
 //! Which claims of a namespace are in force: fresh ones, or the last good ones of policies that cannot be programmed.
 
 use super::control_plane;
-use super::owned::is_ours;
+use serde_json::Value;
+
+use super::owned::{escape, is_ours, last_manager};
 use super::snapshot::{Fact, Key, Kind, View};
 use crate::policy::claims::{Checked, LogClaim, Source, Sources, TraceClaim, check_tracing_backend, check_traffic_log};
-use crate::policy::membership::{MeshScope, istio_of, mesh_scope, meshes_of_namespace, name_of, root_namespace};
+use crate::policy::membership::{
+    MeshScope, NotAMember, istio_of, mesh_scope, meshes_of_namespace, name_of, root_namespace,
+};
 use crate::policy::resolve::NamespaceClaims;
-use crate::render::metadata::SOURCES;
+use crate::render::metadata::{FIELD_MANAGER, SOURCES};
 use k8s_openapi::jiff::Timestamp;
 
 /// Claims in force, and when a pending one may become so.
@@ -19,35 +23,44 @@ pub struct InForce {
 }
 
 /// The claims that a namespace's objects are made of.
-pub fn claims_in_force(view: &View<'_>, namespace: &str) -> InForce {
-    let live = live_sources(view, namespace);
+///
+/// # Errors
+/// While it cannot be told which meshes serve the namespace: then nothing may be planned there.
+pub fn claims_in_force(view: &View<'_>, namespace: &str) -> Result<InForce, NotAMember> {
+    let meshes = meshes_of_namespace(view, namespace)?;
+    let here = live_sources(view, namespace);
     let mut out = InForce::default();
-    (out.claims.logs, out.claims.traces) = own_claims(view, namespace, &live, &mut out.look_again);
-    let Some(meshes) = meshes_of_namespace(view, namespace) else {
-        return out;
-    };
+    let mut scopes = Vec::new();
+    // A policy that was rendered in another place until now has its last good claim there.
+    let mut live = here.clone();
     for mesh in meshes {
         let Some(istio) = istio_of(mesh) else { continue };
-        let root = root_namespace(view, &istio);
-        let scope = mesh_scope(view, mesh, &istio);
+        let root = root_namespace(view, &istio)?;
+        let scope = mesh_scope(view, mesh, &istio)?;
+        if root != namespace {
+            live.extend(live_sources(view, &root));
+        }
+        scopes.push((mesh, root, scope));
+    }
+    (out.claims.logs, out.claims.traces) = own_claims(view, namespace, &live, &mut out.look_again);
+    for (mesh, root, scope) in scopes {
+        if scope == MeshScope::RootTelemetry {
+            continue;
+        }
         let is_wide = |claim_mesh: &str, no_selector: bool| claim_mesh == name_of(mesh) && no_selector;
         if root == namespace {
             // A selector-less Telemetry here would reach the whole mesh.
-            if scope == MeshScope::PerNamespace {
-                out.claims.logs.retain(|c| !is_wide(&c.mesh, c.selector.is_empty()));
-                out.claims.traces.retain(|c| !is_wide(&c.mesh, c.selector.is_empty()));
-            }
-        } else if scope == MeshScope::PerNamespace {
+            out.claims.logs.retain(|c| !is_wide(&c.mesh, c.selector.is_empty()));
+            out.claims.traces.retain(|c| !is_wide(&c.mesh, c.selector.is_empty()));
+        } else {
             let (logs, traces) = own_claims(view, &root, &live, &mut out.look_again);
-            out.claims
-                .mesh_logs
-                .extend(logs.into_iter().filter(|c| is_wide(&c.mesh, c.selector.is_empty())));
-            out.claims
-                .mesh_traces
-                .extend(traces.into_iter().filter(|c| is_wide(&c.mesh, c.selector.is_empty())));
+            let logs = logs.into_iter().filter(|c| is_wide(&c.mesh, c.selector.is_empty()));
+            let traces = traces.into_iter().filter(|c| is_wide(&c.mesh, c.selector.is_empty()));
+            out.claims.mesh_logs.extend(logs);
+            out.claims.mesh_traces.extend(traces);
         }
     }
-    out
+    Ok(out)
 }
 
 /// Claims of the policies of one namespace, with last good ones taken from the given live objects.
@@ -64,12 +77,14 @@ fn own_claims(
     let logs = logs.filter_map(|(key, log)| {
         let last_good = |source: &Source| live.logs.iter().find(|c| c.source.is_same_object(source)).cloned();
         let identity = identity(crate::policy::claims::PolicyKind::TrafficLog, key, &log.metadata);
-        in_force(
-            view,
-            check_traffic_log(view, key, log),
-            || last_good(&identity),
-            look_again,
-        )
+        let checked = check_traffic_log(view, key, log);
+        let mesh = checked.mesh.map(|mesh| name_of(mesh).to_owned());
+        let claim = in_force(view, checked, || last_good(&identity), look_again)?;
+        // One that was carried over from before the policy changed its mesh counts for the present one.
+        Some(LogClaim {
+            mesh: mesh.unwrap_or_else(|| claim.mesh.clone()),
+            ..claim
+        })
     });
     let logs = logs.collect();
     let traces = view
@@ -83,12 +98,13 @@ fn own_claims(
             key,
             &tracing.metadata,
         );
-        in_force(
-            view,
-            check_tracing_backend(view, key, tracing),
-            || last_good(&identity),
-            look_again,
-        )
+        let checked = check_tracing_backend(view, key, tracing);
+        let mesh = checked.mesh.map(|mesh| name_of(mesh).to_owned());
+        let claim = in_force(view, checked, || last_good(&identity), look_again)?;
+        Some(TraceClaim {
+            mesh: mesh.unwrap_or_else(|| claim.mesh.clone()),
+            ..claim
+        })
     });
     (logs, traces.collect())
 }
@@ -130,16 +146,21 @@ fn live_sources(view: &View<'_>, namespace: &str) -> Sources {
         return all;
     };
     for object in objects.into_iter().filter(|object| is_ours(object)) {
-        let text = object
-            .pointer("/metadata/annotations")
-            .and_then(|a| a.get(SOURCES))
-            .and_then(|s| s.as_str());
-        // An annotation that somebody has broken holds nothing to carry over.
-        let sources: Sources = text
-            .and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or_default();
-        all.logs.extend(sources.logs);
-        all.traces.extend(sources.traces);
+        all.extend(sources_of(object));
     }
     all
+}
+
+/// The claims that an object of ours was made of. An annotation that somebody else has written holds nothing to carry
+/// over: it could say anything.
+pub fn sources_of(object: &Value) -> Sources {
+    if last_manager(object, &format!("/metadata/annotations/{}", escape(SOURCES))).is_some_and(|m| m != FIELD_MANAGER) {
+        return Sources::default();
+    }
+    let text = object
+        .pointer("/metadata/annotations")
+        .and_then(|a| a.get(SOURCES))
+        .and_then(Value::as_str);
+    text.and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default()
 }

@@ -6,17 +6,41 @@ use serde_json::Value;
 
 use super::owned::{is_ours, may_be_adopted};
 use super::snapshot::{Fact, Key, Kind, View, labels_of};
-use super::{Plan, Target, WriteRules, plan_object};
+use super::telemetries::uid_of;
+use super::{Delete, Plan, Target, WriteRules, plan_object};
 use crate::conditions::{ConditionType, Finding, Reason};
 use crate::crds::{InterfaceTraffic, ObservabilityMesh, SecretKeysRef};
-use crate::policy::membership::{is_live, name_of};
+use crate::policy::membership::{is_live, istio_of, name_of, shared_map_of};
+use crate::render::istio::mesh_config::primary_map;
 use crate::render::metadata::SHARED;
-use crate::render::solarmesh::{self, Credentials};
+use crate::render::solarmesh::{self, APPLICATION_KEY, Credentials};
 
 /// Plans it. While its Secret cannot be used nothing is planned: what stands there stays.
 pub fn plan(view: &View<'_>, map: &Key) -> Plan {
     let mut plan = Plan::default();
-    let Some(mesh) = writer(view, map) else { return plan };
+    let Some(mesh) = writer(view, map) else {
+        // Nobody wants it any more: what we made goes, password included. An adopted one is its owner's.
+        if let Fact::Present(live) = view.object(Kind::ConfigMap, map)
+            && is_ours(live)
+            && was_made_by_us(live)
+            && live
+                .pointer("/data")
+                .is_some_and(|data| data.get(APPLICATION_KEY).is_some())
+        {
+            plan.delete.push(Delete {
+                kind: Kind::ConfigMap,
+                key: map.clone(),
+                uid: uid_of(live),
+            });
+        }
+        return plan;
+    };
+    if is_mesh_config(view, map) {
+        let message = format!("ConfigMap {map} holds MeshConfig; name another one in spec.interfaceTraffic.configMap.");
+        let finding = Finding::fails(ConditionType::Programmed, Reason::InvalidSpec, message);
+        plan.blocked.push((map.clone(), finding));
+        return plan;
+    }
     let Some(traffic) = &mesh.spec.interface_traffic else {
         return plan;
     };
@@ -74,8 +98,19 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
     plan
 }
 
+/// Whether a map is one that some mesh keeps MeshConfig in: two writers would take each other's fields away.
+fn is_mesh_config(view: &View<'_>, map: &Key) -> bool {
+    view.meshes().filter_map(|mesh| istio_of(mesh)).any(|istio| {
+        let primaries = istio
+            .revisions
+            .iter()
+            .map(|revision| primary_map(&istio.namespace, revision));
+        shared_map_of(&istio) == *map || primaries.into_iter().any(|primary| primary == *map)
+    })
+}
+
 /// One that we made carries the label of that; an adopted one keeps its own.
-fn was_made_by_us(live: &Value) -> bool {
+pub fn was_made_by_us(live: &Value) -> bool {
     labels_of(live)
         .get(crate::render::metadata::MANAGED_BY)
         .is_some_and(|v| v == crate::render::metadata::MANAGED_BY_US)

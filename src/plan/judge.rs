@@ -177,18 +177,33 @@ fn programmed<C>(
     if let Err(finding) = mesh_config::writable(view, &shared_map_of(&istio)) {
         return finding;
     }
+    let map = shared_map_of(&istio);
+    let missing = checked
+        .providers
+        .iter()
+        .find(|provider| view.provider(&map, &provider.name).is_none());
+    if let Some(finding) = missing.and_then(|_| refused(view, Kind::ConfigMap, &map)) {
+        return finding;
+    }
+    if missing.is_some_and(|provider| mesh_config::is_full_for(view, &map, provider)) {
+        let message = format!(
+            "ConfigMap {map} has no room for another format; use a format that other policies have, or a shorter one."
+        );
+        return Finding::fails(ConditionType::Programmed, Reason::CapacityExceeded, message);
+    }
     if let Err(not_usable) = control_plane::usable(view, mesh, &istio, &checked.providers) {
         if let Some(at) = not_usable.look_again {
             plan.look_again_at(at);
         }
         return not_usable.finding;
     }
-    let is_mesh_wide = selector.is_empty() && root_namespace(view, &istio) == source.namespace;
-    let namespaces = if is_mesh_wide && mesh_scope(view, mesh, &istio) == MeshScope::PerNamespace {
-        selected_namespaces(view, mesh, &source.namespace)
-    } else {
-        vec![source.namespace.clone()]
-    };
+    let is_mesh_wide = selector.is_empty() && root_namespace(view, &istio).is_ok_and(|root| root == source.namespace);
+    let namespaces =
+        if is_mesh_wide && mesh_scope(view, mesh, &istio).is_ok_and(|scope| scope == MeshScope::PerNamespace) {
+            selected_namespaces(view, mesh, &source.namespace)
+        } else {
+            vec![source.namespace.clone()]
+        };
     let mut pending = Vec::new();
     for namespace in &namespaces {
         let key = Key::new(namespace, object_name(selector));
@@ -237,7 +252,7 @@ fn selected_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, but: &str) -> 
     };
     namespaces
         .into_iter()
-        .filter(|n| selects(mesh, &labels_of(n)) && n.pointer("/metadata/deletionTimestamp").is_none())
+        .filter(|n| selects(mesh, &labels_of(n)).unwrap_or(false) && n.pointer("/metadata/deletionTimestamp").is_none())
         .map(|n| key_of(n).name)
         .filter(|name| name != but)
         .collect()
@@ -595,34 +610,67 @@ fn mesh_programmed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Pl
     Finding::holds(type_, Reason::Programmed, "The rendered objects stand as rendered.")
 }
 
-/// A mesh with proxies leaves only when its Telemetries are gone and no map entry of its own is left.
+/// A mesh that we wrote objects for leaves only when they are gone. What we may not look at (any more) does not hold it.
 fn finalizer(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finalizer> {
     let has = mesh.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER);
-    let istio = istio_of(mesh)?;
+    let istio = istio_of(mesh);
     if is_live(mesh) {
-        return (!has).then_some(Finalizer::Set);
+        let needed = istio.is_some() || mesh.spec.interface_traffic.is_some();
+        return (needed && !has).then_some(Finalizer::Set);
     }
     if !has {
         return None;
     }
-    let telemetries = match view.objects(Kind::Telemetry) {
-        Fact::Present(all) => all,
-        Fact::KindMissing => Vec::new(),
-        _ => return None,
-    };
-    let left = telemetries
-        .iter()
-        .any(|t| labels_of(t).get(MESH_LABEL).is_some_and(|m| m == name_of(mesh)));
-    let map = shared_map_of(&istio);
+    let left = [
+        istio.as_ref().map_or(Some(false), |_| leaves_telemetries(view, mesh)),
+        istio
+            .as_ref()
+            .map_or(Some(false), |istio| leaves_map(view, &shared_map_of(istio))),
+        leaves_interface_traffic(view, mesh),
+    ];
+    (left == [Some(false); 3]).then_some(Finalizer::Remove)
+}
+
+/// Whether Telemetries of the mesh are left; `None`: not known yet.
+fn leaves_telemetries(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<bool> {
+    match view.objects(Kind::Telemetry) {
+        Fact::Present(all) => {
+            let of_mesh = |t: &&Value| labels_of(t).get(MESH_LABEL).is_some_and(|m| m == name_of(mesh));
+            Some(all.into_iter().any(|t| of_mesh(&t) && super::owned::is_ours(t)))
+        }
+        Fact::Unknown => None,
+        Fact::Absent | Fact::Forbidden | Fact::KindMissing => Some(false),
+    }
+}
+
+/// Whether a map of ours is left that no living mesh shares; `None`: not known yet.
+fn leaves_map(view: &View<'_>, map: &Key) -> Option<bool> {
     let shared = view
         .meshes()
-        .any(|other| is_live(other) && istio_of(other).is_some_and(|i| shared_map_of(&i) == map));
-    let map_gone = match view.object(Kind::ConfigMap, &map) {
-        Fact::Absent => true,
-        Fact::Present(live) => !super::owned::is_ours(live),
-        _ => false,
+        .any(|other| is_live(other) && istio_of(other).is_some_and(|i| shared_map_of(&i) == *map));
+    match view.object(Kind::ConfigMap, map) {
+        _ if shared => Some(false),
+        Fact::Present(live) => Some(super::owned::is_ours(live)),
+        Fact::Unknown => None,
+        Fact::Absent | Fact::Forbidden | Fact::KindMissing => Some(false),
+    }
+}
+
+/// Whether a `grpc-logging` that we made for this mesh is left; `None`: not known yet.
+fn leaves_interface_traffic(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<bool> {
+    let Some(traffic) = &mesh.spec.interface_traffic else {
+        return Some(false);
     };
-    (!left && (shared || map_gone)).then_some(Finalizer::Remove)
+    let map = Key::new(&traffic.config_map.namespace, &traffic.config_map.name);
+    match view.object(Kind::ConfigMap, &map) {
+        Fact::Present(live) => Some(
+            labels_of(live).get(MESH_LABEL).is_some_and(|m| m == name_of(mesh))
+                && interface_traffic::was_made_by_us(live)
+                && interface_traffic::writer(view, &map).is_none(),
+        ),
+        Fact::Unknown => None,
+        Fact::Absent | Fact::Forbidden | Fact::KindMissing => Some(false),
+    }
 }
 
 /// The event that a resource became ready or ceased to be, from its old and new `Ready`.

@@ -1,18 +1,19 @@
 //! Writes the ConfigMap that istiod merges below its own MeshConfig.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::control_plane::later;
+use super::effective::sources_of;
 use super::owned::{is_ours, may_be_adopted};
-use super::snapshot::{Fact, Key, Kind, ProviderUse, View};
+use super::snapshot::{Fact, Key, Kind, View};
 use super::telemetries::uid_of;
 use super::{Delete, Plan, Target, WriteRules, not_ours, plan_object};
 use crate::conditions::{ConditionType, Finding, Reason};
 use crate::crds::ObservabilityMesh;
-use crate::policy::claims::{check_tracing_backend, check_traffic_log};
+use crate::policy::claims::{Checked, check_tracing_backend, check_traffic_log};
 use crate::policy::membership::{is_live, istio_of, name_of, shared_map_of};
 use crate::render::istio::mesh_config::shared_map;
 use crate::render::istio::provider::Provider;
@@ -28,31 +29,7 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
         }
     };
     let meshes = meshes_of_map(view, map);
-    let mut wanted: BTreeMap<String, Value> = needed_providers(view, &meshes)
-        .into_iter()
-        .map(|p| (p.name, p.entry))
-        .collect();
-    for (name, seen) in view.providers(map).filter(|(name, _)| name.starts_with("sightline-")) {
-        if wanted.contains_key(name) {
-            continue;
-        }
-        let stays = match view.provider_use(name) {
-            ProviderUse::InUse => true,
-            ProviderUse::UnusedSince(since) => {
-                let goes = later(
-                    since.unwrap_or(seen.since).max(seen.since),
-                    view.timings.provider_linger,
-                );
-                if goes > view.now {
-                    plan.look_again_at(goes);
-                }
-                goes > view.now
-            }
-        };
-        if stays {
-            wanted.insert(name.clone(), seen.entry.clone());
-        }
-    }
+    let wanted = wanted_providers(view, map, &meshes, &mut plan);
     if !meshes.iter().any(|mesh| is_live(mesh)) && wanted.is_empty() {
         if let Some(live) = live.filter(|live| is_ours(live)) {
             plan.delete.push(Delete {
@@ -82,8 +59,80 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
         tell: &tell,
     };
     plan_object(&mut plan, Kind::ConfigMap, object, live, &rules);
-    hold_back(view, map, live, &mut plan);
+    hold_back(view, map, live, &wanted, &mut plan);
     plan
+}
+
+/// What the map should hold: what policies need, and what a live Telemetry names or named a moment ago.
+fn wanted_providers(
+    view: &View<'_>,
+    map: &Key,
+    meshes: &[&Arc<ObservabilityMesh>],
+    plan: &mut Plan,
+) -> BTreeMap<String, Value> {
+    let (needed, complete) = needed_providers(view, meshes);
+    let (live, new): (Vec<Provider>, Vec<Provider>) = needed
+        .into_iter()
+        .partition(|provider| view.provider(map, &provider.name).is_some());
+    let mut wanted: BTreeMap<String, Value> = live.into_iter().map(|p| (p.name, p.entry)).collect();
+    let lost = view.lost_providers().filter(|(name, _)| is_used(view, name, meshes));
+    wanted.extend(lost.map(|(name, entry)| (name.clone(), entry.clone())));
+    for (name, seen) in view.providers(map).filter(|(name, _)| name.starts_with("sightline-")) {
+        // While a policy cannot be judged yet, what is there may be what it needs.
+        let mut stays = !complete || is_used(view, name, meshes);
+        if !stays && !wanted.contains_key(name) {
+            let unused = view.provider_unused_since(name).unwrap_or(seen.since).max(seen.since);
+            let goes = later(unused, view.timings.provider_linger);
+            stays = goes > view.now;
+            if stays {
+                plan.look_again_at(goes);
+            }
+        }
+        if stays {
+            wanted.entry(name.clone()).or_insert_with(|| seen.entry.clone());
+        }
+    }
+    for provider in new {
+        if fits(&wanted, &provider) {
+            wanted.insert(provider.name, provider.entry);
+        }
+    }
+    wanted
+}
+
+/// Most bytes that the entries of a map may have: the API server takes objects of 1 MiB, and one that is too large would
+/// keep every new provider of the mesh out.
+const MAP_BYTES: usize = 700_000;
+
+fn fits(entries: &BTreeMap<String, Value>, provider: &Provider) -> bool {
+    let size = |entry: &Value| entry.to_string().len();
+    entries.contains_key(&provider.name)
+        || entries.values().map(size).sum::<usize>() + size(&provider.entry) <= MAP_BYTES
+}
+
+/// Whether a provider finds no room in its map. Those that are there stay; of the others the first by namespace and name
+/// get in.
+pub fn is_full_for(view: &View<'_>, map: &Key, provider: &Provider) -> bool {
+    let entries = view
+        .providers(map)
+        .map(|(name, seen)| (name.clone(), seen.entry.clone()))
+        .collect();
+    !fits(&entries, provider)
+}
+
+/// Whether a live Telemetry makes an istiod of these meshes look for the provider: one that policies of such a mesh
+/// contribute to, or somebody else's while one of the meshes lives.
+fn is_used(view: &View<'_>, name: &str, meshes: &[&Arc<ObservabilityMesh>]) -> bool {
+    let alive = meshes.iter().any(|mesh| is_live(mesh));
+    view.provider_users(name).any(|telemetry| {
+        if !is_ours(telemetry) {
+            return alive;
+        }
+        let sources = sources_of(telemetry);
+        let logs = sources.logs.iter().map(|claim| &claim.mesh);
+        let mut of = logs.chain(sources.traces.iter().map(|claim| &claim.mesh));
+        of.any(|claimed| meshes.iter().any(|mesh| name_of(mesh) == claimed))
+    })
 }
 
 /// The live map, if there is one and we may write it; else the finding of `Programmed`.
@@ -107,12 +156,13 @@ pub fn writable<'a>(view: &View<'a>, map: &Key) -> Result<Option<&'a Value>, Fin
     }
 }
 
-/// Every write makes istiod push to every proxy: the next one waits. The first, which makes the map, does not; nor does
-/// one that puts an edit back.
-fn hold_back(view: &View<'_>, map: &Key, live: Option<&Value>, plan: &mut Plan) {
+/// Every write makes istiod push to every proxy: the next one waits. The first, which makes the map, does not, nor one
+/// that puts an edit back, nor one that brings what a live Telemetry already names.
+fn hold_back(view: &View<'_>, map: &Key, live: Option<&Value>, wanted: &BTreeMap<String, Value>, plan: &mut Plan) {
     let next = view.map_written(map).map(|at| later(at, view.timings.map_interval));
-    let edited = !plan.events.is_empty();
-    if let Some(next) = next.filter(|next| *next > view.now && live.is_some() && !edited && !plan.apply.is_empty()) {
+    let missing = |name: &String| view.provider(map, name).is_none() && view.provider_users(name).next().is_some();
+    let urgent = !plan.events.is_empty() || live.is_none() || wanted.keys().any(missing);
+    if let Some(next) = next.filter(|next| *next > view.now && !urgent && !plan.apply.is_empty()) {
         plan.apply.clear();
         plan.look_again_at(next);
     }
@@ -125,38 +175,64 @@ fn meshes_of_map<'a>(view: &View<'a>, map: &Key) -> Vec<&'a Arc<ObservabilityMes
         .collect()
 }
 
-/// The providers that the policies of these meshes need, each once.
-fn needed_providers(view: &View<'_>, meshes: &[&Arc<ObservabilityMesh>]) -> Vec<Provider> {
-    let ours =
-        |mesh: Option<&Arc<ObservabilityMesh>>| mesh.is_some_and(|m| meshes.iter().any(|o| name_of(o) == name_of(m)));
-    let mut providers = Vec::new();
+/// The providers that the policies of these meshes need, by namespace and name of the policy; and whether every policy
+/// could be judged.
+fn needed_providers(view: &View<'_>, meshes: &[&Arc<ObservabilityMesh>]) -> (Vec<Provider>, bool) {
+    let mut needed: Vec<(&Key, Vec<Provider>)> = Vec::new();
+    let mut complete = true;
     for (key, log) in view
         .traffic_logs()
         .filter(|(_, log)| log.metadata.deletion_timestamp.is_none())
     {
-        let checked = check_traffic_log(view, key, log);
-        if ours(checked.mesh) {
-            providers.extend(checked.providers);
-        }
+        take(
+            key,
+            check_traffic_log(view, key, log),
+            meshes,
+            &mut needed,
+            &mut complete,
+        );
     }
     for (key, tracing) in view
         .tracing_backends()
         .filter(|(_, t)| t.metadata.deletion_timestamp.is_none())
     {
-        let checked = check_tracing_backend(view, key, tracing);
-        if ours(checked.mesh) {
-            providers.extend(checked.providers);
-        }
+        take(
+            key,
+            check_tracing_backend(view, key, tracing),
+            meshes,
+            &mut needed,
+            &mut complete,
+        );
     }
-    providers
+    needed.sort_by_key(|(key, _)| *key);
+    (
+        needed.into_iter().flat_map(|(_, providers)| providers).collect(),
+        complete,
+    )
+}
+
+fn take<'k, C>(
+    key: &'k Key,
+    checked: Checked<'_, C>,
+    meshes: &[&Arc<ObservabilityMesh>],
+    needed: &mut Vec<(&'k Key, Vec<Provider>)>,
+    complete: &mut bool,
+) {
+    *complete &= checked
+        .findings
+        .iter()
+        .all(|finding| finding.reason != Reason::FactsPending);
+    if checked
+        .mesh
+        .is_some_and(|mesh| meshes.iter().any(|other| name_of(other) == name_of(mesh)))
+    {
+        needed.push((key, checked.providers));
+    }
 }
 
 /// How many providers the policies of one mesh need.
 pub fn provider_count(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> usize {
-    let providers = needed_providers(view, &[mesh]);
-    providers
-        .into_iter()
-        .map(|p| p.name)
-        .collect::<std::collections::BTreeSet<_>>()
-        .len()
+    let (providers, _) = needed_providers(view, &[mesh]);
+    let names: BTreeSet<String> = providers.into_iter().map(|p| p.name).collect();
+    names.len()
 }

@@ -117,8 +117,27 @@ pub struct Apply {
     pub object: Value,
     /// JSON pointers of other people's fields to take out first.
     pub prune: Vec<String>,
-    /// Whether the object is expected not to exist: one that turns up in between is not ours.
-    pub creates: bool,
+    /// The live object that this was planned against; `None`: there is none, and one that turns up is not ours.
+    pub live: Option<Live>,
+}
+
+/// Which version of a live object something was planned against.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    /// Its uid; absent in files.
+    pub uid: Option<String>,
+    /// Its resourceVersion; absent in files.
+    pub version: Option<String>,
+}
+
+impl Live {
+    fn of(object: &Value) -> Self {
+        let text = |pointer| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        Self {
+            uid: text("/metadata/uid"),
+            version: text("/metadata/resourceVersion"),
+        }
+    }
 }
 
 /// An object to delete.
@@ -310,7 +329,7 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
             kind,
             object: wanted,
             prune: Vec::new(),
-            creates: true,
+            live: None,
         });
         return;
     };
@@ -337,7 +356,7 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
         kind,
         object: wanted,
         prune: difference.extra,
-        creates: false,
+        live: Some(Live::of(live)),
     });
 }
 

@@ -28,7 +28,15 @@ pub fn difference(wanted: &Value, live: &Value, wholly_ours: WhollyOurs<'_>) -> 
     let wanted_fields = fields(&without_identity(wanted));
     let mut changed: Vec<String> = Vec::new();
     for (pointer, value) in &wanted_fields {
-        if !live.pointer(pointer).is_some_and(|have| same(value, have)) {
+        let stands = |have: &Value| {
+            // Others may own our object too.
+            if pointer == "/metadata/ownerReferences" {
+                contains(have, value)
+            } else {
+                same(value, have)
+            }
+        };
+        if !live.pointer(pointer).is_some_and(stands) {
             changed.push(pointer.clone());
         }
     }
@@ -110,6 +118,14 @@ fn dotted(pointer: &str) -> String {
         .replace("~0", "~")
 }
 
+/// Whether a list holds every entry of another one.
+fn contains(have: &Value, wanted: &Value) -> bool {
+    let entries = |list: &Value| list.as_array().cloned().unwrap_or_default();
+    entries(wanted)
+        .iter()
+        .all(|entry| entries(have).iter().any(|other| same(entry, other)))
+}
+
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
@@ -151,7 +167,7 @@ fn managed_pointers(node: &Map<String, Value>, at: String, out: &mut Vec<String>
 }
 
 /// Who wrote a field last, by the API server's record.
-fn last_manager(live: &Value, pointer: &str) -> Option<String> {
+pub fn last_manager(live: &Value, pointer: &str) -> Option<String> {
     let owns = |manager: &&Value| {
         let Some(fields) = manager.get("fieldsV1").and_then(Value::as_object) else {
             return false;
@@ -179,8 +195,14 @@ fn name(manager: &Value) -> &str {
     manager.get("manager").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Whether an object was made or adopted by us.
+/// Whether an object was made or adopted by us: it carries our label, and (where the API server's record is there to
+/// tell) we have applied it. A label alone is anybody's to set.
 pub fn is_ours(live: &Value) -> bool {
+    let recorded = managers(live).next().is_some();
+    has_our_label(live) && (!recorded || managers(live).any(|m| name(m) == FIELD_MANAGER))
+}
+
+fn has_our_label(live: &Value) -> bool {
     let label = |name: &str| {
         live.pointer("/metadata/labels")
             .and_then(|labels| labels.get(name))

@@ -359,7 +359,9 @@ fn inject_namespaces(view: &View<'_>, mesh: &ObservabilityMesh) -> Vec<String> {
     namespaces
         .into_iter()
         .map(|namespace| (key_of(namespace).name, labels_of(namespace)))
-        .filter(|(_, labels)| labels.get(INJECT).is_some_and(|v| v == "enabled") && selects(mesh, labels))
+        .filter(|(_, labels)| {
+            labels.get(INJECT).is_some_and(|v| v == "enabled") && selects(mesh, labels).unwrap_or(false)
+        })
         .map(|(name, _)| name)
         .collect()
 }

@@ -12,7 +12,8 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use crate::crds::{ObservabilityMesh, TracingBackend, TrafficLog};
-use crate::render::istio::{Timings, mesh_config};
+use crate::render::istio::Timings;
+use crate::render::istio::mesh_config::{self, MeshConfig};
 
 /// Namespace and name of a namespaced object; the namespace is empty for a cluster-scoped one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -168,6 +169,8 @@ pub enum Read {
     Provider(Key, String),
     /// Which live Telemetries name extension providers.
     ProviderUses,
+    /// Whether a kind that is watched everywhere can be watched.
+    State(Kind),
 }
 
 impl Read {
@@ -203,7 +206,10 @@ pub struct Snapshot {
     pub tracing_backends: BTreeMap<Key, Arc<TracingBackend>>,
     objects: BTreeMap<Kind, BTreeMap<Key, Arc<Value>>>,
     watches: BTreeMap<(Kind, Scope), WatchState>,
+    mesh_configs: BTreeMap<Key, MeshConfig>,
     providers: BTreeMap<Key, BTreeMap<String, SeenProvider>>,
+    /// Last entries of providers that left their map while a live Telemetry named them.
+    lost: BTreeMap<String, Value>,
     uses: BTreeMap<String, BTreeSet<Key>>,
     unused_since: BTreeMap<String, Timestamp>,
     map_writes: BTreeMap<Key, Timestamp>,
@@ -250,10 +256,21 @@ impl Snapshot {
 
     /// Takes an object out.
     pub fn remove(&mut self, kind: Kind, key: &Key, now: Timestamp) -> BTreeSet<Read> {
+        self.refusals.remove(&(kind, key.clone()));
         match self.objects.entry(kind).or_default().remove(key) {
             Some(before) => self.changed(kind, key, Some(&before), None, now),
             None => BTreeSet::new(),
         }
+    }
+
+    /// Takes out the object that a watch saw go, unless another of its name stands there by now.
+    pub fn remove_version(&mut self, kind: Kind, gone: &Value, now: Timestamp) -> BTreeSet<Read> {
+        let key = key_of(gone);
+        let uid = |object: &Value| object.pointer("/metadata/uid").cloned();
+        if self.object(kind, &key).is_some_and(|have| uid(have) != uid(gone)) {
+            return BTreeSet::new();
+        }
+        self.remove(kind, &key, now)
     }
 
     /// Notes how a watch stands; `None` when it was stopped.
@@ -267,7 +284,7 @@ impl Snapshot {
             return BTreeSet::new();
         }
         match scope {
-            Scope::Cluster => BTreeSet::from([Read::Objects(kind)]),
+            Scope::Cluster => BTreeSet::from([Read::State(kind)]),
             Scope::Namespace(namespace) => BTreeSet::from([Read::ObjectsIn(kind, namespace.clone())]),
             Scope::Object(key) => {
                 let mut reads = BTreeSet::from([Read::Object(kind, key.clone())]);
@@ -339,8 +356,12 @@ impl Snapshot {
 
     fn note_providers(&mut self, map: &Key, after: Option<&Value>, now: Timestamp) -> BTreeSet<Read> {
         let old = self.providers.remove(map).unwrap_or_default();
-        let new: BTreeMap<String, SeenProvider> = after
-            .map(mesh_config::providers_of)
+        self.mesh_configs.remove(map);
+        if let Some(config) = after.and_then(mesh_config::read) {
+            self.mesh_configs.insert(map.clone(), config);
+        }
+        let listed = self.mesh_configs.get(map).map(|config| config.providers.clone());
+        let new: BTreeMap<String, SeenProvider> = listed
             .unwrap_or_default()
             .into_iter()
             .map(|(name, entry)| {
@@ -354,6 +375,14 @@ impl Snapshot {
             .filter(|name| old.get(*name) != new.get(*name))
             .map(|name| Read::Provider(map.clone(), name.clone()))
             .collect();
+        for (name, seen) in old
+            .into_iter()
+            .filter(|(name, _)| !new.contains_key(name) && self.uses.contains_key(name))
+        {
+            self.lost.insert(name, seen.entry);
+        }
+        self.lost
+            .retain(|name, _| !new.contains_key(name) && self.uses.contains_key(name));
         if !new.is_empty() {
             self.providers.insert(map.clone(), new);
         }
@@ -558,18 +587,41 @@ impl<'a> View<'a> {
         self.snapshot.map_writes.get(map).copied()
     }
 
-    /// Whether a live Telemetry, ours or not, names the provider; else since when none does (`None`: not since we
-    /// look).
-    pub fn provider_use(&self, name: &str) -> ProviderUse {
-        self.note(Read::ProviderUses);
-        if self.snapshot.uses.contains_key(name) {
-            ProviderUse::InUse
-        } else {
-            ProviderUse::UnusedSince(self.snapshot.unused_since.get(name).copied())
+    /// The MeshConfig of a ConfigMap; `None` in it: the map holds none that can be read.
+    pub fn mesh_config(&self, map: &Key) -> Fact<Option<&'a MeshConfig>> {
+        match self.object(Kind::ConfigMap, map) {
+            Fact::Present(_) => Fact::Present(self.snapshot.mesh_configs.get(map)),
+            Fact::Absent => Fact::Absent,
+            Fact::Unknown => Fact::Unknown,
+            Fact::Forbidden => Fact::Forbidden,
+            Fact::KindMissing => Fact::KindMissing,
         }
     }
 
+    /// The live Telemetries, ours or not, that name the provider.
+    pub fn provider_users(&self, name: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+        self.note(Read::ProviderUses);
+        let users = self.snapshot.uses.get(name).into_iter().flatten();
+        let snapshot = self.snapshot;
+        users.filter_map(move |key| snapshot.object(Kind::Telemetry, key).map(|object| &**object))
+    }
+
+    /// Since when no live Telemetry names the provider; `None`: not since we look.
+    pub fn provider_unused_since(&self, name: &str) -> Option<Timestamp> {
+        self.note(Read::ProviderUses);
+        self.snapshot.unused_since.get(name).copied()
+    }
+
+    /// Providers that left their map while a live Telemetry named them, with their last entry.
+    pub fn lost_providers(&self) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
+        self.note(Read::ProviderUses);
+        self.snapshot.lost.iter()
+    }
+
     fn fact<T>(&self, kind: Kind, scope: &Scope, value: impl FnOnce() -> Option<T>) -> Fact<T> {
+        if kind.is_watched_everywhere() {
+            self.note(Read::State(kind));
+        }
         let state = self
             .snapshot
             .watch(kind, &Scope::Cluster)
@@ -581,15 +633,6 @@ impl<'a> View<'a> {
             Some(WatchState::Loaded) => value().map_or(Fact::Absent, Fact::Present),
         }
     }
-}
-
-/// Whether an extension provider is named by a live Telemetry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProviderUse {
-    /// It is.
-    InUse,
-    /// It is not; the last that did went at that time, if we saw it.
-    UnusedSince(Option<Timestamp>),
 }
 
 /// Labels of an object.

@@ -37,7 +37,10 @@ pub fn plan(view: &View<'_>, namespace: &str) -> (Plan, Overlapping) {
     if gone {
         return (plan, Overlapping::new());
     }
-    let in_force = claims_in_force(view, namespace);
+    // While it cannot be told who is served here, what is live stays.
+    let Ok(in_force) = claims_in_force(view, namespace) else {
+        return (plan, Overlapping::new());
+    };
     plan.look_again = in_force.look_again;
     let policy = resolve(&in_force.claims);
     let live: BTreeMap<Key, &Value> = live.into_iter().map(|object| (key_of(object), object)).collect();

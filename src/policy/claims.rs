@@ -145,6 +145,14 @@ pub struct Sources {
     pub traces: Vec<TraceClaim>,
 }
 
+impl Sources {
+    /// Adds those of another object.
+    pub fn extend(&mut self, other: Self) {
+        self.logs.extend(other.logs);
+        self.traces.extend(other.traces);
+    }
+}
+
 /// A policy's spec, checked against its mesh.
 #[derive(Clone, Debug)]
 pub struct Checked<'a, C> {
@@ -245,7 +253,13 @@ pub fn check_traffic_log<'a>(view: &View<'a>, key: &Key, log: &TrafficLog) -> Ch
             ..Checked::failed(Some(mesh), rejected(Reason::NotExpressible, message))
         };
     };
-    let is_tenant = root_namespace(view, &istio) != key.namespace;
+    let is_tenant = match root_namespace(view, &istio) {
+        Ok(root) => root != key.namespace,
+        Err(error) => return not_a_member(error),
+    };
+    if let Some(refused) = would_be_mesh_wide(view, key, mesh, spec.selector.is_none()) {
+        return refused;
+    }
     let tenancy = &mesh.spec.tenancy;
     let mut claim = LogClaim {
         source: Source::new(PolicyKind::TrafficLog, key, &log.metadata),
@@ -320,6 +334,32 @@ pub fn check_traffic_log<'a>(view: &View<'a>, key: &Key, log: &TrafficLog) -> Ch
         limited,
         keeps_last_good: true,
         not_expressed: Vec::new(),
+    }
+}
+
+/// Refuses a policy without selector in the root namespace of a mesh that it does not belong to.
+fn would_be_mesh_wide<'a, C>(
+    view: &View<'a>,
+    key: &Key,
+    mesh: &'a Arc<ObservabilityMesh>,
+    without_selector: bool,
+) -> Option<Checked<'a, C>> {
+    if !without_selector {
+        return None;
+    }
+    match membership::other_mesh_rooted_in(view, &key.namespace, mesh) {
+        Ok(None) => None,
+        Err(error) => Some(not_a_member(error)),
+        Ok(Some(other)) => {
+            let message = format!(
+                "Namespace {} is the root namespace of ObservabilityMesh {other}: without a selector this would hold for all of that mesh. Add spec.selector.",
+                key.namespace
+            );
+            Some(Checked {
+                keeps_last_good: false,
+                ..Checked::failed(Some(mesh), rejected(Reason::NotExpressible, message))
+            })
+        }
     }
 }
 
@@ -499,7 +539,13 @@ pub fn check_tracing_backend<'a>(view: &View<'a>, key: &Key, tracing: &TracingBa
         .sampling
         .as_ref()
         .map_or(DEFAULT_SAMPLING, |s| s.percentage.as_str());
-    let is_tenant = root_namespace(view, &istio) != key.namespace;
+    let is_tenant = match root_namespace(view, &istio) {
+        Ok(root) => root != key.namespace,
+        Err(error) => return not_a_member(error),
+    };
+    if let Some(refused) = would_be_mesh_wide(view, key, mesh, spec.selector.is_none()) {
+        return refused;
+    }
     let Some((sampling, limited)) = permitted_sampling(mesh, wanted, is_tenant) else {
         let message =
             format!("spec.sampling.percentage: {wanted} is no share in percent; write a decimal such as 0.5.");

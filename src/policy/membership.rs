@@ -6,7 +6,7 @@ use kube::core::{Selector, SelectorExt};
 
 use crate::conditions::{Reason, some_names};
 use crate::crds::{IstioMesh, MeshRef, MeshType, ObservabilityMesh};
-use crate::plan::snapshot::{Fact, Key, Kind, View};
+use crate::plan::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
 use crate::render::istio::mesh_config;
 
 /// Why a policy belongs to no mesh.
@@ -25,12 +25,7 @@ pub fn mesh_of<'a>(
     namespace: &str,
     mesh_ref: Option<&MeshRef>,
 ) -> Result<&'a Arc<ObservabilityMesh>, NotAMember> {
-    let Some(candidates) = meshes_of_namespace(view, namespace) else {
-        return Err(NotAMember {
-            reason: Reason::FactsPending,
-            message: format!("Namespace {namespace} has not been read yet."),
-        });
-    };
+    let candidates = meshes_of_namespace(view, namespace)?;
     match (mesh_ref, candidates.as_slice()) {
         (Some(wanted), _) => candidates.iter().find(|mesh| name_of(mesh) == wanted.name).copied().ok_or_else(|| {
             let wanted = &wanted.name;
@@ -60,24 +55,62 @@ pub fn mesh_of<'a>(
     }
 }
 
-/// Meshes that serve a namespace, by name; `None` while its labels are not known. A mesh that is being deleted serves
-/// none.
-pub fn meshes_of_namespace<'a>(view: &View<'a>, namespace: &str) -> Option<Vec<&'a Arc<ObservabilityMesh>>> {
+/// Meshes that serve a namespace, by name. A mesh that is being deleted serves none.
+///
+/// # Errors
+/// While that cannot be told: a namespace, a MeshConfig or a selector that is not known must not look like one that says
+/// no, or what is live would be taken away.
+pub fn meshes_of_namespace<'a>(
+    view: &View<'a>,
+    namespace: &str,
+) -> Result<Vec<&'a Arc<ObservabilityMesh>>, NotAMember> {
     let labels = match view.namespace_labels(namespace) {
         Fact::Present(labels) => labels,
-        Fact::Unknown => return None,
-        _ => return Some(Vec::new()),
+        Fact::Unknown => return Err(pending(format!("Namespace {namespace} has not been read yet."))),
+        Fact::Forbidden => {
+            let message = "Sightline may not read Namespaces; install the ClusterRole of config/rbac.".to_owned();
+            return Err(NotAMember {
+                reason: Reason::Forbidden,
+                message,
+            });
+        }
+        Fact::Absent | Fact::KindMissing => return Ok(Vec::new()),
     };
-    let serves = |mesh: &&Arc<ObservabilityMesh>| {
-        is_live(mesh)
-            && (selects(mesh, &labels) || istio_of(mesh).is_some_and(|istio| root_namespace(view, &istio) == namespace))
-    };
-    Some(view.meshes().filter(serves).collect())
+    let mut serving = Vec::new();
+    for mesh in view.meshes().filter(|mesh| is_live(mesh)) {
+        let is_root = match istio_of(mesh) {
+            Some(istio) => root_namespace(view, &istio)? == namespace,
+            None => false,
+        };
+        if is_root || selects(mesh, &labels)? {
+            serving.push(mesh);
+        }
+    }
+    Ok(serving)
 }
 
-/// Whether the mesh's `namespaces` takes a namespace with these labels. A selector that is no selector takes none.
-pub fn selects(mesh: &ObservabilityMesh, labels: &std::collections::BTreeMap<String, String>) -> bool {
-    Selector::try_from(mesh.spec.namespaces.clone()).is_ok_and(|selector| selector.matches(labels))
+fn pending(message: String) -> NotAMember {
+    NotAMember {
+        reason: Reason::FactsPending,
+        message,
+    }
+}
+
+/// Whether the mesh's `namespaces` takes a namespace with these labels.
+///
+/// # Errors
+/// Where it is no selector (an object that was stored before the schema's rules): that is not "none".
+pub fn selects(
+    mesh: &ObservabilityMesh,
+    labels: &std::collections::BTreeMap<String, String>,
+) -> Result<bool, NotAMember> {
+    match Selector::try_from(mesh.spec.namespaces.clone()) {
+        Ok(selector) => Ok(selector.matches(labels)),
+        Err(_) => Err(pending(format!(
+            "spec.namespaces of ObservabilityMesh {} is no label selector; correct it.",
+            name_of(mesh)
+        ))),
+    }
 }
 
 /// Whether the mesh is not being deleted.
@@ -100,11 +133,43 @@ pub fn shared_map_of(istio: &IstioMesh) -> Key {
     Key::new(&istio.namespace, &istio.mesh_config.config_map_name)
 }
 
-/// The namespace whose selector-less policies hold for the whole mesh.
-pub fn root_namespace(view: &View<'_>, istio: &IstioMesh) -> String {
+/// The namespace whose selector-less policies hold for the whole mesh: MeshConfig's `rootNamespace`, else istiod's own.
+///
+/// # Errors
+/// While MeshConfig has not been read, or cannot be.
+pub fn root_namespace(view: &View<'_>, istio: &IstioMesh) -> Result<String, NotAMember> {
     let revision = istio.revisions.first().map_or("default", String::as_str);
     let primary = mesh_config::primary_map(&istio.namespace, revision);
-    mesh_config::root_namespace(view.object(Kind::ConfigMap, &primary).present(), &istio.namespace)
+    match view.mesh_config(&primary) {
+        Fact::Present(Some(config)) => Ok(config.root_namespace.clone().unwrap_or_else(|| istio.namespace.clone())),
+        Fact::Present(None) => Err(pending(format!(
+            "ConfigMap {primary} holds no readable MeshConfig; correct it."
+        ))),
+        Fact::Unknown => Err(pending(format!("ConfigMap {primary} has not been read yet."))),
+        Fact::Absent | Fact::Forbidden | Fact::KindMissing => Ok(istio.namespace.clone()),
+    }
+}
+
+/// Another mesh on the same istiod's side whose root namespace this is: a selector-less Telemetry here would hold for all
+/// of that mesh.
+pub fn other_mesh_rooted_in(
+    view: &View<'_>,
+    namespace: &str,
+    mesh: &ObservabilityMesh,
+) -> Result<Option<String>, NotAMember> {
+    if let Some(istio) = istio_of(mesh)
+        && root_namespace(view, &istio)? == namespace
+    {
+        return Ok(None);
+    }
+    for other in view.meshes().filter(|other| is_live(other)) {
+        if let Some(istio) = istio_of(other)
+            && root_namespace(view, &istio)? == namespace
+        {
+            return Ok(Some(name_of(other).to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// How policies of the mesh scope are rendered.
@@ -118,27 +183,27 @@ pub enum MeshScope {
 
 /// A root Telemetry reaches every namespace of the istiod, so it is used only where the mesh is alone there and takes
 /// every namespace that is labelled for Istio, and the root namespace.
-pub fn mesh_scope(view: &View<'_>, mesh: &ObservabilityMesh, istio: &IstioMesh) -> MeshScope {
+pub fn mesh_scope(view: &View<'_>, mesh: &ObservabilityMesh, istio: &IstioMesh) -> Result<MeshScope, NotAMember> {
     let shares_istiod = view.meshes().any(|other| {
         name_of(other) != name_of(mesh)
             && is_live(other)
             && istio_of(other).is_some_and(|other| other.namespace == istio.namespace)
     });
-    let root = root_namespace(view, istio);
+    if shares_istiod {
+        return Ok(MeshScope::PerNamespace);
+    }
+    let root = root_namespace(view, istio)?;
     let Fact::Present(namespaces) = view.objects(Kind::Namespace) else {
-        return MeshScope::PerNamespace;
+        return Err(pending("Namespaces have not been read yet.".into()));
     };
-    let takes_all = namespaces.into_iter().all(|namespace| {
-        let labels = crate::plan::snapshot::labels_of(namespace);
+    for namespace in namespaces {
+        let labels = labels_of(namespace);
         let of_istio = labels.get("istio-injection").is_some_and(|v| v == "enabled")
             || labels.contains_key("istio.io/rev")
             || labels.contains_key("istio.io/dataplane-mode");
-        let is_root = crate::plan::snapshot::key_of(namespace).name == root;
-        !(of_istio || is_root) || selects(mesh, &labels)
-    });
-    if takes_all && !shares_istiod {
-        MeshScope::RootTelemetry
-    } else {
-        MeshScope::PerNamespace
+        if (of_istio || key_of(namespace).name == root) && !selects(mesh, &labels)? {
+            return Ok(MeshScope::PerNamespace);
+        }
     }
+    Ok(MeshScope::RootTelemetry)
 }

@@ -528,7 +528,8 @@ fn is_port_taken(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Ended>().is_some_and(|ended| ended.port_taken)
 }
 
-async fn find_binaries() -> anyhow::Result<PathBuf> {
+/// The folder with the binaries, built if they are not there.
+pub async fn find_binaries() -> anyhow::Result<PathBuf> {
     if let Some(bin) = std::env::var_os("SIGHTLINE_CONTROL_PLANE") {
         return Ok(bin.into());
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::plan::snapshot::Key;
 use crate::render::metadata::{MANAGED_BY, MANAGED_BY_US};
@@ -33,26 +33,32 @@ pub fn shared_map(map: &Key, providers: &BTreeMap<String, Value>) -> Result<Valu
     }))
 }
 
-/// The extension providers of a ConfigMap with MeshConfig, by name. Whatever cannot be read has none.
-pub fn providers_of(config_map: &Value) -> BTreeMap<String, Value> {
-    let Some(mesh) = mesh_of(config_map) else {
-        return BTreeMap::new();
-    };
-    let Some(list) = mesh.get("extensionProviders").and_then(Value::as_array) else {
-        return BTreeMap::new();
-    };
-    list.iter()
-        .filter_map(|entry| Some((entry.get("name")?.as_str()?.to_owned(), entry.clone())))
-        .collect()
+/// What we read of a MeshConfig.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MeshConfig {
+    /// `extensionProviders` by name.
+    pub providers: BTreeMap<String, Value>,
+    /// `rootNamespace`, where it is set.
+    pub root_namespace: Option<String>,
 }
 
-/// The root namespace of the mesh: MeshConfig's `rootNamespace`, else istiod's own.
-pub fn root_namespace(config_map: Option<&Value>, istio_namespace: &str) -> String {
-    config_map
-        .and_then(mesh_of)
-        .and_then(|mesh| mesh.get("rootNamespace")?.as_str().map(str::to_owned))
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| istio_namespace.to_owned())
+/// Reads the MeshConfig of a ConfigMap. `None`: there is none, or it cannot be read.
+pub fn read(config_map: &Value) -> Option<MeshConfig> {
+    let text = config_map.get("data")?.get(MESH_KEY)?.as_str()?;
+    let Some(mesh) = yaml::read_documents(text).ok()?.into_iter().next() else {
+        return Some(MeshConfig::default());
+    };
+    let mesh = mesh.as_object()?;
+    let list = mesh.get("extensionProviders").and_then(Value::as_array);
+    let named = |entry: &Value| Some((entry.get("name")?.as_str()?.to_owned(), entry.clone()));
+    let root = mesh
+        .get("rootNamespace")
+        .and_then(Value::as_str)
+        .filter(|name| !name.is_empty());
+    Some(MeshConfig {
+        providers: list.into_iter().flatten().filter_map(named).collect(),
+        root_namespace: root.map(str::to_owned),
+    })
 }
 
 /// Name of the ConfigMap with the MeshConfig of a revision.
@@ -63,14 +69,6 @@ pub fn primary_map(namespace: &str, revision: &str) -> Key {
         format!("istio-{revision}")
     };
     Key::new(namespace, name)
-}
-
-fn mesh_of(config_map: &Value) -> Option<Map<String, Value>> {
-    let text = config_map.get("data")?.get(MESH_KEY)?.as_str()?;
-    match yaml::read_documents(text).ok()?.into_iter().next()? {
-        Value::Object(map) => Some(map),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -90,7 +88,7 @@ mod tests {
             ),
         ]);
         let map = shared_map(&Key::new("istio-system", "m"), &providers).unwrap();
-        assert_eq!(providers_of(&map), providers);
+        assert_eq!(read(&map).unwrap().providers, providers);
     }
 
     #[test]
@@ -109,9 +107,15 @@ mod tests {
     }
 
     #[test]
-    fn the_root_namespace_is_what_mesh_config_says() {
-        let map = json!({"data": {"mesh": "rootNamespace: roots\n"}});
-        assert_eq!(root_namespace(Some(&map), "istio-system"), "roots");
-        assert_eq!(root_namespace(None, "istio-system"), "istio-system");
+    fn the_root_namespace_is_what_mesh_config_says_and_what_cannot_be_read_says_nothing() {
+        let map = |mesh: &str| json!({"data": {"mesh": mesh}});
+        assert_eq!(
+            read(&map("rootNamespace: roots\n")).unwrap().root_namespace.as_deref(),
+            Some("roots")
+        );
+        assert_eq!(read(&map("trustDomain: x\n")).unwrap().root_namespace, None);
+        assert_eq!(read(&map("")), Some(MeshConfig::default()));
+        assert_eq!(read(&map("a: b: c")), None);
+        assert_eq!(read(&json!({"data": {}})), None);
     }
 }

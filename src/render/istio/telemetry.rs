@@ -114,15 +114,19 @@ fn percentage(text: &str) -> Value {
     }
 }
 
-/// The contributing resources of the object's own namespace, so that it goes when the last of them goes even if the
-/// operator is not there.
+/// The contributing resources, so that the object goes when the last of them goes even if the operator is not there.
+/// None where one of them is in another namespace: it needs the object too, and cannot own it from there.
 fn owner_references(namespace: &str, policy: &ObjectPolicy) -> Vec<Value> {
     let logs = policy.sources.logs.iter().map(|claim| &claim.source);
-    let traces = policy.sources.traces.iter().map(|claim| &claim.source);
     let mut owners: Vec<&Source> = logs
-        .chain(traces)
-        .filter(|s| s.namespace == namespace && s.uid.is_some())
+        .chain(policy.sources.traces.iter().map(|claim| &claim.source))
         .collect();
+    if owners
+        .iter()
+        .any(|source| source.namespace != namespace || source.uid.is_none())
+    {
+        return Vec::new();
+    }
     owners.sort();
     owners.dedup();
     owners
