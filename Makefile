@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 CARGO ?= cargo
 
-.PHONY: help demo test test-unit cluster cluster-stop tools lint generate fmt
+.PHONY: help demo test test-unit cluster cluster-stop tools lint generate golden fmt
 
 help: ## Says what the targets do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -29,6 +29,9 @@ lint: ## Checks formatting, clippy, licences and bans of dependencies
 
 generate: ## Writes config/crd, config/rbac and docs/reasons.md from the code
 	@SIGHTLINE_GENERATE=1 $(CARGO) test --quiet --test generated
+
+golden: ## Writes tests/render/cases/*/out.yaml anew; review is the diff
+	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test render every_case_comes_out_as_recorded
 
 fmt: ## Formats the code
 	@$(CARGO) fmt

@@ -37,15 +37,71 @@ impl ConditionType {
     }
 }
 
+/// What the docs say of a reason.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The reason.
+    pub reason: Reason,
+    /// Conditions that have it. `Ready` has the reason of the first condition that does not hold, whatever it is.
+    pub of: &'static [ConditionType],
+    /// What it means.
+    pub meaning: &'static str,
+    /// What to do next.
+    pub next: &'static str,
+}
+
+/// `docs/reasons.md`.
+pub fn reasons_page() -> String {
+    let mut page = String::from(REASONS_INTRO);
+    for entry in Reason::TABLE {
+        let of: Vec<String> = entry.of.iter().map(|type_| format!("`{}`", type_.as_str())).collect();
+        let text = format!(
+            "\n## {}\n\n{}\n\n- Next: {}\n- Of: {}\n",
+            entry.reason.as_str(),
+            entry.meaning,
+            entry.next,
+            of.join(", ")
+        );
+        page.push_str(&text);
+    }
+    page
+}
+
+const REASONS_INTRO: &str = "<!-- Generated from src/conditions.rs by `make generate`; do not edit. -->
+
+# Conditions and reasons
+
+Every resource says in `status.conditions` whether it took effect and, where it did not, why and what to do. Each
+condition has a reason of this page and a message that names the object at fault. `kubectl get sightline -A` shows
+`Ready` with its reason; `-o wide` adds the message.
+
+| condition | True means |
+| --- | --- |
+| `Accepted` | the spec makes sense here |
+| `ResolvedRefs` | what the spec names exists and may be used |
+| `Programmed` | the rendered objects stand as rendered, and the mesh can resolve them |
+| `AgentsInSync` | every workload that has to restart has |
+| `Ready` | all of the above; else it has the reason and message of the first that does not hold |
+| `PartiallyOverridden` | some of what the policy says was lost to another policy or to the mesh's limits; it is Ready all the same |
+| `PartiallyExpressed` | some of what the policy says cannot be said by its target; it is Ready all the same |
+
+While a policy is not accepted, or not resolved, what it had live before stays, unless its entry says otherwise.
+";
+
 macro_rules! reasons {
-    ($($name:ident: $meaning:literal, $next:literal;)*) => {
+    ($($name:ident [$($type:ident),+]: $meaning:literal, $next:literal;)*) => {
         /// Why a condition is as it is. The table with meaning and next step is [`Reason::TABLE`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason { $(#[doc = $meaning] $name,)* }
 
         impl Reason {
-            /// Each reason with what it means and what to do next, in the order of the docs.
-            pub const TABLE: &'static [(Self, &'static str, &'static str)] = &[$((Self::$name, $meaning, $next),)*];
+            /// Each reason, in the order of the docs.
+            pub const TABLE: &'static [Entry] = &[$(Entry {
+                reason: Self::$name,
+                of: &[$(ConditionType::$type),+],
+                meaning: $meaning,
+                next: $next,
+            },)*];
 
             /// The reason's name in status.
             pub const fn as_str(self) -> &'static str {
@@ -56,49 +112,49 @@ macro_rules! reasons {
 }
 
 reasons! {
-    Accepted: "The spec makes sense here.", "Nothing to do.";
-    Resolved: "All that the spec names exists and may be used.", "Nothing to do.";
-    Programmed: "The rendered objects stand as rendered.", "Nothing to do.";
-    InSync: "Every agent runs with the wanted configuration.", "Nothing to do.";
-    Ready: "All conditions hold.", "Nothing to do.";
-    InvalidSpec: "The stored spec holds a value that the schema would refuse today.", "Apply the resource again; the API server says what is wrong.";
-    InvalidFormat: "A log format does not compile for the oldest proxy.", "Correct the format at the place that the message names; what was live before stays.";
-    NotExpressible: "The target cannot say what the spec asks for.", "Remove the fields that the message names, or use another target.";
-    LimitedByMesh: "The mesh's tenancy does not allow it.", "Ask the platform team, or remove the field that the message names.";
-    NoMesh: "No ObservabilityMesh selects this namespace, or not the one that meshRef names.", "Create one, or widen its spec.namespaces.";
-    AmbiguousMesh: "Several ObservabilityMeshes select this namespace.", "Set spec.meshRef to the one that is meant; what is live stays until then.";
-    UnknownBackend: "The mesh has no backend of that name.", "Correct the name, or add the backend to the mesh.";
-    SecretNotFound: "A Secret that the spec names does not exist.", "Create it; what was live before stays.";
-    SecretKeyMissing: "A Secret lacks a key that the spec names.", "Add the key, or name another one; what was live before stays.";
-    SecretNotShared: "A Secret does not carry the label that lets Sightline read it.", "Label it sightline.dev/shared=true if it is meant to be used.";
-    ConfigMapNotFound: "A ConfigMap that an agent reads does not exist.", "Create it, or remove it from agents[].reads.";
-    ServiceNotFound: "The Service of a backend does not exist: a mesh would drop the provider in silence.", "Create the Service, or correct the endpoint's host.";
-    ServicePortNotFound: "The Service of a backend does not have that port.", "Correct the endpoint's port, or add the port to the Service.";
-    InjectNotEnabled: "The namespace does not allow environment to be injected.", "Label the namespace sightline.dev/inject=enabled.";
-    WorkloadNotFound: "A workload that the spec names does not exist.", "Create it, or correct the name.";
-    Forbidden: "Sightline may not read or write something that the spec names.", "Install the Role of config/rbac in that namespace.";
-    FactsPending: "The cluster is still being read.", "Wait; it takes seconds.";
-    NotOurs: "An object of that name exists and is not Sightline's.", "Remove it, or let Sightline take it over: adopt: true in the spec, or the annotation sightline.dev/adopt=true on it.";
-    IstioNotInstalled: "The API server does not know Istio's kinds.", "Install Istio; the resource heals by itself.";
-    ControlPlaneNotVisible: "No Ready istiod of a revision was found.", "Correct spec.mesh.istio.namespace or revisions, or start istiod.";
-    SharedConfigNotWired: "istiod does not read our ConfigMap.", "Set SHARED_MESH_CONFIG on istiod as the message says.";
-    SharedConfigTaken: "istiod's SHARED_MESH_CONFIG names another ConfigMap.", "Set spec.mesh.istio.meshConfig.configMapName to a map of Sightline's own and point istiod at it.";
-    CapacityExceeded: "The ConfigMap with extension providers has no room for another one.", "Use a format that other policies have, or a shorter one; what is live stays.";
-    ProviderPending: "The extension provider is not yet in istiod's MeshConfig.", "Wait; it takes seconds.";
-    Pending: "The object is not yet written or not yet read back.", "Wait; it takes seconds.";
-    WriteRefused: "The API server refused what Sightline wrote.", "Read the message: a missing Role, an admission policy or a quota; it is tried again.";
-    InternalError: "Sightline itself failed on this resource; others are not affected.", "Please report it with the log of the operator.";
-    Overridden: "Another policy of the same scope wins.", "Change labels, priority or name, or remove one of the two.";
-    Overlaps: "Too many selectors of this namespace overlap.", "Give the policies a label that keeps them apart.";
-    Deleting: "The mesh is being deleted; its outputs go first.", "Wait; map entries go a minute after the last Telemetry that named them.";
-    RollingOut: "An agent is being rolled out with the new configuration.", "Wait for the rollout.";
-    WaitingForQuiet: "A change is fresh; more may follow.", "Wait for rollout.quietPeriod.";
-    WaitingForTurn: "Other restarts go first.", "Wait; rollout.maxConcurrent and rollout.minInterval set the pace.";
-    Paused: "rollout.paused is set.", "Set rollout.paused to false.";
-    Blocked: "A workload cannot be restarted now, for a cause outside Sightline.", "See the message for the cause.";
-    EnvNotOurs: "A container has a variable of that name from somebody else.", "Remove it there; the container's own value wins.";
-    NoContainerChosen: "It is not clear which container gets the variables.", "Name it in inject[].containers.";
-    InjectedElsewhere: "The workload gets its tracing variables from the OpenTelemetry Operator.", "Remove its annotation, or leave the workload out of the selector.";
+    Accepted [Accepted]: "The spec makes sense here.", "Nothing to do.";
+    Resolved [ResolvedRefs]: "All that the spec names exists and may be used.", "Nothing to do.";
+    Programmed [Programmed]: "The rendered objects stand as rendered.", "Nothing to do.";
+    InSync [AgentsInSync]: "Every agent runs with the wanted configuration.", "Nothing to do.";
+    Ready [Ready]: "All conditions hold.", "Nothing to do.";
+    InvalidSpec [Accepted, Programmed, AgentsInSync]: "The stored spec holds a value that the schema would refuse today.", "Apply the resource again; the API server says what is wrong.";
+    InvalidFormat [Accepted, Programmed]: "A log format does not compile for the oldest proxy.", "Correct the format at the place that the message names; what was live before stays.";
+    NotExpressible [Accepted, Programmed, PartiallyExpressed]: "The target cannot say what the spec asks for.", "Remove the fields that the message names, or use another target.";
+    LimitedByMesh [Accepted, Programmed, PartiallyOverridden]: "The mesh's tenancy does not allow it.", "Ask the platform team, or remove the field that the message names.";
+    NoMesh [ResolvedRefs, Programmed]: "No ObservabilityMesh selects this namespace, or not the one that meshRef names.", "Create one, or widen its spec.namespaces.";
+    AmbiguousMesh [ResolvedRefs, Programmed]: "Several ObservabilityMeshes select this namespace.", "Set spec.meshRef to the one that is meant; what is live stays until then.";
+    UnknownBackend [ResolvedRefs, Programmed]: "The mesh has no backend of that name.", "Correct the name, or add the backend to the mesh.";
+    SecretNotFound [ResolvedRefs, Programmed, AgentsInSync]: "A Secret that the spec names does not exist.", "Create it; what was live before stays.";
+    SecretKeyMissing [ResolvedRefs, Programmed, AgentsInSync]: "A Secret lacks a key that the spec names.", "Add the key, or name another one; what was live before stays.";
+    SecretNotShared [ResolvedRefs, Programmed, AgentsInSync]: "A Secret does not carry the label that lets Sightline read it.", "Label it sightline.dev/shared=true if it is meant to be used.";
+    ConfigMapNotFound [AgentsInSync]: "A ConfigMap that an agent reads does not exist.", "Create it, or remove it from agents[].reads.";
+    ServiceNotFound [ResolvedRefs, Programmed]: "The Service of a backend does not exist: a mesh would drop the provider in silence.", "Create the Service, or correct the endpoint's host.";
+    ServicePortNotFound [ResolvedRefs, Programmed]: "The Service of a backend does not have that port.", "Correct the endpoint's port, or add the port to the Service.";
+    InjectNotEnabled [ResolvedRefs, Programmed, AgentsInSync]: "The namespace does not allow environment to be injected.", "Label the namespace sightline.dev/inject=enabled.";
+    WorkloadNotFound [AgentsInSync]: "A workload that the spec names does not exist.", "Create it, or correct the name.";
+    Forbidden [ResolvedRefs, Programmed, AgentsInSync]: "Sightline may not read or write something that the spec names.", "Install the Role of config/rbac in that namespace.";
+    FactsPending [ResolvedRefs, Programmed, AgentsInSync]: "The cluster is still being read.", "Wait; it takes seconds.";
+    NotOurs [Programmed, AgentsInSync]: "An object of that name exists and is not Sightline's.", "Remove it, or let Sightline take it over: adopt: true in the spec, or the annotation sightline.dev/adopt=true on it.";
+    IstioNotInstalled [Programmed]: "The API server does not know Istio's kinds.", "Install Istio; the resource heals by itself.";
+    ControlPlaneNotVisible [Programmed]: "No Ready istiod of a revision was found.", "Correct spec.mesh.istio.namespace or revisions, or start istiod.";
+    SharedConfigNotWired [Programmed]: "istiod does not read our ConfigMap.", "Set SHARED_MESH_CONFIG on istiod as the message says.";
+    SharedConfigTaken [Programmed]: "istiod's SHARED_MESH_CONFIG names another ConfigMap.", "Set spec.mesh.istio.meshConfig.configMapName to a map of Sightline's own and point istiod at it.";
+    CapacityExceeded [Programmed]: "The ConfigMap with extension providers has no room for another one.", "Use a format that other policies have, or a shorter one; what is live stays.";
+    ProviderPending [Programmed]: "The extension provider is not yet in istiod's MeshConfig.", "Wait; it takes seconds.";
+    Pending [Programmed, AgentsInSync]: "The object is not yet written or not yet read back.", "Wait; it takes seconds.";
+    WriteRefused [Programmed]: "The API server refused what Sightline wrote.", "Read the message: a missing Role, an admission policy or a quota; it is tried again.";
+    InternalError [Accepted]: "Sightline itself failed on this resource; others are not affected.", "Please report it with the log of the operator.";
+    Overridden [Programmed, PartiallyOverridden]: "Another policy of the same scope wins.", "Change labels, priority or name, or remove one of the two.";
+    Overlaps [Programmed]: "Too many selectors of this namespace overlap.", "Give the policies a label that keeps them apart.";
+    Deleting [Programmed]: "The mesh is being deleted and its outputs go first, or the namespace is being deleted.", "Wait; map entries go a minute after the last Telemetry that named them.";
+    RollingOut [AgentsInSync]: "An agent is being rolled out with the new configuration.", "Wait for the rollout.";
+    WaitingForQuiet [AgentsInSync]: "A change is fresh; more may follow.", "Wait for rollout.quietPeriod.";
+    WaitingForTurn [AgentsInSync]: "Other restarts go first.", "Wait; rollout.maxConcurrent and rollout.minInterval set the pace.";
+    Paused [AgentsInSync]: "rollout.paused is set.", "Set rollout.paused to false.";
+    Blocked [AgentsInSync]: "A workload cannot be restarted now, for a cause outside Sightline.", "See the message for the cause.";
+    EnvNotOurs [AgentsInSync]: "A container has a variable of that name from somebody else.", "Remove it there; the container's own value wins.";
+    NoContainerChosen [AgentsInSync]: "It is not clear which container gets the variables.", "Name it in inject[].containers.";
+    InjectedElsewhere [AgentsInSync]: "The workload gets its tracing variables from the OpenTelemetry Operator.", "Remove its annotation, or leave the workload out of the selector.";
 }
 
 /// Whether a condition holds.

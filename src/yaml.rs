@@ -20,11 +20,11 @@ pub fn to_yaml(value: &Value) -> Result<String, YamlError> {
 }
 
 /// Reads every document of a YAML text. Empty documents are left out.
+///
+/// The error names line and column and shows nothing of the text: there may be a Secret in it.
 pub fn read_documents(text: &str) -> Result<Vec<Value>, YamlError> {
-    // The library would quote the lines around an error, and the file may hold a Secret.
-    let options = serde_saphyr::options! { with_snippet: false };
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple_with_options(text, options).map_err(|e| YamlError::Read(e.to_string()))?;
+    let read = |error: serde_saphyr::Error| YamlError::Read(error.without_snippet().to_string());
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(read)?;
     Ok(documents.into_iter().filter(|d| !d.is_null()).collect())
 }
 

@@ -1,8 +1,9 @@
 //! The command line: each command is a thin wrapper around the same core.
 
-mod files;
-mod render;
+pub mod files;
+pub mod render;
 mod run;
+pub mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

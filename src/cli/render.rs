@@ -1,27 +1,18 @@
 //! `sightline render`: files in, objects out.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
-use k8s_openapi::ByteString;
 use k8s_openapi::jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::files::{self, Document};
-use crate::admission;
-use crate::cluster::hash_key::{SECRET_KEY, SECRET_NAME};
+use super::files;
+use super::world::World;
 use crate::conditions::{ConditionType, Reason, Truth};
-use crate::crds::{AgentReadsType, ObservabilityMesh, TracingBackend, TrafficLog};
-use crate::plan::simulate::{Converged, complete_rollout, converge};
-use crate::plan::snapshot::{Key, Kind, Snapshot, key_of};
-use crate::plan::{Resource, Status, Target};
-use crate::policy::membership::istio_of;
-use crate::render::istio::mesh_config;
-use crate::render::metadata::SHARED;
+use crate::plan::simulate::Converged;
+use crate::plan::snapshot::{Key, Kind};
+use crate::plan::{Status, Target};
 use crate::yaml;
 
 /// What is printed.
@@ -86,375 +77,13 @@ impl RenderArgs {
         if strict && !assumptions.is_empty() {
             return Ok(ExitCode::from(2));
         }
-        let converged = converge(world.snapshot, Timestamp::now(), &world.hash_key)?;
+        let converged = world.converge(Timestamp::now())?;
         let text = match output {
             Output::Yaml => objects_text(&converged)?,
-            Output::Plan => plan_text(&converged)?,
+            Output::Plan => yaml::to_yaml(&plan_value(&converged))?,
         };
         print!("{text}");
         Ok(report(&converged.statuses))
-    }
-}
-
-/// Facts and resources from files.
-struct World {
-    snapshot: Snapshot,
-    hash_key: Vec<u8>,
-    has_hash_key: bool,
-    namespaces: BTreeSet<String>,
-}
-
-impl World {
-    fn from_documents(documents: Vec<Document>, show_secrets: bool) -> Result<Self, Vec<String>> {
-        let mut world = Self {
-            snapshot: Snapshot::default().loaded(),
-            hash_key: b"no hash key was given".to_vec(),
-            has_hash_key: false,
-            namespaces: BTreeSet::new(),
-        };
-        let mut problems = Vec::new();
-        let mut seen: BTreeMap<(String, Key), (String, Value)> = BTreeMap::new();
-        for Document { file, mut object } in documents {
-            let kind = object
-                .get("kind")
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned();
-            if admission::is_ours(&object) {
-                match admission::admit(&object) {
-                    Ok(admitted) => object = admitted,
-                    Err(rejection) => {
-                        let headline = rejection.headline();
-                        let colon = if headline.is_empty() { "" } else { ": " };
-                        problems.push(format!("{file}: {headline}{colon}{rejection}"));
-                        continue;
-                    }
-                }
-            } else {
-                default_namespace(&mut object);
-            }
-            let group = object
-                .get("apiVersion")
-                .and_then(Value::as_str)
-                .and_then(|v| v.split_once('/'))
-                .map_or("", |(g, _)| g);
-            let id = (format!("{group}/{kind}"), key_of(&object));
-            match seen.get(&id) {
-                Some((_, same)) if *same == object => continue,
-                Some((other, _)) => {
-                    problems.push(format!(
-                        "{file}: {kind} {} stands in {other} too, and differs; keep one of them",
-                        id.1
-                    ));
-                    continue;
-                }
-                None => drop(seen.insert(id, (file.clone(), object.clone()))),
-            }
-            if let Err(error) = world.add(&kind, object, show_secrets) {
-                problems.push(format!("{file}: {error}"));
-            }
-        }
-        if problems.is_empty() { Ok(world) } else { Err(problems) }
-    }
-
-    fn add(&mut self, kind: &str, mut object: Value, show_secrets: bool) -> anyhow::Result<()> {
-        let key = key_of(&object);
-        if !key.namespace.is_empty() {
-            self.namespaces.insert(key.namespace.clone());
-        }
-        if admission::is_ours(&object) {
-            let snapshot = &mut self.snapshot;
-            match kind {
-                "ObservabilityMesh" => put::<ObservabilityMesh>(snapshot, &key, object)?,
-                "TrafficLog" => put::<TrafficLog>(snapshot, &key, object)?,
-                _ => put::<TracingBackend>(snapshot, &key, object)?,
-            }
-            return Ok(());
-        }
-        let api_version = object
-            .get("apiVersion")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned();
-        let Some(fact) = Kind::of(&api_version, kind) else {
-            return Ok(());
-        };
-        match fact {
-            Kind::Secret => {
-                decode_string_data(&mut object);
-                if let Some(secret) = secret_value(&object, SECRET_KEY).filter(|_| key.name == SECRET_NAME) {
-                    self.hash_key = secret;
-                    self.has_hash_key = true;
-                }
-                if !show_secrets {
-                    hide_values(&mut object, &key);
-                }
-            }
-            Kind::Namespace => {
-                // The API server sets this label on every namespace.
-                set_label(&mut object, "kubernetes.io/metadata.name", &key.name);
-            }
-            Kind::Deployment => {
-                self.add_pods_of(&object);
-                if object.get("status").is_none() {
-                    // A file says what is wanted, not how far its rollout is: it is over.
-                    complete_rollout(&mut object);
-                }
-            }
-            _ => {}
-        }
-        self.snapshot.put(fact, Arc::new(object), Timestamp::UNIX_EPOCH);
-        Ok(())
-    }
-
-    /// Files hold istiod's Deployment and seldom its Pods: one Ready Pod of its template stands for them.
-    fn add_pods_of(&mut self, deployment: &Value) {
-        let labels = deployment
-            .pointer("/spec/template/metadata/labels")
-            .cloned()
-            .unwrap_or_default();
-        if labels.get("app") != Some(&"istiod".into()) {
-            return;
-        }
-        let key = key_of(deployment);
-        let pod = json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": format!("{}-rendered", key.name), "namespace": key.namespace, "labels": labels},
-            "spec": deployment.pointer("/spec/template/spec").cloned().unwrap_or_default(),
-            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
-        });
-        self.snapshot.put(Kind::Pod, Arc::new(pod), Timestamp::UNIX_EPOCH);
-    }
-
-    /// Fills in what no file says, each with one documented default; returns what was assumed, a sentence each.
-    fn assume_missing_facts(&mut self) -> Vec<String> {
-        let mut assumed = Vec::new();
-        let meshes: Vec<Arc<ObservabilityMesh>> = self.snapshot.meshes.values().cloned().collect();
-        for mesh in &meshes {
-            self.assume_control_plane(mesh, &mut assumed);
-            self.assume_services(mesh, &mut assumed);
-            self.assume_secrets(mesh, &mut assumed);
-            let reads_secrets = |reads: &crate::crds::AgentReads| reads.type_ != AgentReadsType::ConfigMap;
-            if !self.has_hash_key && mesh.spec.agents.iter().flat_map(|a| &a.reads).any(reads_secrets) {
-                self.has_hash_key = true;
-                assumed.push(format!(
-                    "Secret {SECRET_NAME} is not given: config-hash of agents that read Secrets is not the cluster's"
-                ));
-            }
-        }
-        let names: Vec<String> = self.namespaces.iter().cloned().collect();
-        for name in names {
-            let key = Key::new("", &name);
-            if self.snapshot.object(Kind::Namespace, &key).is_none() {
-                assumed.push(format!("Namespace {name} exists, with its metadata.name label only"));
-                self.put(
-                    Kind::Namespace,
-                    json!({"metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}}}),
-                );
-            }
-        }
-        assumed
-    }
-
-    fn put(&mut self, kind: Kind, object: Value) {
-        let key = key_of(&object);
-        if !key.namespace.is_empty() {
-            self.namespaces.insert(key.namespace);
-        }
-        self.snapshot.put(kind, Arc::new(object), Timestamp::UNIX_EPOCH);
-    }
-
-    fn assume_control_plane(&mut self, mesh: &ObservabilityMesh, assumed: &mut Vec<String>) {
-        let Some(istio) = istio_of(mesh) else { return };
-        self.namespaces.insert(istio.namespace.clone());
-        for revision in &istio.revisions {
-            let primary = mesh_config::primary_map(&istio.namespace, revision);
-            if self.snapshot.object(Kind::ConfigMap, &primary).is_none() {
-                push_once(
-                    assumed,
-                    format!(
-                        "ConfigMap {primary} has Istio's defaults (rootNamespace {})",
-                        istio.namespace
-                    ),
-                );
-            }
-            let of_revision = |pod: &Value| {
-                let labels = crate::plan::snapshot::labels_of(pod);
-                labels.get("app").is_some_and(|a| a == "istiod")
-                    && labels.get("istio.io/rev").map_or("default", String::as_str) == revision
-            };
-            if self
-                .snapshot
-                .objects_in(Kind::Pod, &istio.namespace)
-                .any(|(_, pod)| of_revision(pod))
-            {
-                continue;
-            }
-            let map = &istio.mesh_config.config_map_name;
-            push_once(
-                assumed,
-                format!(
-                    "istiod of revision {revision} runs in namespace {}, of the oldest supported version, with SHARED_MESH_CONFIG={map}",
-                    istio.namespace
-                ),
-            );
-            self.put(Kind::Pod, json!({
-                "metadata": {"name": format!("istiod-{revision}-assumed"), "namespace": istio.namespace,
-                             "labels": {"app": "istiod", "istio.io/rev": revision}},
-                "spec": {"containers": [{"name": "discovery", "env": [{"name": "SHARED_MESH_CONFIG", "value": map}]}]},
-                "status": {"conditions": [{"type": "Ready", "status": "True"}]},
-            }));
-        }
-    }
-
-    fn assume_services(&mut self, mesh: &ObservabilityMesh, assumed: &mut Vec<String>) {
-        for otlp in mesh
-            .spec
-            .tracing
-            .iter()
-            .flat_map(|t| &t.backends)
-            .filter_map(|b| b.otlp.as_ref())
-        {
-            let Some((namespace, name)) = otlp.endpoint.service() else {
-                continue;
-            };
-            if self
-                .snapshot
-                .object(Kind::Service, &Key::new(namespace, name))
-                .is_none()
-            {
-                push_once(
-                    assumed,
-                    format!("Service {namespace}/{name} exists, with port {}", otlp.endpoint.port),
-                );
-                let port = otlp.endpoint.port;
-                self.put(
-                    Kind::Service,
-                    json!({
-                        "metadata": {"namespace": namespace, "name": name}, "spec": {"ports": [{"port": port}]},
-                    }),
-                );
-            }
-        }
-    }
-
-    fn assume_secrets(&mut self, mesh: &ObservabilityMesh, assumed: &mut Vec<String>) {
-        let mut wanted: BTreeMap<Key, BTreeSet<String>> = BTreeMap::new();
-        let credentials = mesh
-            .spec
-            .interface_traffic
-            .iter()
-            .filter_map(|t| t.elasticsearch.credentials_secret_ref.as_ref());
-        for reference in credentials {
-            let keys = wanted
-                .entry(Key::new(&reference.namespace, &reference.name))
-                .or_default();
-            keys.extend([reference.username_key.clone(), reference.password_key.clone()]);
-        }
-        for agent in &mesh.spec.agents {
-            for read in agent.reads.iter().filter_map(|reads| reads.secret.as_ref()) {
-                let keys = wanted
-                    .entry(Key::new(&agent.workload.namespace, &read.name))
-                    .or_default();
-                keys.extend(read.keys.iter().cloned());
-            }
-        }
-        for (key, keys) in wanted {
-            if self.snapshot.object(Kind::Secret, &key).is_some() {
-                continue;
-            }
-            push_once(
-                assumed,
-                format!("Secret {key} exists, is shared with Sightline, and has the keys that are named"),
-            );
-            let data: Map<String, Value> = keys
-                .into_iter()
-                .map(|name| (name.clone(), encoded(&placeholder(&key, &name))))
-                .collect();
-            self.put(Kind::Secret, json!({
-                "metadata": {"namespace": key.namespace, "name": key.name, "labels": {SHARED: "true"}}, "data": data,
-            }));
-        }
-    }
-}
-
-fn push_once(list: &mut Vec<String>, text: String) {
-    if !list.contains(&text) {
-        list.push(text);
-    }
-}
-
-fn put<K: Resource + serde::de::DeserializeOwned>(
-    snapshot: &mut Snapshot,
-    key: &Key,
-    object: Value,
-) -> anyhow::Result<()> {
-    let resource: K =
-        serde_json::from_value(object).context("the schema admits it and the types do not: a bug, please report it")?;
-    K::put(snapshot, key, Some(Arc::new(resource)));
-    Ok(())
-}
-
-fn default_namespace(object: &mut Value) {
-    let api_version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
-    let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
-    let namespaced = Kind::of(api_version, kind).is_some_and(|kind| kind != Kind::Namespace);
-    if let Some(metadata) = object
-        .get_mut("metadata")
-        .and_then(Value::as_object_mut)
-        .filter(|_| namespaced)
-    {
-        metadata
-            .entry("namespace")
-            .or_insert_with(|| Value::from(admission::DEFAULT_NAMESPACE));
-    }
-}
-
-fn set_label(object: &mut Value, name: &str, value: &str) {
-    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
-        return;
-    };
-    let labels = metadata.entry("labels").or_insert_with(|| json!({}));
-    if let Some(labels) = labels.as_object_mut() {
-        labels.insert(name.to_owned(), Value::from(value));
-    }
-}
-
-/// The API server turns `stringData` into `data`.
-fn decode_string_data(object: &mut Value) {
-    let Some(map) = object.as_object_mut() else { return };
-    let Some(Value::Object(texts)) = map.remove("stringData") else {
-        return;
-    };
-    let data = map.entry("data").or_insert_with(|| json!({}));
-    if let Some(data) = data.as_object_mut() {
-        data.extend(
-            texts
-                .into_iter()
-                .map(|(key, text)| (key, encoded(text.as_str().unwrap_or_default()))),
-        );
-    }
-}
-
-fn encoded(text: &str) -> Value {
-    serde_json::to_value(ByteString(text.as_bytes().to_vec())).unwrap_or_default()
-}
-
-fn secret_value(object: &Value, key: &str) -> Option<Vec<u8>> {
-    let bytes: ByteString = serde_json::from_value(object.get("data")?.get(key)?.clone()).ok()?;
-    Some(bytes.0)
-}
-
-fn placeholder(key: &Key, name: &str) -> String {
-    format!("<secret {}/{}/{name}>", key.namespace, key.name)
-}
-
-fn hide_values(object: &mut Value, key: &Key) {
-    let Some(data) = object.get_mut("data").and_then(Value::as_object_mut) else {
-        return;
-    };
-    for (name, value) in data.iter_mut() {
-        *value = encoded(&placeholder(key, name));
     }
 }
 
@@ -468,7 +97,8 @@ fn objects_text(converged: &Converged) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn plan_text(converged: &Converged) -> anyhow::Result<String> {
+/// The whole plan as one value: what `--output plan` prints.
+pub fn plan_value(converged: &Converged) -> Value {
     let named =
         |(kind, key): &(Kind, Key)| json!({"kind": kind.names().1, "namespace": key.namespace, "name": key.name});
     let statuses: Vec<Value> = converged.statuses.iter().map(status_value).collect();
@@ -477,14 +107,13 @@ fn plan_text(converged: &Converged) -> anyhow::Result<String> {
         .iter()
         .map(|e| json!({"about": e.about.to_string(), "type": if e.warning { "Warning" } else { "Normal" }, "reason": e.reason, "note": e.note}))
         .collect();
-    let plan = json!({
+    json!({
         "objects": converged.objects.values().collect::<Vec<_>>(),
         "deletions": converged.deleted.iter().map(named).collect::<Vec<_>>(),
         "restarts": converged.restarts.iter().map(|key| json!({"kind": "Deployment", "namespace": key.namespace, "name": key.name})).collect::<Vec<_>>(),
         "statuses": statuses,
         "events": events,
-    });
-    Ok(yaml::to_yaml(&plan)?)
+    })
 }
 
 fn status_value(status: &Status) -> Value {

@@ -25,7 +25,7 @@ pub struct MeshRef {
     validation = ("self.matchLabels.all(k, self.matchLabels[k].size() <= 63 && !self.matchLabels[k].contains('*'))", "selector.matchLabels: a value has at most 63 characters and no '*'; write the whole label value")
 )]
 pub struct MatchLabels {
-    /// Labels that a pod must carry, all of them. 1 to 8, no wildcards.
+    /// Labels that must be carried, all of them. 1 to 8, no wildcards.
     #[schemars(extend("maxProperties" = 8), schema_with = "label_map")]
     pub match_labels: BTreeMap<String, String>,
 }
@@ -135,11 +135,11 @@ impl JsonSchema for TimeSpan {
     validation = ("!has(self.omit) || has(self.preset)", "omit takes fields away from a preset: set preset, or remove omit")
 )]
 pub struct LogFormat {
-    /// `Text`: one line of text. `JSON`: one object a line; a value that is a single operator keeps its type (numbers
+    /// How a line is encoded. `Text`: one line of text. `JSON`: one object a line; a value that is a single operator keeps its type (numbers
     /// stay numbers, what is absent is null). Default: `Text`.
     #[serde(default)]
     pub encoding: Encoding,
-    /// A format to start from. `Istio`: Istio's default access-log format of this encoding. `Envoy`: Envoy's own.
+    /// A format to start from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<FormatPreset>,
     /// The whole format as one text, at most 8 KiB. A newline is added where there is none. Alone: not with `preset`,
@@ -183,7 +183,9 @@ pub enum Encoding {
     Json,
 }
 
-/// Formats that a custom one can start from.
+// The schema of an optional enum has the doc of its type, not of the field: what a reader of `preset` wants stands here.
+/// A format to start from. `Istio`: Istio's default access-log format of this encoding. `Envoy`: Envoy's own default of
+/// this encoding. `fields` add to it, `omit` takes fields away. Not with `text`.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, JsonSchema)]
 pub enum FormatPreset {
     /// Istio's default access-log format.
@@ -204,7 +206,7 @@ pub struct FormatField {
     pub value: String,
 }
 
-/// Kinds of workload whose pods can be restarted or given environment.
+/// Kind of workload: `Deployment`, of `apps/v1`.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
 pub enum WorkloadKind {
     /// `apps/v1` Deployment.

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::common::{Endpoint, LogFormat, TimeSpan, WorkloadKind};
@@ -41,22 +41,30 @@ pub const DEFAULT_ISTIO_NAMESPACE: &str = "istio-system";
     validation = ("!has(self.agents) || !has(self.interfaceTraffic) || self.agents.all(a, !a.reads.exists(r, r.type == 'InterfaceTraffic') || a.workload.__namespace__ == self.interfaceTraffic.configMap.__namespace__)", "an agent can only read InterfaceTraffic from its own namespace: make agents[].workload.namespace and interfaceTraffic.configMap.namespace the same")
 )]
 pub struct ObservabilityMeshSpec {
-    /// Which mesh this is.
+    /// Which mesh this is, and where its control plane lives.
     pub mesh: Mesh,
     /// Namespaces whose policies belong to this mesh, by their labels. Default: all but `kube-system`, `kube-public`
-    /// and `kube-node-lease`. Where two meshes select one namespace, its policies need `meshRef`.
+    /// and `kube-node-lease`. Where two meshes select one namespace, its policies need `meshRef`. A policy without
+    /// selector in Istio's root namespace becomes one Telemetry there only if this takes every namespace with sidecars
+    /// (labels `istio-injection: enabled`, `istio.io/rev`, `istio.io/dataplane-mode`) and no other ObservabilityMesh
+    /// names this istiod; else one Telemetry in each namespace that this takes.
     #[serde(default = "all_but_system_namespaces")]
+    #[schemars(schema_with = "namespace_selector")]
     pub namespaces: LabelSelector,
-    /// What policies outside the mesh's root namespace may do.
+    /// What policies outside the mesh's root namespace may do. Who may write in the root namespace is not bound by it.
     #[serde(default)]
     pub tenancy: Tenancy,
-    /// Access logs: where they may go and what they look like by default.
+    /// Access logs: where they may go and what they look like by default. Nothing is logged before a TrafficLog asks for
+    /// it. Default: one backend, `stdout`, in Istio's text format.
     #[serde(default)]
     pub logging: Logging,
-    /// Traces: where they may go. Absent: no TracingBackend can name a backend of this mesh.
+    /// Traces: where they may go. Nothing is traced before a TracingBackend asks for it. Absent: no TracingBackend can
+    /// name a backend of this mesh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracing: Option<Tracing>,
-    /// SolarMesh's interface-level traffic: the ConfigMap that `networking-agent` reads.
+    /// SolarMesh's interface-level traffic: writes the ConfigMap that `networking-agent` reads (`grpc-logging`, key
+    /// `application.yaml`) with address and credentials of Elasticsearch. The agent reads it at its start only: name it
+    /// in `agents` with `reads: [{type: InterfaceTraffic}]`, and it is restarted when this changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface_traffic: Option<InterfaceTraffic>,
     /// Workloads that read configuration and do not reload it by themselves: they are restarted when it changes. At
@@ -64,7 +72,8 @@ pub struct ObservabilityMeshSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub agents: Vec<Agent>,
-    /// How fast agents may be restarted.
+    /// How fast agents may be restarted. A change of environment (`inject` of a TracingBackend) is a restart too and obeys
+    /// the same limits.
     #[serde(default)]
     pub rollout: Rollout,
 }
@@ -81,7 +90,8 @@ pub struct Mesh {
     /// traffic and environment (`inject`) are served. Cannot be changed.
     #[serde(rename = "type")]
     pub type_: MeshType,
-    /// Where Istio is and how its MeshConfig is reached. Unset: one revision, in `istio-system`.
+    /// For `type: Istio`: where istiod is and how its MeshConfig is reached. Default: one revision, `default`, in
+    /// `istio-system`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub istio: Option<IstioMesh>,
 }
@@ -104,14 +114,18 @@ pub struct IstioMesh {
     #[schemars(length(min = 1, max = 63))]
     pub namespace: String,
     /// Revisions of istiod that serve this mesh, 1 to 4. The mesh is programmed when every one of them sees our
-    /// providers. Default: `[default]`.
+    /// providers. Where one is listed and it is not `default`, our Telemetries carry it as label `istio.io/rev`.
+    /// Default: `[default]`.
     #[serde(default = "default_revisions")]
     #[schemars(length(min = 1, max = 4), inner(length(min = 1, max = 56)), extend("x-kubernetes-list-type" = "set"))]
     pub revisions: Vec<String>,
-    /// How the extension providers that policies need get into MeshConfig.
+    /// How the extension providers that policies need get into MeshConfig. Default: a ConfigMap of Sightline's own,
+    /// `sightline-mesh-config`, that istiod has to be pointed at (until then the reason is `SharedConfigNotWired`, and
+    /// the message holds the command).
     #[serde(default)]
     pub mesh_config: MeshConfigTarget,
-    /// Versions of the proxies (Envoy).
+    /// Versions of the proxies (Envoy), where the oldest that Sightline supports is too old an assumption: formats are
+    /// checked for the oldest of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_versions: Option<ProxyVersions>,
 }
@@ -170,11 +184,15 @@ pub struct ProxyVersions {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Tenancy {
-    /// Whether a TrafficLog may switch logging off (`disabled: true`). Default: `Denied`.
+    /// Whether a TrafficLog may switch logging off (`disabled: true`). `Allowed`: it may. `Denied`: it is not accepted
+    /// (`LimitedByMesh`), but in the root namespace.
+    /// Default: `Denied`.
     pub disable_logging: Permission,
-    /// Whether a TrafficLog may have a format that is not the mesh's. Default: `Allowed`.
+    /// Whether a TrafficLog may have a format that is not the mesh's. `Denied`: the mesh's is used, and the TrafficLog is
+    /// told (`PartiallyOverridden`, `LimitedByMesh`). Default: `Allowed`.
     pub override_format: Permission,
-    /// Whether such a format may be written freely (`text`, `fields`) instead of naming a preset. Default: `Allowed`.
+    /// Whether such a format may be written freely (`text`, `fields`). `Denied`: only presets may be named; for what is
+    /// written freely the mesh's format is used, and the TrafficLog is told. Default: `Allowed`.
     pub custom_formats: Permission,
     /// Highest share of requests that a TracingBackend may sample, in percent; what asks for more gets this. A decimal
     /// with at most two digits after the point. Default: `"100"`.
@@ -215,7 +233,28 @@ pub struct Logging {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 40)), extend("x-kubernetes-list-type" = "set"))]
     pub default_backends: Vec<String>,
-    /// Format of a TrafficLog that has none. Default: Istio's text format.
+    /// Format of a TrafficLog that has none, or that may not have its own. Default: Istio's text format (`{encoding: Text,
+    /// preset: Istio}`).
+    ///
+    /// A format is one of three things:
+    ///
+    /// - `preset: Istio` or `preset: Envoy`, a known format of this `encoding`, which `fields` add to and `omit` takes
+    ///   away from;
+    ///
+    /// - with `encoding: Text`, a whole line as `text`, alone;
+    ///
+    /// - with `encoding: JSON`, `fields` alone: the members of one object a line.
+    ///
+    /// The language of `text` and of the values of `fields` is Envoy's access-log format: literal text with operators in
+    /// percent signs. `%REQ(X-TENANT)%` is a request header, `%REQ(A?B)%` the header A or else B, `%RESP(X)%` a response
+    /// header, `%RESPONSE_CODE%` the status, `%DURATION%` the time it took in milliseconds, `%START_TIME%` when it began,
+    /// `%REQ(X):20%` the first 20 characters, `%%` a percent sign. What is absent is `-` (in JSON: null). Every operator
+    /// is checked before it reaches a proxy, and the message points at the character: one that the oldest proxy does not
+    /// know would make that proxy refuse its whole listener (`InvalidFormat`; what was live before stays).
+    ///
+    /// Example, Istio's JSON with a tenant and without user agent: `{encoding: JSON, preset: Istio, fields: [{name: tenant,
+    /// value: "%REQ(X-TENANT)%"}], omit: [user_agent]}`. Example, a line of your own: `{encoding: Text, text:
+    /// "%REQ(:METHOD)% %REQ(:PATH)% %RESPONSE_CODE% %DURATION%"}`.
     #[serde(default)]
     pub format: LogFormat,
 }
@@ -249,10 +288,10 @@ pub struct LogBackend {
     /// Name that TrafficLogs use: a lower-case DNS label of at most 40 characters.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// `File`: a file of the proxy's container.
+    /// Kind of place. `File`: a file of the proxy's container, for example its standard output.
     #[serde(rename = "type")]
     pub type_: LogBackendType,
-    /// For `type: File`.
+    /// For `type: File`: which file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<FileBackend>,
 }
@@ -292,10 +331,11 @@ pub struct TraceBackend {
     /// Name that TracingBackends use: a lower-case DNS label of at most 40 characters.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// `OTLP`: the OpenTelemetry protocol.
+    /// Kind of place. `OTLP`: a receiver of the OpenTelemetry protocol, such as a collector, Tempo or Jaeger.
     #[serde(rename = "type")]
     pub type_: TraceBackendType,
-    /// For `type: OTLP`.
+    /// For `type: OTLP`: address and transport of the receiver, in plaintext. What needs TLS or a credential is reached
+    /// through a collector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otlp: Option<OtlpBackend>,
 }
@@ -312,9 +352,9 @@ pub enum TraceBackendType {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OtlpBackend {
-    /// Address of the receiver.
+    /// Address of the receiver. For a mesh it has to be a Service of this cluster, with that port.
     pub endpoint: Endpoint,
-    /// `GRPC`: OTLP over gRPC, usually port 4317. Default: `GRPC`.
+    /// Transport. `GRPC`: OTLP over gRPC, usually port 4317. Default: `GRPC`.
     #[serde(default)]
     pub protocol: OtlpProtocol,
 }
@@ -333,9 +373,9 @@ pub enum OtlpProtocol {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("!has(self.elasticsearch.credentialsSecretRef) || self.allowPlaintextCredentials", "networking-agent reads the password from a ConfigMap, where all who read ConfigMaps see it: set allowPlaintextCredentials: true to accept that, or use an Elasticsearch that needs no password"))]
 pub struct InterfaceTraffic {
-    /// The Elasticsearch that interface traffic is stored in.
+    /// The Elasticsearch that interface traffic is stored in. The operator itself never dials it.
     pub elasticsearch: Elasticsearch,
-    /// The ConfigMap that `networking-agent` reads.
+    /// The ConfigMap that `networking-agent` reads. Default: `grpc-logging` in `service-mesh`.
     #[serde(default)]
     pub config_map: ConfigMapTarget,
     /// Accepts that username and password stand in clear in that ConfigMap, which is all that the agent can read.
@@ -383,10 +423,10 @@ pub struct SecretKeysRef {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConfigMapTarget {
-    /// Namespace. Default: `service-mesh`.
+    /// Namespace of the ConfigMap. Default: `service-mesh`.
     #[schemars(length(min = 1, max = 63))]
     pub namespace: String,
-    /// Name. Default: `grpc-logging`.
+    /// Name of the ConfigMap. Default: `grpc-logging`.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// Take over a ConfigMap of this name that somebody else made (SolarMesh's Helm chart leaves one): its other keys
@@ -411,7 +451,8 @@ pub struct Agent {
     /// Name of this entry: a lower-case DNS label of at most 40 characters.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// The workload.
+    /// The workload that is restarted. Its namespace is where everything that it `reads` is. Sightline needs the Role of
+    /// `config/rbac` there (`sightline rbac --agent-namespace`).
     pub workload: WorkloadRef,
     /// What it reads, 1 to 16 entries, all in its own namespace. When any of it changes, the workload is restarted
     /// once.
@@ -423,13 +464,13 @@ pub struct Agent {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadRef {
-    /// Kind of workload. Default: `Deployment`.
+    /// Kind of workload. `Deployment`: of `apps/v1`. Default: `Deployment`.
     #[serde(default)]
     pub kind: WorkloadKind,
-    /// Namespace.
+    /// Namespace of the workload.
     #[schemars(length(min = 1, max = 63))]
     pub namespace: String,
-    /// Name.
+    /// Name of the workload.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }
@@ -442,13 +483,15 @@ pub struct WorkloadRef {
     validation = ("has(self.secret) == (self.type == 'Secret')", "reads: secret: {name} goes with type: Secret, and only with it")
 )]
 pub struct AgentReads {
-    /// `InterfaceTraffic`: the ConfigMap of `interfaceTraffic`. `ConfigMap`, `Secret`: one of the agent's namespace.
+    /// Kind of thing. `InterfaceTraffic`: the ConfigMap that `spec.interfaceTraffic` writes. `ConfigMap`: a ConfigMap of
+    /// the agent's namespace. `Secret`: a Secret of the agent's namespace.
     #[serde(rename = "type")]
     pub type_: AgentReadsType,
-    /// For `type: ConfigMap`.
+    /// For `type: ConfigMap`: which one, in the agent's namespace. All of its keys count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<ConfigMapRead>,
-    /// For `type: Secret`.
+    /// For `type: Secret`: which one, in the agent's namespace. It must carry the label `sightline.dev/shared: "true"`.
+    /// Its values enter the hash under a key of Sightline's own and stand nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretRead>,
 }
@@ -480,7 +523,7 @@ pub struct SecretRead {
     /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Keys that count. Default: all.
+    /// Keys whose change restarts the agent, at most 16. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
     pub keys: Vec<String>,
@@ -529,6 +572,49 @@ fn all_but_system_namespaces() -> LabelSelector {
         }]),
         match_labels: None,
     }
+}
+
+/// A label selector as Kubernetes has it, with bounds and with its rules: one that is no selector would take no
+/// namespace, and everything that the mesh has written would go.
+fn namespace_selector(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "matchLabels": {
+                "description": "Labels that a namespace must carry, all of them, at most 16.",
+                "type": "object",
+                "maxProperties": 16,
+                "additionalProperties": {"type": "string", "maxLength": 63},
+            },
+            "matchExpressions": {
+                "description": "Conditions on a namespace's labels that must hold, all of them, at most 16.",
+                "type": "array",
+                "maxItems": 16,
+                "items": {
+                    "type": "object",
+                    "required": ["key", "operator"],
+                    "properties": {
+                        "key": {"description": "The label.", "type": "string", "minLength": 1, "maxLength": 317},
+                        "operator": {
+                            "description": "`In`, `NotIn`: its value is (not) one of `values`; a namespace without the label is not in any. `Exists`, `DoesNotExist`: the label is there, or is not.",
+                            "type": "string",
+                            "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
+                        },
+                        "values": {
+                            "description": "For `In` and `NotIn`, and only for them: 1 to 64 values.",
+                            "type": "array",
+                            "maxItems": 64,
+                            "items": {"type": "string", "maxLength": 63},
+                        },
+                    },
+                    "x-kubernetes-validations": [{
+                        "rule": "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)",
+                        "message": "namespaces.matchExpressions: In and NotIn need values; with Exists and DoesNotExist leave values out",
+                    }],
+                },
+            },
+        },
+    })
 }
 
 fn istio_namespace() -> String {

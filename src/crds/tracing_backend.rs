@@ -60,16 +60,20 @@ use super::status::TracingBackendStatus;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TracingBackendSpec {
-    /// The ObservabilityMesh that this belongs to. Needed only where two meshes select this namespace.
+    /// The ObservabilityMesh that this belongs to. Needed only where two meshes select this namespace (else the reason is
+    /// `AmbiguousMesh`). Default: the one that selects it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mesh_ref: Option<MeshRef>,
-    /// Where spans go.
+    /// Where spans go: a backend that the mesh declares, for example `{type: MeshBackend, meshBackend: {name: tempo}}`.
     pub destination: Destination,
-    /// How many requests the mesh's proxies sample. Default: 1 percent. Workloads that export spans themselves decide
-    /// on their own: for them this is reported as not expressible.
+    /// How many requests the mesh's proxies sample, for example `{percentage: "0.5"}`. Default: 1 percent. The mesh may
+    /// set a maximum (`tenancy.maxSamplingPercentage`); what asks for more gets that and is told. Workloads that export
+    /// spans themselves (`inject`) decide on their own: for them this is reported as not expressible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampling: Option<Sampling>,
-    /// Workloads of this namespace whose proxies it holds for. Unset: all of them.
+    /// Workloads of this namespace whose proxies it holds for, by the labels of their pods. Default: all of them; in the
+    /// mesh's root namespace (Istio: usually `istio-system`) all of the mesh. One TracingBackend holds for a pod, whole:
+    /// the one with more labels, then the one whose name sorts first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<MatchLabels>,
     /// Environment for workloads of this namespace that export spans themselves, at most 8 entries. The namespace has
@@ -85,10 +89,10 @@ pub struct TracingBackendSpec {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self.type == 'MeshBackend' && has(self.meshBackend)", "a destination of type: MeshBackend needs meshBackend: {name}"))]
 pub struct Destination {
-    /// `MeshBackend`: one of `spec.tracing.backends` of the ObservabilityMesh.
+    /// Kind of destination. `MeshBackend`: one of `spec.tracing.backends` of the ObservabilityMesh.
     #[serde(rename = "type")]
     pub type_: DestinationType,
-    /// For `type: MeshBackend`.
+    /// For `type: MeshBackend`: which one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mesh_backend: Option<MeshBackendRef>,
 }
@@ -126,10 +130,11 @@ pub struct Inject {
     /// Name of this entry: a lower-case DNS label of at most 40 characters.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// `InterLink`: the variables of interLink's virtual kubelet and API server (`ENABLE_TRACING`,
+    /// Which variables the program understands. `InterLink`: those of interLink's virtual kubelet and API server (`ENABLE_TRACING`,
     /// `TELEMETRY_ENDPOINT`, `TELEMETRY_UNIQUE_ID`).
     pub dialect: Dialect,
-    /// Which workloads of this namespace.
+    /// Which workloads of this namespace get the variables, by kind and by labels of the workload object itself. One whose
+    /// annotation `sightline.dev/inject` is `"false"` gets nothing.
     pub workloads: InjectWorkloads,
     /// Names of the containers that get the variables, `*` stands for any text, at most 8. Default: the one that the
     /// annotation `kubectl.kubernetes.io/default-container` names, else the only one; a workload with several and no
@@ -150,11 +155,11 @@ pub enum Dialect {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InjectWorkloads {
-    /// Kinds of workload. Default: `[Deployment]`.
+    /// Kinds of workload, at most 4. `Deployment`: of `apps/v1`. Default: `[Deployment]`.
     #[serde(default = "deployments")]
     #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "set"))]
     pub kinds: Vec<WorkloadKind>,
-    /// Labels of the workload object itself.
+    /// Labels of the workload object itself (not of its pods).
     pub selector: MatchLabels,
 }
 

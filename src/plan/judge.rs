@@ -9,9 +9,7 @@ use super::{
     Event, Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, mesh_config, rollout, telemetries,
 };
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
-use crate::crds::{
-    Direction, EffectiveLog, EffectiveTracing, InjectStatus, ObservabilityMesh, TracingBackend, TrafficLog,
-};
+use crate::crds::{Direction, EffectiveLog, EffectiveTracing, InjectStatus, ObservabilityMesh, TracingBackend};
 use crate::policy::claims::{
     Checked, Labels, LogClaim, Side, Source, TraceClaim, check_tracing_backend, check_traffic_log, compile,
     missing_service,
@@ -19,7 +17,7 @@ use crate::policy::claims::{
 use crate::policy::membership::{
     MeshScope, is_live, istio_of, mesh_of, mesh_scope, name_of, root_namespace, selects, shared_map_of,
 };
-use crate::policy::resolve::{lost_units, tracing_winner, unit_count};
+use crate::policy::resolve::{Lost, lost_units, tracing_winner, unit_count};
 use crate::render::istio::telemetry::object_name;
 use crate::render::istio::versions::oldest_proxy;
 use crate::render::metadata::{FINALIZER, INJECT, MESH_LABEL};
@@ -31,10 +29,15 @@ pub fn traffic_log(view: &View<'_>, key: &Key) -> Plan {
         return Plan::default();
     };
     let checked = check_traffic_log(view, key, log);
+    let apart = checked
+        .claim
+        .as_ref()
+        .and_then(|claim| only_rivals_of(view, checked.mesh?, &claim.source, &claim.selector));
     let rivals: Vec<LogClaim> = logs
         .iter()
         .filter(|(_, l)| l.metadata.deletion_timestamp.is_none())
         .filter_map(|(k, l)| check_traffic_log(view, k, l).claim)
+        .filter(|rival| apart.is_none_or(|mesh| rival.mesh == mesh))
         .collect();
     let mut plan = Plan::default();
     let mut findings = checked.findings.clone();
@@ -45,24 +48,25 @@ pub fn traffic_log(view: &View<'_>, key: &Key) -> Plan {
         Some(claim) => {
             let lost = lost_units(claim, &rivals);
             if lost.len() == unit_count(claim) {
-                let winner = lost.first().map(|l| l.winner.to_string()).unwrap_or_default();
+                let winners = some_names(lost.iter().map(|l| l.winner.to_string()));
                 let message = format!(
-                    "{winner} wins every backend and direction that this claims; change labels, priority or name, or remove one of the two."
+                    "Every backend and direction that this claims is won by {winners}; change labels, priority or name, or remove one of them."
                 );
                 findings.push(Finding::fails(ConditionType::Programmed, Reason::Overridden, message));
             } else {
                 let programmed = programmed(view, &mut plan, &checked, &claim.source, &claim.selector);
                 if programmed.status == Truth::True {
-                    effective = effective_logs(log, claim, &lost);
+                    let own_format = log.spec.format.is_some() && checked.limited.is_none();
+                    effective = effective_logs(claim, &lost, own_format);
                 }
                 findings.push(programmed);
             }
             if let Some(first) = lost.first().filter(|_| lost.len() < unit_count(claim)) {
-                let unit = first.backend.as_deref().unwrap_or("the off switch");
                 let message = format!(
-                    "{} of {} units are lost, such as {unit} to {}.",
+                    "{} of {} units (a backend in a direction) are lost, such as {} to {}; change labels, priority or name to win them.",
                     lost.len(),
                     unit_count(claim),
+                    unit_name(first),
                     first.winner
                 );
                 partly = Some((Reason::Overridden, message));
@@ -84,6 +88,14 @@ pub fn traffic_log(view: &View<'_>, key: &Key) -> Plan {
         fields,
     });
     plan
+}
+
+fn unit_name(lost: &Lost) -> String {
+    let what = lost.backend.as_deref().unwrap_or("the off switch");
+    match lost.side {
+        Some(side) => format!("{what} {side:?}"),
+        None => what.to_owned(),
+    }
 }
 
 fn insert_mesh(fields: &mut Map<String, Value>, mesh: Option<&Arc<ObservabilityMesh>>) {
@@ -110,7 +122,7 @@ fn not_programmed<C>(checked: &Checked<'_, C>) -> Finding {
     }
 }
 
-fn effective_logs(log: &TrafficLog, claim: &LogClaim, lost: &[crate::policy::resolve::Lost]) -> Vec<EffectiveLog> {
+fn effective_logs(claim: &LogClaim, lost: &[Lost], own_format: bool) -> Vec<EffectiveLog> {
     let is_lost = |backend: Option<&String>, side: Side| {
         lost.iter()
             .any(|l| l.backend.as_ref() == backend && l.side == Some(side))
@@ -140,11 +152,7 @@ fn effective_logs(log: &TrafficLog, claim: &LogClaim, lost: &[crate::policy::res
             .into_iter()
             .collect();
     }
-    let from = if log.spec.format.is_some() {
-        "TrafficLog"
-    } else {
-        "ObservabilityMesh"
-    };
+    let from = if own_format { "TrafficLog" } else { "ObservabilityMesh" };
     claim
         .backends
         .iter()
@@ -197,13 +205,19 @@ fn programmed<C>(
         }
         return not_usable.finding;
     }
-    let is_mesh_wide = selector.is_empty() && root_namespace(view, &istio).is_ok_and(|root| root == source.namespace);
-    let namespaces =
-        if is_mesh_wide && mesh_scope(view, mesh, &istio).is_ok_and(|scope| scope == MeshScope::PerNamespace) {
-            selected_namespaces(view, mesh, &source.namespace)
-        } else {
-            vec![source.namespace.clone()]
-        };
+    let namespaces = if is_per_namespace(view, mesh, source, selector) {
+        selected_namespaces(view, mesh, &source.namespace)
+    } else {
+        vec![source.namespace.clone()]
+    };
+    let leaving = |namespace: &String| match view.object(Kind::Namespace, &Key::new("", namespace)) {
+        Fact::Present(object) => object.pointer("/metadata/deletionTimestamp").is_some(),
+        _ => false,
+    };
+    if let Some(namespace) = namespaces.iter().find(|namespace| leaving(namespace)) {
+        let message = format!("Namespace {namespace} is being deleted: nothing is written there any more.");
+        return Finding::fails(ConditionType::Programmed, Reason::Deleting, message);
+    }
     let mut pending = Vec::new();
     for namespace in &namespaces {
         let key = Key::new(namespace, object_name(selector));
@@ -212,16 +226,24 @@ fn programmed<C>(
             return finding.clone();
         }
         if let Some((_, other)) = overlapping.into_iter().find(|(out, _)| out.is_same_object(source)) {
-            let other = other.map(|o| format!(", such as that of {o}")).unwrap_or_default();
+            let apart = other.map_or_else(
+                || "give the policies a label that keeps them apart".to_owned(),
+                |o| {
+                    format!(
+                        "this one overlaps {}: select by label {} with different values in both to keep them apart",
+                        o.with, o.label
+                    )
+                },
+            );
             let message = format!(
-                "More than {} selector sets overlap in namespace {namespace}{other}; give them a label that keeps them apart.",
+                "The selectors of namespace {namespace} overlap in more than {} sets; {apart}.",
                 crate::policy::resolve::MAX_SETS
             );
             return Finding::fails(ConditionType::Programmed, Reason::Overlaps, message);
         }
         let is_written = of_namespace.apply.iter().all(|a| key_of(&a.object) != key)
             && of_namespace.delete.iter().all(|d| d.key != key)
-            && matches!(view.objects_in(Kind::Telemetry, namespace), Fact::Present(_));
+            && matches!(view.object(Kind::Telemetry, &key), Fact::Present(_));
         if !is_written {
             if let Some(finding) = refused(view, Kind::Telemetry, &key) {
                 return finding;
@@ -238,6 +260,27 @@ fn programmed<C>(
     }
     let message = format!("Telemetry {} is not written yet; wait.", some_names(pending));
     Finding::fails(ConditionType::Programmed, Reason::Pending, message)
+}
+
+/// Whether a policy holds for the whole mesh and is rendered in each of its namespaces, because a Telemetry in the root
+/// namespace would reach others too.
+fn is_per_namespace(view: &View<'_>, mesh: &ObservabilityMesh, source: &Source, selector: &Labels) -> bool {
+    istio_of(mesh).is_some_and(|istio| {
+        selector.is_empty()
+            && root_namespace(view, &istio).is_ok_and(|root| root == source.namespace)
+            && mesh_scope(view, mesh, &istio).is_ok_and(|scope| scope == MeshScope::PerNamespace)
+    })
+}
+
+/// The mesh whose policies alone compete with this one: those of two meshes stand together in a root namespace that both
+/// share, and are rendered in different ones.
+fn only_rivals_of<'m>(
+    view: &View<'_>,
+    mesh: &'m ObservabilityMesh,
+    source: &Source,
+    selector: &Labels,
+) -> Option<&'m str> {
+    is_per_namespace(view, mesh, source, selector).then(|| name_of(mesh))
 }
 
 fn refused(view: &View<'_>, kind: Kind, key: &Key) -> Option<Finding> {
@@ -273,10 +316,15 @@ pub fn tracing_backend(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> P
     let mut findings = checked.findings.clone();
     let mut fields = Map::new();
     insert_mesh(&mut fields, checked.mesh);
+    let apart = checked
+        .claim
+        .as_ref()
+        .and_then(|claim| only_rivals_of(view, checked.mesh?, &claim.source, &claim.selector));
     let rivals: Vec<TraceClaim> = all
         .iter()
         .filter(|(_, t)| t.metadata.deletion_timestamp.is_none())
         .filter_map(|(k, t)| check_tracing_backend(view, k, t).claim)
+        .filter(|rival| apart.is_none_or(|mesh| rival.mesh == mesh))
         .collect();
     let needs_proxies = checked.mesh.is_none_or(|mesh| istio_of(mesh).is_some());
     match &checked.claim {
@@ -306,7 +354,13 @@ pub fn tracing_backend(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> P
         )),
     }
     if !tracing.spec.inject.is_empty() {
-        let (finding, status) = inject_state(view, key, checked.mesh, memory, &mut plan);
+        let (finding, status) = match inject_not_enabled(view, key, tracing) {
+            Some(finding) => {
+                let type_ = ConditionType::AgentsInSync;
+                (Finding { type_, ..finding }, InjectStatus::default())
+            }
+            None => inject_state(view, key, checked.mesh, memory, &mut plan),
+        };
         findings.push(finding);
         fields.insert("inject".into(), json!(status));
     }

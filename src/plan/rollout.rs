@@ -108,7 +108,13 @@ pub fn plan(view: &View<'_>, mesh: &str, memory: &mut Memory<'_>) -> Plan {
 fn told(mesh: &ObservabilityMesh, workload: &Workload<'_>) -> Vec<Target> {
     let injected = workload.injected_by.iter().cloned().map(Target::TracingBackend);
     let agent = (!workload.agents.is_empty()).then(|| Target::Mesh(name_of(mesh).to_owned()));
-    injected.chain(agent).collect()
+    let told: Vec<Target> = injected.chain(agent).collect();
+    if told.is_empty() {
+        // Environment is taken away after its policy is gone.
+        vec![Target::Mesh(name_of(mesh).to_owned())]
+    } else {
+        told
+    }
 }
 
 /// The workloads of a mesh, and what the governor says of them now.

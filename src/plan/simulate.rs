@@ -25,6 +25,8 @@ pub struct Converged {
     pub events: Vec<super::Event>,
     /// Workloads that were restarted, in order.
     pub restarts: Vec<Key>,
+    /// How many applies, deletes and patches it took; none where the world was at rest already.
+    pub writes: usize,
     /// The world as it is then.
     pub snapshot: Snapshot,
 }
@@ -58,6 +60,7 @@ pub fn converge(mut snapshot: Snapshot, start: Timestamp, hash_key: &[u8]) -> Re
         deleted: BTreeSet::new(),
         events: Vec::new(),
         restarts: Vec::new(),
+        writes: 0,
     };
     for _ in 0..ROUNDS {
         let mut busy = false;
@@ -84,6 +87,7 @@ struct World {
     deleted: BTreeSet<(Kind, Key)>,
     events: Vec<super::Event>,
     restarts: Vec<Key>,
+    writes: usize,
 }
 
 impl World {
@@ -98,7 +102,9 @@ impl World {
 
     /// Executes a plan; tells whether it changed anything or waits for something.
     fn execute(&mut self, snapshot: &mut Snapshot, plan: Plan, target: &Target) -> Result<bool, SimulationError> {
-        let mut busy = !(plan.apply.is_empty() && plan.delete.is_empty() && plan.patch.is_empty());
+        let writes = plan.apply.len() + plan.delete.len() + plan.patch.len();
+        self.writes += writes;
+        let mut busy = writes > 0;
         busy |= plan.look_again.is_some();
         for event in plan.events {
             if !self.events.contains(&event) {
@@ -169,6 +175,7 @@ impl World {
             deleted,
             events,
             restarts,
+            writes,
             ..
         } = self;
         Converged {
@@ -177,6 +184,7 @@ impl World {
             statuses,
             events,
             restarts,
+            writes,
             snapshot,
         }
     }
@@ -192,6 +200,14 @@ fn as_patched(mut workload: Value) -> Value {
         .and_then(Value::as_object_mut);
     if let Some(annotations) = template {
         annotations.remove(crate::rollout::template::RESTARTED_AT);
+        if annotations.is_empty() {
+            if let Some(metadata) = workload
+                .pointer_mut("/spec/template/metadata")
+                .and_then(Value::as_object_mut)
+            {
+                metadata.remove("annotations");
+            }
+        }
     }
     let own = workload
         .pointer_mut("/metadata/annotations")

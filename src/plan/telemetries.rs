@@ -11,7 +11,7 @@ use super::{Delete, Event, Plan, Target, WriteRules, plan_object};
 use crate::conditions::{ConditionType, Finding, Reason};
 use crate::policy::claims::{Labels, PolicyKind, Source, Sources};
 use crate::policy::membership::istio_of;
-use crate::policy::resolve::{NamespacePolicy, is_subset, resolve};
+use crate::policy::resolve::{NamespacePolicy, Overlap, is_subset, resolve};
 use crate::render::istio::telemetry;
 
 /// Plans them: what every policy of the namespace, and of the mesh's root namespace where no root Telemetry may carry
@@ -45,10 +45,19 @@ pub fn plan(view: &View<'_>, namespace: &str) -> (Plan, Overlapping) {
     let policy = resolve(&in_force.claims);
     let live: BTreeMap<Key, &Value> = live.into_iter().map(|object| (key_of(object), object)).collect();
     let wanted = render_all(view, namespace, &policy);
-    for (labels, (object, tell)) in &wanted {
+    let mut fewer_labels_first: Vec<_> = wanted.iter().collect();
+    fewer_labels_first.sort_by_key(|(labels, _)| labels.len());
+    let mut again: Vec<&Labels> = Vec::new();
+    for (labels, (object, tell)) in fewer_labels_first {
         let live = live.get(&key_of(object)).copied();
-        if live.is_some_and(|live| is_ours(live) && is_too_old(labels, live, &policy, namespace, view)) {
+        // What selects by more labels has to be younger than what is made again now.
+        let waits = again.iter().any(|fewer| is_subset(fewer, labels));
+        if live.is_some_and(|live| is_ours(live) && (waits || is_too_old(labels, live, &policy, namespace, view))) {
             recreate(&mut plan, object, live, tell);
+            again.push(labels);
+            continue;
+        }
+        if waits && live.is_none() {
             continue;
         }
         let rules = WriteRules {
@@ -74,7 +83,7 @@ pub fn plan(view: &View<'_>, namespace: &str) -> (Plan, Overlapping) {
 }
 
 /// Policies that were left out because too many selectors overlap.
-type Overlapping = Vec<(Source, Option<Source>)>;
+type Overlapping = Vec<(Source, Option<Overlap>)>;
 
 type Wanted = BTreeMap<Labels, (Value, Vec<Target>)>;
 

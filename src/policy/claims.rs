@@ -272,7 +272,7 @@ pub fn check_traffic_log<'a>(view: &View<'a>, key: &Key, log: &TrafficLog) -> Ch
     if spec.disabled {
         if is_tenant && tenancy.disable_logging == Permission::Denied {
             let message = format!(
-                "spec.disabled: ObservabilityMesh {} does not let tenants switch logging off (tenancy.disableLogging: Denied).",
+                "spec.disabled: ObservabilityMesh {} does not let tenants switch logging off (tenancy.disableLogging: Denied); remove spec.disabled, or ask the platform team.",
                 name_of(mesh)
             );
             return Checked {

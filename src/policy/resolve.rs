@@ -36,6 +36,15 @@ pub struct ObjectPolicy {
     pub sources: Sources,
 }
 
+/// A policy that a pod may match beside another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overlap {
+    /// The policy.
+    pub with: Source,
+    /// A label that it selects by: with different values of it, no pod would match both.
+    pub label: String,
+}
+
 /// Logging of one side.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SideLogging {
@@ -51,7 +60,7 @@ pub struct NamespacePolicy {
     /// One object for the namespace (no labels) and for each selector set.
     pub objects: BTreeMap<Labels, ObjectPolicy>,
     /// Policies that were left out because too many selectors overlap, each with one that it overlaps.
-    pub overlapping: Vec<(Source, Option<Source>)>,
+    pub overlapping: Vec<(Source, Option<Overlap>)>,
 }
 
 /// A unit that a policy lost, and to whom.
@@ -246,7 +255,7 @@ pub fn tracing_winner(claim: &TraceClaim, all: &[TraceClaim]) -> Option<Source> 
 /// Every selector, closed under intersection: for two that one pod may match, the labels of both are a set too. Istio
 /// applies all objects that match, oldest first; one complete object per set, with more labels always newer, gives each
 /// pod its own policy.
-fn selector_sets(claims: &NamespaceClaims) -> (BTreeSet<Labels>, Vec<(Source, Option<Source>)>) {
+fn selector_sets(claims: &NamespaceClaims) -> (BTreeSet<Labels>, Vec<(Source, Option<Overlap>)>) {
     let mut selecting: Vec<(&Source, &Labels, i32)> = claims
         .logs
         .iter()
@@ -264,7 +273,13 @@ fn selector_sets(claims: &NamespaceClaims) -> (BTreeSet<Labels>, Vec<(Source, Op
         closed.extend(sets.iter().filter_map(|set| intersection(set, selector)));
         if closed.len() > MAX_SETS {
             let other = kept.iter().find(|(_, labels)| intersection(labels, selector).is_some());
-            overlapping.push((source.clone(), other.map(|(source, _)| (*source).clone())));
+            let overlap = other.and_then(|(with, labels)| {
+                Some(Overlap {
+                    with: (*with).clone(),
+                    label: labels.keys().next()?.clone(),
+                })
+            });
+            overlapping.push((source.clone(), overlap));
             continue;
         }
         sets = closed;

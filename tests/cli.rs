@@ -1,0 +1,499 @@
+//! The command line as its users meet it: exit codes, what stands on stdout and what on stderr.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use sightline::admission::admit;
+use sightline::yaml::read_documents;
+use tempfile::TempDir;
+
+const MESH: &str = "apiVersion: sightline.dev/v1alpha1
+kind: ObservabilityMesh
+metadata: {name: default}
+spec: {mesh: {type: Istio}}
+";
+
+const LOG: &str = "apiVersion: sightline.dev/v1alpha1
+kind: TrafficLog
+metadata: {name: all, namespace: shop}
+spec: {}
+";
+
+const PASSWORD: &str = "correct-horse-battery";
+const USERNAME: &str = "elastic-user-7";
+
+struct Run {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Run {
+    fn objects(&self) -> Vec<Value> {
+        read_documents(&self.stdout).unwrap_or_else(|e| panic!("{e}\n{}", self.stdout))
+    }
+
+    fn kinds(&self) -> Vec<String> {
+        let kind = |object: &Value| object["kind"].as_str().unwrap().to_owned();
+        self.objects().iter().map(kind).collect()
+    }
+
+    #[track_caller]
+    fn ends_with(&self, code: i32) {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+    }
+}
+
+fn sightline(args: &[&str], stdin: Option<&str>) -> Run {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sightline"))
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    // A command that reads no standard input may be gone before all is written.
+    pipe.write_all(stdin.unwrap_or_default().as_bytes()).ok();
+    drop(pipe);
+    let output = child.wait_with_output().unwrap();
+    Run {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Files in a folder of their own.
+struct Files(TempDir);
+
+impl Files {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let folder = Self(TempDir::new().unwrap());
+        for (name, text) in files {
+            let path = folder.path(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+}
+
+/// Renders one file with the given text.
+fn render(text: &str, flags: &[&str]) -> Run {
+    let files = Files::new(&[("in.yaml", text)]);
+    let path = files.text("in.yaml");
+    sightline(&[&["render", "-f", &path], flags].concat(), None)
+}
+
+fn documents(texts: &[&str]) -> String {
+    texts.join("---\n")
+}
+
+#[test]
+fn all_rendered_ends_with_0_and_stdout_holds_objects_only() {
+    let run = render(&documents(&[MESH, LOG]), &[]);
+    run.ends_with(0);
+    assert_eq!(run.kinds(), ["ConfigMap", "Telemetry"]);
+    assert!(run.stdout.starts_with("---\n"));
+    for object in run.objects() {
+        assert!(object["apiVersion"].is_string() && object["metadata"]["name"].is_string());
+    }
+}
+
+#[test]
+fn each_assumption_is_named_on_stderr() {
+    let run = render(&documents(&[MESH, LOG]), &[]);
+    for fact in [
+        "ConfigMap istio-system/istio has Istio's defaults",
+        "istiod of revision default runs in namespace istio-system",
+        "Namespace shop exists",
+    ] {
+        assert!(run.stderr.contains(&format!("assumed: {fact}")), "{}", run.stderr);
+    }
+    assert!(!run.stdout.contains("assumed"));
+}
+
+#[test]
+fn strict_makes_an_assumption_an_error() {
+    let run = render(&documents(&[MESH, LOG]), &["--strict"]);
+    run.ends_with(2);
+    assert_eq!(run.stdout, "");
+    assert!(run.stderr.contains("error: Namespace shop exists"), "{}", run.stderr);
+}
+
+#[test]
+fn strict_passes_where_files_give_every_fact() {
+    let facts = "apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: 'rootNamespace: istio-system'}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: istiod, namespace: istio-system}
+spec:
+  template:
+    metadata: {labels: {app: istiod, istio.io/rev: default}}
+    spec: {containers: [{name: discovery, env: [{name: SHARED_MESH_CONFIG, value: sightline-mesh-config}]}]}
+---
+apiVersion: v1
+kind: NamespaceList
+items:
+- {apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}
+- {apiVersion: v1, kind: Namespace, metadata: {name: shop}}
+";
+    let run = render(&documents(&[MESH, LOG, facts]), &["--strict"]);
+    run.ends_with(0);
+    assert_eq!(run.stderr, "");
+    assert_eq!(run.kinds(), ["ConfigMap", "Telemetry"]);
+}
+
+/// What `admit` says, which is what the API server says (`tests/admission`).
+fn refusal(text: &str) -> String {
+    admit(&read_documents(text).unwrap()[0]).unwrap_err().to_string()
+}
+
+#[test]
+fn an_unknown_field_ends_with_2_and_the_message_of_the_api_server() {
+    let bad = LOG.replace("spec: {}", "spec: {backend: [stdout]}");
+    let run = render(&documents(&[MESH, &bad]), &[]);
+    run.ends_with(2);
+    assert_eq!(run.stdout, "");
+    assert!(run.stderr.contains("unknown field \"spec.backend\""), "{}", run.stderr);
+    assert!(run.stderr.contains(&refusal(&bad)), "{}", run.stderr);
+    assert!(run.stderr.contains("in.yaml: "), "the file is named: {}", run.stderr);
+}
+
+#[test]
+fn a_cel_rule_ends_with_2_and_the_message_of_the_api_server() {
+    let bad = LOG.replace("spec: {}", "spec: {disabled: true, backends: [stdout]}");
+    let run = render(&documents(&[MESH, &bad]), &[]);
+    run.ends_with(2);
+    assert!(
+        run.stderr.contains("remove backends and format") && run.stderr.contains(&refusal(&bad)),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn every_refused_document_is_told_not_only_the_first() {
+    let one = LOG.replace("spec: {}", "spec: {direction: Sideways}");
+    let two = LOG.replace("all", "more").replace("spec: {}", "spec: {colour: red}");
+    let run = render(&documents(&[&one, &two]), &[]);
+    run.ends_with(2);
+    assert!(
+        run.stderr.contains("Sideways") && run.stderr.contains("colour"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn what_cannot_be_read_ends_with_2() {
+    render("a: [", &[]).ends_with(2);
+    let run = render("name: no object", &[]);
+    run.ends_with(2);
+    assert!(run.stderr.contains("it needs apiVersion and kind"), "{}", run.stderr);
+    let files = Files::new(&[("empty/note.txt", "")]);
+    let run = sightline(&["render", "-f", &files.text("empty")], None);
+    run.ends_with(2);
+    assert!(run.stderr.contains("holds no .yaml"), "{}", run.stderr);
+    sightline(&["render", "-f", &files.text("absent.yaml")], None).ends_with(2);
+    sightline(&["render"], None).ends_with(2);
+}
+
+#[test]
+fn what_is_not_accepted_ends_with_1_and_the_rest_is_printed() {
+    let bad = LOG.replace("all", "bad").replace(
+        "spec: {}",
+        "spec: {format: {encoding: Text, text: '%NO_SUCH_OPERATOR%'}}",
+    );
+    let run = render(&documents(&[MESH, LOG, &bad]), &[]);
+    run.ends_with(1);
+    assert_eq!(run.kinds(), ["ConfigMap", "Telemetry"]);
+    assert!(
+        run.stderr.contains("TrafficLog shop/bad: InvalidFormat: ") && run.stderr.contains("NO_SUCH_OPERATOR"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn a_name_that_nothing_explains_ends_with_1() {
+    let unknown = LOG.replace("spec: {}", "spec: {backends: [kafka]}");
+    let run = render(&documents(&[MESH, &unknown]), &[]);
+    run.ends_with(1);
+    assert!(run.stderr.contains("UnknownBackend: "), "{}", run.stderr);
+    let run = render(LOG, &[]);
+    run.ends_with(1);
+    assert!(run.stderr.contains("NoMesh: "), "{}", run.stderr);
+}
+
+#[test]
+fn units_lost_to_others_or_to_the_mesh_end_with_0_and_are_told() {
+    let second = LOG
+        .replace("all", "second")
+        .replace("spec: {}", "spec: {direction: Inbound}");
+    let run = render(&documents(&[MESH, LOG, &second]), &[]);
+    run.ends_with(0);
+    assert!(
+        run.stderr.contains("TrafficLog shop/second: Overridden: "),
+        "{}",
+        run.stderr
+    );
+    let run = render(
+        &documents(&[MESH, &LOG.replace("all", "z"), &second.replace("second", "a")]),
+        &[],
+    );
+    run.ends_with(0);
+    assert!(
+        run.stderr.contains("TrafficLog shop/z: PartiallyOverridden: "),
+        "{}",
+        run.stderr
+    );
+    let denied = LOG.replace("spec: {}", "spec: {disabled: true}");
+    let run = render(&documents(&[MESH, &denied]), &[]);
+    run.ends_with(0);
+    assert!(run.stderr.contains("LimitedByMesh: "), "{}", run.stderr);
+}
+
+#[test]
+fn files_folders_and_standard_input_add_up_in_any_order() {
+    let files = Files::new(&[
+        ("mesh.yaml", MESH),
+        ("policies/deep/log.yml", LOG),
+        ("policies/README.md", "not read"),
+    ]);
+    let (mesh, policies) = (files.text("mesh.yaml"), files.text("policies"));
+    let one = sightline(&["render", "-f", &mesh, "-f", &policies], None);
+    one.ends_with(0);
+    assert_eq!(one.kinds(), ["ConfigMap", "Telemetry"]);
+    let other = sightline(&["render", "-f", &policies, "--filename", &mesh], None);
+    assert_eq!(one.stdout, other.stdout);
+    let stdin = sightline(&["render", "-f", "-", "-f", &mesh], Some(LOG));
+    stdin.ends_with(0);
+    assert_eq!(one.stdout, stdin.stdout);
+    let json = r#"{"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "sightline.dev/v1alpha1", "kind": "ObservabilityMesh", "metadata": {"name": "default"},
+         "spec": {"mesh": {"type": "Istio"}}},
+        {"apiVersion": "sightline.dev/v1alpha1", "kind": "TrafficLog", "metadata": {"name": "all", "namespace": "shop"},
+         "spec": {}}]}"#;
+    assert_eq!(one.stdout, sightline(&["render", "-f", "-"], Some(json)).stdout);
+}
+
+#[test]
+fn an_object_that_stands_twice_and_differs_ends_with_2() {
+    let same = render(&documents(&[MESH, LOG, LOG]), &[]);
+    same.ends_with(0);
+    let other = LOG.replace("spec: {}", "spec: {direction: Inbound}");
+    let run = render(&documents(&[MESH, LOG, &other]), &[]);
+    run.ends_with(2);
+    assert!(
+        run.stderr.contains("TrafficLog shop/all stands in") && run.stderr.contains("keep one of them"),
+        "{}",
+        run.stderr
+    );
+}
+
+fn solarmesh() -> String {
+    format!(
+        "apiVersion: sightline.dev/v1alpha1
+kind: ObservabilityMesh
+metadata: {{name: solarmesh}}
+spec:
+  mesh: {{type: None}}
+  interfaceTraffic:
+    elasticsearch:
+      url: http://elasticsearch.service-mesh:9200
+      credentialsSecretRef: {{namespace: service-mesh, name: es}}
+    allowPlaintextCredentials: true
+  agents:
+  - name: agent
+    workload: {{namespace: service-mesh, name: agent}}
+    reads: [{{type: InterfaceTraffic}}, {{type: Secret, secret: {{name: es}}}}]
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: es, namespace: service-mesh, labels: {{sightline.dev/shared: 'true'}}}}
+stringData: {{username: {USERNAME}, password: {PASSWORD}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: agent, namespace: service-mesh}}
+spec: {{template: {{metadata: {{labels: {{app: agent}}}}, spec: {{containers: [{{name: a, image: b}}]}}}}}}
+"
+    )
+}
+
+/// Base64 of a text, as `data` of a Secret holds it.
+fn base64(text: &str) -> String {
+    serde_json::to_value(k8s_openapi::ByteString(text.as_bytes().to_vec()))
+        .unwrap()
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[track_caller]
+fn holds_no_secret(run: &Run) {
+    for secret in [PASSWORD, USERNAME] {
+        for text in [secret.to_owned(), base64(secret)] {
+            assert!(!run.stdout.contains(&text), "stdout holds {text}:\n{}", run.stdout);
+            assert!(!run.stderr.contains(&text), "stderr holds {text}:\n{}", run.stderr);
+        }
+    }
+}
+
+#[test]
+fn secret_values_are_printed_only_when_asked_for() {
+    for flags in [&[][..], &["-o", "plan"], &["--strict"], &["-o", "plan", "--strict"]] {
+        holds_no_secret(&render(&solarmesh(), flags));
+    }
+    let hidden = render(&solarmesh(), &[]);
+    hidden.ends_with(0);
+    assert!(
+        hidden.stdout.contains("<secret service-mesh/es/password>"),
+        "{}",
+        hidden.stdout
+    );
+    let shown = render(&solarmesh(), &["--show-secrets"]);
+    shown.ends_with(0);
+    assert!(
+        shown.stdout.contains(&format!("passworld: {PASSWORD}")),
+        "{}",
+        shown.stdout
+    );
+    assert_eq!(hidden.kinds(), shown.kinds());
+}
+
+#[test]
+fn secret_values_are_not_in_errors_either() {
+    let twice = format!(
+        "{}---\n{}",
+        solarmesh(),
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: es, namespace: service-mesh}\nstringData: {password: other}\n"
+    );
+    let run = render(&twice, &[]);
+    run.ends_with(2);
+    holds_no_secret(&run);
+    let broken = solarmesh().replace("stringData: {", "stringData: {{{");
+    let run = render(&broken, &[]);
+    run.ends_with(2);
+    holds_no_secret(&run);
+}
+
+#[test]
+fn a_patched_workload_is_printed_as_the_patched_object() {
+    let run = render(&solarmesh(), &[]);
+    let objects = run.objects();
+    let workload = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
+    let hash = &workload["spec"]["template"]["metadata"]["annotations"]["sightline.dev/config-hash"];
+    assert!(hash.as_str().unwrap().starts_with("v1:"), "{workload}");
+    assert_eq!(workload.get("status"), None);
+    assert_eq!(
+        render(&solarmesh(), &[]).stdout,
+        run.stdout,
+        "no time and nothing random is printed"
+    );
+}
+
+#[test]
+fn output_plan_is_one_document_with_the_whole_plan() {
+    let run = render(&documents(&[MESH, LOG]), &["-o", "plan"]);
+    run.ends_with(0);
+    let plans = run.objects();
+    assert_eq!(plans.len(), 1);
+    let mut members: Vec<&str> = plans[0].as_object().unwrap().keys().map(String::as_str).collect();
+    members.sort_unstable();
+    assert_eq!(members, ["deletions", "events", "objects", "restarts", "statuses"]);
+    assert_eq!(plans[0]["statuses"].as_array().unwrap().len(), 2);
+    sightline(&["render", "-f", "-", "-o", "table"], Some(MESH)).ends_with(2);
+}
+
+#[test]
+fn each_sample_alone_and_all_together_render_with_0() {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/samples");
+    let demo = samples.with_file_name("demo");
+    let demo = demo.to_str().unwrap();
+    for entry in std::fs::read_dir(&samples).unwrap() {
+        let path = entry.unwrap().path();
+        let run = sightline(&["render", "-f", path.to_str().unwrap(), "-f", demo], None);
+        run.ends_with(0);
+        assert!(!run.objects().is_empty());
+        sightline(&["render", "-f", path.to_str().unwrap()], None).ends_with(0);
+    }
+    let one = sightline(&["render", "-f", samples.to_str().unwrap(), "-f", demo], None);
+    one.ends_with(0);
+    let other = sightline(&["render", "-f", demo, "-f", samples.to_str().unwrap()], None);
+    assert_eq!(one.stdout, other.stdout);
+}
+
+#[test]
+fn crds_are_valid_yaml_on_stdout_and_in_a_folder() {
+    let run = sightline(&["crds"], None);
+    run.ends_with(0);
+    assert_eq!(run.kinds(), ["CustomResourceDefinition"; 3]);
+    let folder = TempDir::new().unwrap();
+    sightline(&["crds", "--out", folder.path().to_str().unwrap()], None).ends_with(0);
+    for object in run.objects() {
+        let file = format!("{}.yaml", object["spec"]["names"]["plural"].as_str().unwrap());
+        let text = std::fs::read_to_string(folder.path().join(file)).unwrap();
+        assert_eq!(read_documents(&text).unwrap(), [object]);
+    }
+}
+
+#[test]
+fn rbac_is_valid_yaml_with_a_role_for_each_namespace_that_is_named() {
+    let run = sightline(
+        &[
+            "rbac",
+            "--istio-namespace",
+            "istio-system",
+            "--agent-namespace",
+            "a",
+            "--agent-namespace",
+            "b",
+        ],
+        None,
+    );
+    run.ends_with(0);
+    let roles: Vec<String> = run
+        .objects()
+        .iter()
+        .filter(|object| object["kind"] == "Role")
+        .map(|object| object["metadata"]["namespace"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(roles, ["sightline-system", "istio-system", "a", "b"]);
+    assert!(
+        !run.stdout.contains("'*'") && !run.stdout.contains("\"*\""),
+        "no wildcard"
+    );
+}
+
+#[test]
+fn help_and_version_end_with_0() {
+    for args in [&["--help"][..], &["--version"], &["render", "--help"]] {
+        let run = sightline(args, None);
+        run.ends_with(0);
+        assert!(!run.stdout.is_empty());
+    }
+}
