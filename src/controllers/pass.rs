@@ -16,7 +16,7 @@ use super::queue::Outcome;
 use crate::cluster::api::{CallError, ErrorClass};
 use crate::conditions::{ConditionType, Finding, Reason, to_conditions, with_ready};
 use crate::plan::snapshot::{Key, Kind, key_of};
-use crate::plan::{Memory, Plan, Status, Target, judge, plan};
+use crate::plan::{Delete, Memory, Plan, Status, Target, judge, plan};
 
 /// Longest that one pass may take.
 const PASS_DEADLINE: Duration = Duration::from_mins(1);
@@ -106,6 +106,9 @@ impl Operator {
         } = plan;
         for apply in apply {
             let key = key_of(&apply.object);
+            if let Some(old) = &apply.replaces {
+                self.delete(target, old).await?;
+            }
             let result = self.cluster.apply(&apply).await;
             self.note_refusal(apply.kind, &key, &result);
             let live = result?;
@@ -132,14 +135,7 @@ impl Operator {
             self.put(patch.kind, live);
         }
         for delete in delete {
-            self.cluster.delete(&delete).await?;
-            info!(%target, kind = delete.kind.names().1, key = %delete.key, "deleted");
-            self.wrote(delete.kind, "delete");
-            let now = Timestamp::now();
-            let told = self
-                .store
-                .change(|snapshot| snapshot.remove(delete.kind, &delete.key, now));
-            self.queue.add_all(told);
+            self.delete(target, &delete).await?;
         }
         if let (Some(change), Target::Mesh(name)) = (finalizer, target) {
             let mesh = self.store.peek(|snapshot| snapshot.meshes.get(name).cloned());
@@ -166,6 +162,18 @@ impl Operator {
             next = next.min(Instant::now() + wait);
         }
         Ok(next)
+    }
+
+    async fn delete(&self, target: &Target, delete: &Delete) -> Result<(), CallError> {
+        self.cluster.delete(delete).await?;
+        info!(%target, kind = delete.kind.names().1, key = %delete.key, "deleted");
+        self.wrote(delete.kind, "delete");
+        let now = Timestamp::now();
+        self.queue.add_all(
+            self.store
+                .change(|snapshot| snapshot.remove(delete.kind, &delete.key, now)),
+        );
+        Ok(())
     }
 
     fn wrote(&self, kind: Kind, verb: &'static str) {

@@ -119,6 +119,8 @@ pub struct Apply {
     pub prune: Vec<String>,
     /// The live object that this was planned against; `None`: there is none, and one that turns up is not ours.
     pub live: Option<Live>,
+    /// An object that has to go first, because this one has to be younger.
+    pub replaces: Option<Delete>,
 }
 
 /// Which version of a live object something was planned against.
@@ -330,6 +332,7 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
             object: wanted,
             prune: Vec::new(),
             live: None,
+            replaces: None,
         });
         return;
     };
@@ -357,6 +360,7 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
         object: wanted,
         prune: difference.extra,
         live: Some(Live::of(live)),
+        replaces: None,
     });
 }
 

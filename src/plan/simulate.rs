@@ -112,6 +112,10 @@ impl World {
             }
         }
         for apply in plan.apply {
+            if let Some(old) = &apply.replaces {
+                snapshot.remove(old.kind, &old.key, self.now);
+                self.deleted.insert((old.kind, old.key.clone()));
+            }
             let live = snapshot
                 .object(apply.kind, &key_of(&apply.object))
                 .map(|o| (**o).clone());

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::effective::claims_in_force;
 use super::owned::is_ours;
 use super::snapshot::{Fact, Key, Kind, View, key_of, string_map};
-use super::{Delete, Event, Plan, Target, WriteRules, plan_object};
+use super::{Apply, Delete, Event, Plan, Target, WriteRules, plan_object};
 use crate::conditions::{ConditionType, Finding, Reason};
 use crate::policy::claims::{Labels, PolicyKind, Source, Sources};
 use crate::policy::membership::istio_of;
@@ -52,12 +52,11 @@ pub fn plan(view: &View<'_>, namespace: &str) -> (Plan, Overlapping) {
         let live = live.get(&key_of(object)).copied();
         // What selects by more labels has to be younger than what is made again now.
         let waits = again.iter().any(|fewer| is_subset(fewer, labels));
-        if live.is_some_and(|live| is_ours(live) && (waits || is_too_old(labels, live, &policy, namespace, view))) {
-            recreate(&mut plan, object, live, tell);
+        let too_old =
+            live.filter(|live| is_ours(live) && (waits || is_too_old(labels, live, &policy, namespace, view)));
+        if let Some(live) = too_old {
+            make_again(&mut plan, object, live, tell);
             again.push(labels);
-            continue;
-        }
-        if waits && live.is_none() {
             continue;
         }
         let rules = WriteRules {
@@ -138,7 +137,8 @@ fn creation(object: &Value) -> Option<&str> {
     object.pointer("/metadata/creationTimestamp").and_then(Value::as_str)
 }
 
-fn recreate(plan: &mut Plan, object: &Value, live: Option<&Value>, tell: &[Target]) {
+/// In one step: the live object may hold the only copy of a policy's last good claim.
+fn make_again(plan: &mut Plan, object: &Value, live: &Value, tell: &[Target]) {
     let key = key_of(object);
     let selector = string_map(object.pointer("/spec/selector/matchLabels"));
     let note = format!(
@@ -151,11 +151,18 @@ fn recreate(plan: &mut Plan, object: &Value, live: Option<&Value>, tell: &[Targe
         reason: "Recreated",
         note: note.clone(),
     }));
-    // The next pass, which the delete causes, creates it.
-    plan.delete.push(Delete {
-        kind: Kind::Telemetry,
-        key,
-        uid: live.and_then(uid_of),
+    let kind = Kind::Telemetry;
+    plan.desired.push((kind, object.clone()));
+    plan.apply.push(Apply {
+        kind,
+        object: object.clone(),
+        prune: Vec::new(),
+        live: None,
+        replaces: Some(Delete {
+            kind,
+            key,
+            uid: uid_of(live),
+        }),
     });
 }
 

@@ -7,7 +7,6 @@ use proptest::sample::{select, subsequence};
 use proptest::test_runner::Config;
 use serde_json::{Value, json};
 use sightline::plan::snapshot::{Key, Kind, key_of, labels_of, string_map};
-use sightline::render::istio::mesh_config::providers_of;
 
 use super::{Outcome, diff, orders};
 
@@ -287,7 +286,11 @@ fn every_provider_is_in_the_map(outcome: &Outcome) -> Result<(), TestCaseError> 
     let snapshot = &outcome.converged.snapshot;
     let there = snapshot
         .object(Kind::ConfigMap, &map)
-        .map(|map| providers_of(map))
+        .map(|map| {
+            sightline::render::istio::mesh_config::read(map)
+                .unwrap_or_default()
+                .providers
+        })
         .unwrap_or_default();
     let objects = telemetries(outcome).into_values().flatten();
     for telemetry in objects {

@@ -121,12 +121,10 @@ fn owner_references(namespace: &str, policy: &ObjectPolicy) -> Vec<Value> {
     let mut owners: Vec<&Source> = logs
         .chain(policy.sources.traces.iter().map(|claim| &claim.source))
         .collect();
-    if owners
-        .iter()
-        .any(|source| source.namespace != namespace || source.uid.is_none())
-    {
+    if owners.iter().any(|source| source.namespace != namespace) {
         return Vec::new();
     }
+    owners.retain(|source| source.uid.is_some());
     owners.sort();
     owners.dedup();
     owners
