@@ -22,6 +22,10 @@ use crate::plan::{Memory, Plan, Status, Target, judge, plan};
 const PASS_DEADLINE: Duration = Duration::from_secs(60);
 /// A target that nothing happens to is looked at again after about this long.
 const RESYNC: Duration = Duration::from_secs(600);
+/// A workload whose patch was refused is tried again after this long.
+const REFUSED_RETRY: Duration = Duration::from_secs(30);
+/// How long a status waits for facts that are still being read.
+const READING: Duration = Duration::from_secs(8);
 /// Least time between two statuses of a mesh that differ in numbers only.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -104,11 +108,19 @@ impl Operator {
             blocked: _,
             look_again,
         } = plan;
+        let mut refused = None;
         for apply in apply {
             let key = key_of(&apply.object);
             let result = self.cluster.apply(&apply).await;
             self.note_refusal(apply.kind, &key, &result);
-            let live = result?;
+            let live = match result {
+                // One object that is refused does not hold up the others.
+                Err(error) if error.class() == ErrorClass::Refused => {
+                    refused.get_or_insert(error);
+                    continue;
+                }
+                result => result?,
+            };
             info!(%target, kind = apply.kind.names().1, %key, "applied");
             self.wrote(apply.kind, "apply");
             if let Target::MeshConfig(map) = target {
@@ -118,18 +130,30 @@ impl Operator {
                     std::collections::BTreeSet::new()
                 });
             }
-            self.put(apply.kind, live);
+            self.put(apply.kind, live, apply.creates);
         }
+        if let Some(error) = refused {
+            return Err(error);
+        }
+        let mut next = Instant::now() + RESYNC.mul_f64(rand::random_range(0.8..1.2));
         for patch in patch {
             let result = self.cluster.patch_workload(&patch).await;
             self.note_refusal(patch.kind, &patch.key, &result);
-            let live = result?;
+            let live = match result {
+                // One workload that may not be patched does not hold up the others of its mesh.
+                Err(error) if error.class() == ErrorClass::Refused => {
+                    warn!(%target, workload = %patch.key, %error, "patch refused; trying again");
+                    next = next.min(Instant::now() + REFUSED_RETRY);
+                    continue;
+                }
+                result => result?,
+            };
             info!(%target, workload = %patch.key, restarts = patch.starts.is_some(), "patched");
             self.wrote(patch.kind, "patch");
             if let Some(at) = patch.starts {
                 self.note_restart(target, &patch.key, at);
             }
-            self.put(patch.kind, live);
+            self.put(patch.kind, live, false);
         }
         for delete in delete {
             self.cluster.delete(&delete).await?;
@@ -149,7 +173,6 @@ impl Operator {
                 self.cluster.write_finalizer(name, &present, version, change).await?;
             }
         }
-        let mut next = Instant::now() + RESYNC.mul_f64(rand::random_range(0.8..1.2));
         for status in statuses {
             if let Some(later) = self.write_status(&status).await? {
                 next = next.min(later);
@@ -179,9 +202,16 @@ impl Operator {
     }
 
     /// Puts the answer to a write into the store at once: the next plan sees it, whatever the watch's lag.
-    fn put(&self, kind: Kind, live: Value) {
+    fn put(&self, kind: Kind, live: Value, creates: bool) {
         let now = Timestamp::now();
-        let told = self.store.change(|snapshot| snapshot.put(kind, Arc::new(live), now));
+        let told = self.store.change(|snapshot| {
+            // What the watch has seen go meanwhile stays gone.
+            if creates || snapshot.object(kind, &key_of(&live)).is_some() {
+                snapshot.put(kind, Arc::new(live), now)
+            } else {
+                std::collections::BTreeSet::new()
+            }
+        });
         told.into_iter().for_each(|target| self.queue.add(target));
     }
 
@@ -220,6 +250,9 @@ impl Operator {
             _ => None,
         });
         let Some(before) = before else { return Ok(None) };
+        if let Some(later) = self.hold_back(status, &before) {
+            return Ok(Some(later));
+        }
         let old: Vec<Condition> = before
             .get("conditions")
             .and_then(|c| serde_json::from_value(c.clone()).ok())
@@ -277,10 +310,34 @@ impl Operator {
         Ok(None)
     }
 
+    /// A status of this very generation is not replaced by one that only says that we are still reading: after a start
+    /// the old one is right as a rule. Not for long, though: reading that does not end has to be told.
+    fn hold_back(&self, status: &Status, before: &Map<String, Value>) -> Option<Instant> {
+        let mut held = self.status_held.lock().unwrap_or_else(PoisonError::into_inner);
+        let reading = status.findings.iter().any(|f| f.reason == Reason::FactsPending);
+        let judged = before.get("observedGeneration").and_then(Value::as_i64);
+        if !reading || judged.is_none() || judged != status.generation {
+            held.remove(&status.of);
+            return None;
+        }
+        let since = *held.entry(status.of.clone()).or_insert_with(Instant::now);
+        Some(since + READING).filter(|until| *until > Instant::now())
+    }
+
     /// Puts a resource with its new status into the store, so that the next pass compares with it.
     fn put_own(&self, target: &Target, object: Value) {
         use crate::plan::Resource;
         let told = self.store.change(|snapshot| {
+            // What the watch has seen go meanwhile stays gone.
+            let present = match target {
+                Target::Mesh(name) => snapshot.meshes.contains_key(name),
+                Target::TrafficLog(key) => snapshot.traffic_logs.contains_key(key),
+                Target::TracingBackend(key) => snapshot.tracing_backends.contains_key(key),
+                _ => false,
+            };
+            if !present {
+                return std::collections::BTreeSet::new();
+            }
             match target {
                 Target::Mesh(name) => serde_json::from_value(object).map(|mesh| {
                     Resource::put(
