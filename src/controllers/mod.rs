@@ -74,6 +74,7 @@ pub struct Operator {
     quiet: Mutex<BTreeMap<String, QuietMemory>>,
     hash_key: RwLock<Option<Vec<u8>>>,
     status_written: Mutex<HashMap<Target, tokio::time::Instant>>,
+    status_held: Mutex<HashMap<Target, tokio::time::Instant>>,
     reads_changed: Arc<Wake>,
 }
 
@@ -120,6 +121,7 @@ impl Operator {
             quiet: Mutex::default(),
             hash_key: RwLock::default(),
             status_written: Mutex::default(),
+            status_held: Mutex::default(),
             reads_changed: Arc::default(),
         })
     }

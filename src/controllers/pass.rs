@@ -15,6 +15,7 @@ use super::metrics::{PassLabels, WriteLabels};
 use super::queue::Outcome;
 use crate::cluster::api::{CallError, ErrorClass};
 use crate::conditions::{ConditionType, Finding, Reason, to_conditions, with_ready};
+use crate::crds::{WorkloadKind, WorkloadRef};
 use crate::plan::snapshot::{Key, Kind, key_of};
 use crate::plan::{Delete, Memory, Plan, Status, Target, judge, plan};
 
@@ -22,6 +23,10 @@ use crate::plan::{Delete, Memory, Plan, Status, Target, judge, plan};
 const PASS_DEADLINE: Duration = Duration::from_mins(1);
 /// A target that nothing happens to is looked at again after about this long.
 const RESYNC: Duration = Duration::from_mins(10);
+/// A workload whose patch was refused is tried again after this long.
+const REFUSED_RETRY: Duration = Duration::from_secs(30);
+/// How long a status waits for facts that are still being read.
+const READING: Duration = Duration::from_secs(8);
 /// Least time between two statuses of a mesh that differ in numbers only.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -104,6 +109,7 @@ impl Operator {
             blocked: _,
             look_again,
         } = plan;
+        let mut refused = None;
         for apply in apply {
             let key = key_of(&apply.object);
             if let Some(old) = &apply.replaces {
@@ -111,7 +117,14 @@ impl Operator {
             }
             let result = self.cluster.apply(&apply).await;
             self.note_refusal(apply.kind, &key, &result);
-            let live = result?;
+            let live = match result {
+                // One object that is refused does not hold up the others.
+                Err(error) if error.class() == ErrorClass::Refused => {
+                    refused.get_or_insert(error);
+                    continue;
+                }
+                result => result?,
+            };
             info!(%target, kind = apply.kind.names().1, %key, "applied");
             self.wrote(apply.kind, "apply");
             if let Target::MeshConfig(map) = target {
@@ -121,21 +134,42 @@ impl Operator {
                     std::collections::BTreeSet::new()
                 });
             }
-            self.put(apply.kind, live);
+            self.put(apply.kind, live, apply.live.is_none());
         }
+        let mut next = Instant::now() + RESYNC.mul_f64(rand::random_range(0.8..1.2));
         for patch in patch {
+            // Noted before the call: one that the API server took and whose answer was lost counts as begun.
+            if let Some(at) = patch.starts {
+                self.note_restart(target, &patch.key, Some(at));
+            }
             let result = self.cluster.patch_workload(&patch).await;
             self.note_refusal(patch.kind, &patch.key, &result);
-            let live = result?;
+            let live = match result {
+                Ok(live) => live,
+                Err(error) => {
+                    if error.class() != ErrorClass::Transient {
+                        self.note_restart(target, &patch.key, None);
+                    }
+                    if error.class() != ErrorClass::Refused {
+                        return Err(error);
+                    }
+                    // One workload that may not be patched does not hold up the others of its mesh.
+                    warn!(%target, workload = %patch.key, %error, "patch refused; trying again");
+                    next = next.min(Instant::now() + REFUSED_RETRY);
+                    continue;
+                }
+            };
             info!(%target, workload = %patch.key, restarts = patch.starts.is_some(), "patched");
             self.wrote(patch.kind, "patch");
-            if let Some(at) = patch.starts {
-                self.note_restart(target, &patch.key, at);
-            }
-            self.put(patch.kind, live);
+            self.put(patch.kind, live, false);
         }
         for delete in delete {
             self.delete(target, &delete).await?;
+        }
+        for status in statuses {
+            if let Some(later) = self.write_status(&status).await? {
+                next = next.min(later);
+            }
         }
         if let (Some(change), Target::Mesh(name)) = (finalizer, target) {
             let mesh = self.store.peek(|snapshot| snapshot.meshes.get(name).cloned());
@@ -143,12 +177,6 @@ impl Operator {
                 let present = mesh.metadata.finalizers.clone().unwrap_or_default();
                 let version = mesh.metadata.resource_version.as_deref();
                 self.cluster.write_finalizer(name, &present, version, change).await?;
-            }
-        }
-        let mut next = Instant::now() + RESYNC.mul_f64(rand::random_range(0.8..1.2));
-        for status in statuses {
-            if let Some(later) = self.write_status(&status).await? {
-                next = next.min(later);
             }
         }
         for event in events {
@@ -161,7 +189,7 @@ impl Operator {
             let wait = Duration::try_from(wait).unwrap_or_default() + Duration::from_millis(10);
             next = next.min(Instant::now() + wait);
         }
-        Ok(next)
+        refused.map_or(Ok(next), Err)
     }
 
     async fn delete(&self, target: &Target, delete: &Delete) -> Result<(), CallError> {
@@ -187,9 +215,16 @@ impl Operator {
     }
 
     /// Puts the answer to a write into the store at once: the next plan sees it, whatever the watch's lag.
-    fn put(&self, kind: Kind, live: Value) {
+    fn put(&self, kind: Kind, live: Value, creates: bool) {
         let now = Timestamp::now();
-        let told = self.store.change(|snapshot| snapshot.put(kind, Arc::new(live), now));
+        let told = self.store.change(|snapshot| {
+            // What the watch has seen go meanwhile stays gone.
+            if creates || snapshot.object(kind, &key_of(&live)).is_some() {
+                snapshot.put(kind, Arc::new(live), now)
+            } else {
+                std::collections::BTreeSet::new()
+            }
+        });
         self.queue.add_all(told);
     }
 
@@ -201,15 +236,20 @@ impl Operator {
         self.queue.add_all(told);
     }
 
-    fn note_restart(&self, target: &Target, key: &Key, at: Timestamp) {
+    /// Notes the start of a restart, or (`None`) that it did not begin after all.
+    fn note_restart(&self, target: &Target, key: &Key, at: Option<Timestamp>) {
         let Target::Rollout(mesh) = target else { return };
-        let id = crate::crds::WorkloadRef {
-            kind: crate::crds::WorkloadKind::Deployment,
+        let id = WorkloadRef {
+            kind: WorkloadKind::Deployment,
             namespace: key.namespace.clone(),
             name: key.name.clone(),
         };
         let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
-        quiet.entry(mesh.clone()).or_default().started(&id, at);
+        let memory = quiet.entry(mesh.clone()).or_default();
+        match at {
+            Some(at) => memory.started(&id, at),
+            None => memory.not_started(&id),
+        }
     }
 
     fn uid_of(&self, target: &Target) -> Option<String> {
@@ -230,6 +270,9 @@ impl Operator {
             _ => None,
         });
         let Some(before) = before else { return Ok(None) };
+        if let Some(later) = self.hold_back(status, &before) {
+            return Ok(Some(later));
+        }
         let old: Vec<Condition> = before
             .get("conditions")
             .and_then(|c| serde_json::from_value(c.clone()).ok())
@@ -287,10 +330,34 @@ impl Operator {
         Ok(None)
     }
 
+    /// A status of this very generation is not replaced by one that only says that we are still reading: after a start
+    /// the old one is right as a rule. Not for long, though: reading that does not end has to be told.
+    fn hold_back(&self, status: &Status, before: &Map<String, Value>) -> Option<Instant> {
+        let mut held = self.status_held.lock().unwrap_or_else(PoisonError::into_inner);
+        let reading = status.findings.iter().any(|f| f.reason == Reason::FactsPending);
+        let judged = before.get("observedGeneration").and_then(Value::as_i64);
+        if !reading || judged.is_none() || judged != status.generation {
+            held.remove(&status.of);
+            return None;
+        }
+        let since = *held.entry(status.of.clone()).or_insert_with(Instant::now);
+        Some(since + READING).filter(|until| *until > Instant::now())
+    }
+
     /// Puts a resource with its new status into the store, so that the next pass compares with it.
     fn put_own(&self, target: &Target, object: Value) {
         use crate::plan::Resource;
         let told = self.store.change(|snapshot| {
+            // What the watch has seen go meanwhile stays gone.
+            let present = match target {
+                Target::Mesh(name) => snapshot.meshes.contains_key(name),
+                Target::TrafficLog(key) => snapshot.traffic_logs.contains_key(key),
+                Target::TracingBackend(key) => snapshot.tracing_backends.contains_key(key),
+                _ => false,
+            };
+            if !present {
+                return std::collections::BTreeSet::new();
+            }
             match target {
                 Target::Mesh(name) => serde_json::from_value(object).map(|mesh| {
                     Resource::put(

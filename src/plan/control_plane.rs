@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::snapshot::{Fact, Kind, View, labels_of};
+use super::snapshot::{Fact, Key, Kind, View, labels_of};
 use crate::conditions::{ConditionType, Finding, Reason};
 use crate::crds::{IstioMesh, ObservabilityMesh};
 use crate::policy::membership::{name_of, shared_map_of};
@@ -110,6 +110,12 @@ fn shared_mesh_config(pod: &Value) -> Option<&str> {
         .filter(|value| !value.is_empty())
 }
 
+/// The finding of `Programmed` while a map of ours has not been read.
+pub fn not_read_yet(map: &Key) -> Finding {
+    let message = format!("ConfigMap {map} has not been read yet.");
+    Finding::unknown(ConditionType::Programmed, Reason::FactsPending, message)
+}
+
 /// A provider that a Telemetry may not name yet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NotUsable {
@@ -132,6 +138,12 @@ pub fn usable(
         look_again: None,
     })?;
     let map = shared_map_of(istio);
+    if !providers.is_empty() && view.object(Kind::ConfigMap, &map) == Fact::Unknown {
+        return Err(NotUsable {
+            finding: not_read_yet(&map),
+            look_again: None,
+        });
+    }
     for provider in providers {
         let seen = view
             .provider(&map, &provider.name)

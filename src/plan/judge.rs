@@ -285,8 +285,23 @@ fn only_rivals_of<'m>(
 
 fn refused(view: &View<'_>, kind: Kind, key: &Key) -> Option<Finding> {
     let why = view.refusal(kind, key)?;
-    let message = format!("The API server refused {} {key}: {why}", kind.names().1);
-    Some(Finding::fails(ConditionType::Programmed, Reason::WriteRefused, message))
+    Some(Finding::fails(
+        ConditionType::Programmed,
+        Reason::WriteRefused,
+        refusal_message(kind, key, why),
+    ))
+}
+
+/// What a person reads of a refused write: the API server's words, and the next step.
+pub(super) fn refusal_message(kind: Kind, key: &Key, why: &str) -> String {
+    // RBAC's own wording; admission policies and quotas say "forbidden" too, and name themselves.
+    let next = if why.contains("cannot ") && why.contains(" resource ") {
+        format!("install the Role of config/rbac in namespace {}", key.namespace)
+    } else {
+        "see to its cause, it is tried again".to_owned()
+    };
+    let why = why.trim_end_matches('.');
+    format!("The API server refused {} {key}: {why}; {next}.", kind.names().1)
 }
 
 fn selected_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, but: &str) -> Vec<String> {
@@ -616,6 +631,7 @@ fn mesh_programmed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Pl
         }
         match view.object(Kind::ConfigMap, &map) {
             Fact::Present(_) if of_map.apply.is_empty() => {}
+            Fact::Unknown => return control_plane::not_read_yet(&map),
             _ => {
                 if let Some(finding) = refused(view, Kind::ConfigMap, &map) {
                     return finding;
@@ -641,7 +657,11 @@ fn mesh_programmed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Pl
         if let Some((_, finding)) = of_map.blocked.into_iter().next() {
             return finding;
         }
-        let is_there = matches!(view.object(Kind::ConfigMap, &map), Fact::Present(_));
+        let live = view.object(Kind::ConfigMap, &map);
+        if live == Fact::Unknown {
+            return control_plane::not_read_yet(&map);
+        }
+        let is_there = matches!(live, Fact::Present(_));
         if let Err(finding) = interface_traffic::credentials(view, traffic) {
             let message = "The present spec is not programmed; what was live before stays.";
             return Finding {

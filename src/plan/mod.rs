@@ -270,6 +270,9 @@ pub trait Resource: Sized {
 
 impl Resource for ObservabilityMesh {
     fn put(snapshot: &mut Snapshot, key: &Key, resource: Option<std::sync::Arc<Self>>) -> BTreeSet<Read> {
+        if is_older(snapshot.meshes.get(&key.name), resource.as_ref()) {
+            return BTreeSet::new();
+        }
         let changed = changes(snapshot.meshes.get(&key.name), resource.as_ref());
         match resource {
             Some(mesh) => drop(snapshot.meshes.insert(key.name.clone(), mesh)),
@@ -300,6 +303,9 @@ fn put_policy<K: kube::ResourceExt>(
     key: &Key,
     resource: Option<std::sync::Arc<K>>,
 ) -> BTreeSet<Read> {
+    if is_older(map.get(key), resource.as_ref()) {
+        return BTreeSet::new();
+    }
     let changed = changes(map.get(key), resource.as_ref());
     match resource {
         Some(resource) => drop(map.insert(key.clone(), resource)),
@@ -310,6 +316,19 @@ fn put_policy<K: kube::ResourceExt>(
     } else {
         BTreeSet::new()
     }
+}
+
+/// Whether `after` is an earlier version: the answer to a write of our own may come behind the watch, which has brought
+/// what somebody wrote since.
+fn is_older<K: kube::ResourceExt>(before: Option<&std::sync::Arc<K>>, after: Option<&std::sync::Arc<K>>) -> bool {
+    let version = |resource: &K| resource.resource_version()?.parse::<u64>().ok();
+    let (Some(before), Some(after)) = (before, after) else {
+        return false;
+    };
+    before.uid() == after.uid()
+        && version(after)
+            .zip(version(before))
+            .is_some_and(|(new, have)| new < have)
 }
 
 fn changes<K: kube::ResourceExt>(before: Option<&std::sync::Arc<K>>, after: Option<&std::sync::Arc<K>>) -> bool {
@@ -384,4 +403,33 @@ struct WriteRules<'a> {
     wholly_ours: owned::WhollyOurs<'a>,
     /// Resources to tell when an edit is put back.
     tell: &'a [Target],
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_late_answer_to_our_status_write_does_not_replace_a_newer_spec() {
+        let log = |version: &str, uid: &str, priority: i32| -> Arc<TrafficLog> {
+            let metadata = json!({"name": "a", "namespace": "b", "uid": uid, "resourceVersion": version});
+            let log = json!({"apiVersion": "sightline.dev/v1alpha1", "kind": "TrafficLog", "metadata": metadata,
+                             "spec": {"priority": priority}});
+            Arc::new(serde_json::from_value(log).unwrap())
+        };
+        let key = Key::new("b", "a");
+        let mut snapshot = Snapshot::default();
+        let mut priority_after = |log| {
+            Resource::put(&mut snapshot, &key, Some(log));
+            snapshot.traffic_logs[&key].spec.priority
+        };
+        assert_eq!(priority_after(log("9", "u", 1)), 1);
+        assert_eq!(priority_after(log("10", "u", 2)), 2, "versions are numbers");
+        assert_eq!(priority_after(log("9", "u", 1)), 2, "an answer from before");
+        assert_eq!(priority_after(log("8", "v", 3)), 3, "another object of that name");
+    }
 }

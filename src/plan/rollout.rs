@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::interface_traffic;
 use super::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
-use super::{Event, Memory, Plan, Target, WorkloadPatch};
+use super::{Event, Memory, Plan, Target, WorkloadPatch, judge};
 use crate::conditions::Reason;
 use crate::crds::{
     Agent, AgentReads, AgentReadsType, Dialect, Inject, ObservabilityMesh, TracingBackend, WorkloadKind, WorkloadRef,
@@ -41,6 +41,8 @@ pub struct Workload<'a> {
     pub injected_by: Vec<Key>,
     /// What is in the way.
     pub problems: Vec<Problem>,
+    /// Why the API server refused our last patch of it, while it still has to be patched.
+    pub refused: Option<String>,
 }
 
 impl<'a> Workload<'a> {
@@ -52,6 +54,7 @@ impl<'a> Workload<'a> {
             agents: Vec::new(),
             injected_by: Vec::new(),
             problems: Vec::new(),
+            refused: None,
         }
     }
 
@@ -126,15 +129,40 @@ pub fn rollouts<'a>(view: &View<'a>, mesh: &Arc<ObservabilityMesh>, memory: &mut
     for namespace in inject_namespaces(view, mesh) {
         add_injected(view, mesh, &namespace, &mut workloads);
     }
-    let workloads: Vec<Workload<'a>> = workloads.into_values().collect();
+    let mut workloads: Vec<Workload<'a>> = workloads.into_values().collect();
+    for workload in &mut workloads {
+        workload.refused = refusal(view, workload);
+    }
     let seen: Vec<Observed> = workloads
         .iter()
         .filter_map(|w| Some(observed(w.id.clone(), w.live?, w.wanted.as_ref())))
         .collect();
     let quiet: &mut QuietMemory = memory.quiet.entry(name_of(mesh).to_owned()).or_default();
     quiet.observe(view.now, &seen);
-    let decision = decide(view.now, &Limits::from(&mesh.spec.rollout), quiet, &seen);
+    let limits = Limits::from(&mesh.spec.rollout);
+    let decision = decide(view.now, &limits, quiet, &seen);
+    let refused = |id: &WorkloadRef| workloads.iter().any(|w| w.id == *id && w.refused.is_some());
+    if !decision.restart.iter().any(refused) {
+        return Rollouts { workloads, decision };
+    }
+    // One that may not be patched is tried again, but not in the place of one that may.
+    let others: Vec<Observed> = seen.iter().filter(|o| !refused(&o.id)).cloned().collect();
+    let of_others = decide(view.now, &limits, quiet, &others);
+    let decision = if of_others.restart.is_empty() {
+        decision
+    } else {
+        of_others
+    };
     Rollouts { workloads, decision }
+}
+
+/// Why the API server refused our last patch of a workload that still has to be patched.
+fn refusal(view: &View<'_>, workload: &Workload<'_>) -> Option<String> {
+    let (live, wanted) = (workload.live?, workload.wanted.as_ref()?);
+    let key = Key::new(&workload.id.namespace, &workload.id.name);
+    let why = view.refusal(Kind::Deployment, &key)?;
+    plan_template(live, wanted, None).patch?;
+    Some(judge::refusal_message(Kind::Deployment, &key, why))
 }
 
 impl Rollouts<'_> {
@@ -142,6 +170,9 @@ impl Rollouts<'_> {
     pub fn state(&self, workload: &Workload<'_>) -> Result<(), Problem> {
         if let Some((reason, message)) = workload.problems.first() {
             return Err((*reason, message.clone()));
+        }
+        if let Some(refused) = &workload.refused {
+            return Err((Reason::WriteRefused, refused.clone()));
         }
         let name = format!("Deployment {}/{}", workload.id.namespace, workload.id.name);
         let notes = match (workload.live, &workload.wanted) {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::crds::{ObservabilityMesh, TracingBackend, TrafficLog};
@@ -356,6 +356,19 @@ impl Snapshot {
 
     fn note_providers(&mut self, map: &Key, after: Option<&Value>, now: Timestamp) -> BTreeSet<Read> {
         let old = self.providers.remove(map).unwrap_or_default();
+        // What the first list brings has stood there since it was written, not since we look.
+        let scopes = [
+            Scope::Cluster,
+            Scope::Namespace(map.namespace.clone()),
+            Scope::Object(map.clone()),
+        ];
+        let watched = scopes
+            .iter()
+            .any(|scope| self.watch(Kind::ConfigMap, scope) == Some(WatchState::Loaded));
+        let appeared = after
+            .filter(|_| !watched)
+            .and_then(data_written)
+            .map_or(now, |at| at.min(now));
         self.mesh_configs.remove(map);
         if let Some(config) = after.and_then(mesh_config::read) {
             self.mesh_configs.insert(map.clone(), config);
@@ -365,7 +378,10 @@ impl Snapshot {
             .unwrap_or_default()
             .into_iter()
             .map(|(name, entry)| {
-                let since = old.get(&name).filter(|p| p.entry == entry).map_or(now, |p| p.since);
+                let since = old
+                    .get(&name)
+                    .filter(|p| p.entry == entry)
+                    .map_or(appeared, |p| p.since);
                 (name, SeenProvider { entry, since })
             })
             .collect();
@@ -416,6 +432,17 @@ fn is_older(new: &Value, have: &Value) -> bool {
     let version = |object: &Value| text(object, "/metadata/resourceVersion")?.parse::<u64>().ok();
     let uid = |object: &Value| text(object, "/metadata/uid");
     uid(new) == uid(have) && version(new).zip(version(have)).is_some_and(|(new, have)| new < have)
+}
+
+/// When the data of an object was last written, by the API server's record, which is by the second: one second later, to
+/// be never too early.
+fn data_written(object: &Value) -> Option<Timestamp> {
+    let managers = object.pointer("/metadata/managedFields")?.as_array()?;
+    let times = managers
+        .iter()
+        .filter(|manager| manager.pointer("/fieldsV1/f:data").is_some())
+        .filter_map(|manager| manager.get("time")?.as_str()?.parse::<Timestamp>().ok());
+    times.max()?.checked_add(SignedDuration::from_secs(1)).ok()
 }
 
 /// Names of the extension providers that a Telemetry refers to.

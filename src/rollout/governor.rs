@@ -275,6 +275,11 @@ impl QuietMemory {
         self.last_start = self.last_start.max(Some(at));
     }
 
+    /// Takes back what [`Self::started`] noted: the write was refused, and nothing began.
+    pub fn not_started(&mut self, id: &WorkloadRef) {
+        self.unseen.remove(id);
+    }
+
     /// Our own clock was set back: nothing that we noted is later than now.
     fn not_after(&mut self, now: Timestamp) {
         let staleness = self.stale.values_mut().flat_map(|s| [&mut s.since, &mut s.changed]);

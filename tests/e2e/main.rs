@@ -1,0 +1,22 @@
+//! The operator on a real API server, with the rights that `config/rbac` gives it: from `kubectl apply` to a restarted
+//! agent, and back when things are taken away.
+//!
+//! Each test has a cluster of its own and tells one story, of several rules; its name says which. See [`world`].
+
+#[path = "../support/control_plane.rs"]
+mod control_plane;
+#[path = "../support/operator.rs"]
+mod operator;
+
+mod adoption;
+mod bad_input;
+mod crash;
+mod deletion;
+mod drift;
+mod healing;
+mod last_good;
+mod rbac;
+mod restarts;
+mod samples;
+mod selectors;
+mod world;

@@ -1,0 +1,252 @@
+//! Rights: enough, none too many, and what happens without them.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::operator::USER;
+use crate::world::*;
+
+#[tokio::test]
+async fn a_namespace_without_our_role_is_told_with_the_next_step_heals_with_it_and_the_rules_are_what_is_asked_for()
+-> Result<()> {
+    let mut world = World::demo().await?;
+    let role = world.get(Obj("Role", "service-mesh", "sightline-agents")).await?;
+    world.delete(Obj("Role", "service-mesh", "sightline-agents")).await?;
+    world.start_operator().await?;
+    world.apply_samples().await?;
+    world
+        .told(
+            SOLARMESH,
+            "Forbidden",
+            &["service-mesh", "install the Role of config/rbac"],
+        )
+        .await?;
+    world
+        .ready(ACCESS_LOG)
+        .await
+        .context("a namespace without our Role holds up nobody else")?;
+    assert_eq!(world.revisions(AGENT).await?, 1);
+    steady_state_is_silent(&world).await?;
+    install(&world, &role).await?;
+    world.ready(SOLARMESH).await?;
+    world.restarted_to(AGENT, 2).await?;
+
+    // Reading is allowed and writing is not.
+    let mut reads_only = role.clone();
+    for rule in reads_only["rules"].as_array_mut().into_iter().flatten() {
+        rule["verbs"] = json!(["get", "list", "watch"]);
+    }
+    install(&world, &reads_only).await?;
+    world.set_password("not-writable").await?;
+    world
+        .told(
+            SOLARMESH,
+            "WriteRefused",
+            &[
+                "ConfigMap service-mesh/grpc-logging",
+                "cannot patch resource",
+                "install the Role of config/rbac in namespace service-mesh",
+            ],
+        )
+        .await?;
+    assert_eq!(
+        world.revisions(AGENT).await?,
+        2,
+        "what could not be written restarts nobody"
+    );
+    install(&world, &role).await?;
+    world.ready(SOLARMESH).await?;
+    world.restarted_to(AGENT, 3).await?;
+
+    one_refused_patch_holds_up_nobody(&world, &role).await?;
+    exercise_the_rest(&world).await?;
+    rules_are_what_is_asked_for(&world).await
+}
+
+/// A workload that may not be patched is told as such, and the other agents of its mesh are restarted nevertheless.
+async fn one_refused_patch_holds_up_nobody(world: &World, role: &Value) -> Result<()> {
+    let other = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "zz-other", "namespace": "service-mesh"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "zz"}}, "template": {
+            "metadata": {"labels": {"app": "zz"}}, "spec": {"containers": [{"name": "a", "image": "registry.example/a:1"}]}}}});
+    world.apply(&other.to_string()).await?;
+    let other = Obj("Deployment", "service-mesh", "zz-other");
+    world.restarted_to(other, 1).await?;
+    let mut one_only = role.clone();
+    for rule in one_only["rules"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+        .filter(|r| r["resources"] == json!(["deployments"]))
+    {
+        rule["verbs"] = json!(["list", "watch"]);
+    }
+    let patch =
+        json!({"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["patch"], "resourceNames": [other.2]});
+    one_only["rules"].as_array_mut().context("no rules")?.push(patch);
+    install(world, &one_only).await?;
+    let mut agents = world.get(SOLARMESH).await?["spec"]["agents"].clone();
+    let agent = json!({"name": "other", "workload": {"kind": "Deployment", "namespace": other.1, "name": other.2},
+        "reads": [{"type": "InterfaceTraffic"}]});
+    agents.as_array_mut().context("no agents")?.push(agent);
+    world.patch(SOLARMESH, json!({"spec": {"agents": agents}})).await?;
+    world.restarted_to(other, 2).await?;
+    world.set_password("one-of-two").await?;
+    world
+        .restarted_to(other, 3)
+        .await
+        .context("held up by the one that may not be patched")?;
+    let words = [
+        "Deployment service-mesh/networking-agent",
+        "cannot patch resource",
+        "install the Role of config/rbac",
+    ];
+    world.told(SOLARMESH, "WriteRefused", &words).await?;
+    assert_eq!(world.revisions(AGENT).await?, 3);
+    steady_state_is_silent(world).await?;
+    install(world, role).await?;
+    world.ready(SOLARMESH).await?;
+    world.restarted_to(AGENT, 4).await
+}
+
+/// A fault that lasts is told once: no status and no event after it, but for the tries to write what is refused.
+async fn steady_state_is_silent(world: &World) -> Result<()> {
+    // Statuses that differ in numbers only come up to 5 s late.
+    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+    let since = k8s_openapi::jiff::Timestamp::now();
+    tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+    let writes: Vec<String> = world
+        .writes_since(since)
+        .await?
+        .iter()
+        .filter(|w| !w.is_forbidden())
+        .map(write_text)
+        .collect();
+    ensure!(
+        writes.is_empty(),
+        "a fault that lasts goes on writing:\n{}",
+        writes.join("\n")
+    );
+    Ok(())
+}
+
+async fn install(world: &World, role: &Value) -> Result<()> {
+    let mut role = role.clone();
+    for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields"] {
+        role["metadata"].as_object_mut().context("no metadata")?.remove(field);
+    }
+    world.apply(&role.to_string()).await
+}
+
+/// What needs the verbs that no sample needs: deletions, and what is made anew.
+async fn exercise_the_rest(world: &World) -> Result<()> {
+    for obj in [RESOURCES[2], ISTIO_SHOP] {
+        world.delete_and_wait(obj).await?;
+    }
+    world.gone(SHARED_MAP, PATIENCE).await?;
+    let restarts = world.revisions(AGENT).await?;
+    world.delete(GRPC_LOGGING).await?;
+    eventually(PATIENCE, "grpc-logging is made anew", async || {
+        Ok(world
+            .find(GRPC_LOGGING)
+            .await?
+            .map(drop)
+            .ok_or_else(|| "it is away".to_owned()))
+    })
+    .await?;
+    world.ready(SOLARMESH).await?;
+    assert_eq!(
+        world.revisions(AGENT).await?,
+        restarts,
+        "the same text again restarts nobody"
+    );
+    Ok(())
+}
+
+/// Each rule is used, but for those that stand here with their cause.
+const UNUSED: &[&str] = &[
+    // Made where it is missing; the demo world brings it.
+    "sightline-system /secrets create",
+    // An event that repeats is patched; nothing repeats within a test.
+    "* events.k8s.io/events patch",
+];
+
+async fn rules_are_what_is_asked_for(world: &World) -> Result<()> {
+    world.plane.settle_audit_log().await?;
+    let mut asked = BTreeSet::new();
+    for event in world
+        .plane
+        .audit_events()?
+        .into_iter()
+        .filter(|e| e.user == USER && !e.resource.is_empty())
+    {
+        if event.is_forbidden() {
+            continue;
+        }
+        let resource = match event.subresource.as_str() {
+            "" => event.resource.clone(),
+            sub => format!("{}/{sub}", event.resource),
+        };
+        // An apply that makes an object needs `create` as well.
+        let verbs = if event.verb == "patch" && event.code == 201 {
+            vec!["patch", "create"]
+        } else {
+            vec![event.verb.as_str()]
+        };
+        for verb in verbs {
+            asked.insert((
+                event.namespace.clone(),
+                format!("{}/{resource}", event.group),
+                verb.to_owned(),
+            ));
+        }
+    }
+    let rules = std::fs::read_to_string(root().join("config/rbac/sightline.yaml"))?;
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&rules)?;
+    let mut unused = Vec::new();
+    let mut allowed = BTreeSet::new();
+    for role in documents
+        .iter()
+        .filter(|d| d["kind"] == "Role" || d["kind"] == "ClusterRole")
+    {
+        let namespace = role["metadata"]["namespace"].as_str().unwrap_or("*");
+        for (resource, verb) in grants(role) {
+            allowed.insert((namespace.to_owned(), resource.clone(), verb.clone()));
+            let used = asked
+                .iter()
+                .any(|(n, r, v)| (namespace == "*" || n == namespace) && *r == resource && *v == verb);
+            let text = format!("{namespace} {resource} {verb}");
+            if !used && !UNUSED.contains(&text.as_str()) {
+                unused.push(text);
+            }
+        }
+    }
+    ensure!(unused.is_empty(), "rules that nobody uses:\n{}", unused.join("\n"));
+    let without_rule: Vec<_> = asked
+        .iter()
+        .filter(|(n, r, v)| {
+            !allowed.contains(&("*".into(), r.clone(), v.clone()))
+                && !allowed.contains(&(n.clone(), r.clone(), v.clone()))
+        })
+        .collect();
+    ensure!(without_rule.is_empty(), "asked for without a rule: {without_rule:?}");
+    Ok(())
+}
+
+fn grants(role: &Value) -> Vec<(String, String)> {
+    let list = |value: &Value| -> Vec<String> { value.as_array().into_iter().flatten().map(text).collect() };
+    let mut out = Vec::new();
+    for rule in role["rules"].as_array().into_iter().flatten() {
+        for group in list(&rule["apiGroups"]) {
+            for resource in list(&rule["resources"]) {
+                out.extend(
+                    list(&rule["verbs"])
+                        .into_iter()
+                        .map(|verb| (format!("{group}/{resource}"), verb)),
+                );
+            }
+        }
+    }
+    out
+}
