@@ -111,11 +111,9 @@ impl World {
         match fact {
             Kind::Secret => {
                 decode_string_data(&mut object);
-                if key.name == SECRET_NAME {
-                    if let Some(secret) = secret_value(&object, SECRET_KEY) {
-                        self.hash_key = secret;
-                        self.has_hash_key = true;
-                    }
+                if let Some(secret) = secret_value(&object, SECRET_KEY).filter(|_| key.name == SECRET_NAME) {
+                    self.hash_key = secret;
+                    self.has_hash_key = true;
                 }
                 if !show_secrets {
                     hide_values(&mut object, &key);

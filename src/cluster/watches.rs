@@ -304,10 +304,12 @@ impl Watches {
                             set(ready.as_ref());
                         }
                     }
-                    Err(error) => match refusal_of(&error) {
-                        Some(state) => break (state, error),
-                        None => debug!(?kind, scope = ?watch.scope, %error, "watch failed; trying again"),
-                    },
+                    Err(error) => {
+                        if let Some(state) = refusal_of(&error) {
+                            break (state, error);
+                        }
+                        debug!(?kind, scope = ?watch.scope, %error, "watch failed; trying again");
+                    }
                 }
             };
             watch.refused(refused.0, &refused.1);

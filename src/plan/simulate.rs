@@ -204,13 +204,12 @@ fn as_patched(mut workload: Value) -> Value {
         .and_then(Value::as_object_mut);
     if let Some(annotations) = template {
         annotations.remove(crate::rollout::template::RESTARTED_AT);
-        if annotations.is_empty() {
-            if let Some(metadata) = workload
-                .pointer_mut("/spec/template/metadata")
-                .and_then(Value::as_object_mut)
-            {
-                metadata.remove("annotations");
-            }
+        let is_empty = annotations.is_empty();
+        let metadata = workload
+            .pointer_mut("/spec/template/metadata")
+            .and_then(Value::as_object_mut);
+        if let Some(metadata) = metadata.filter(|_| is_empty) {
+            metadata.remove("annotations");
         }
     }
     let own = workload

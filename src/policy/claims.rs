@@ -420,6 +420,9 @@ fn permitted_format<'m>(
 /// What compiling a format gives.
 type CompiledOrNot = Result<format::CompiledFormat, format::FormatErrors>;
 
+/// Compiled formats by what was compiled.
+type CompiledFormats = HashMap<(LogFormat, EnvoyVersion), Arc<CompiledOrNot>>;
+
 /// Most compiled formats that are remembered.
 const REMEMBERED_FORMATS: usize = 4096;
 
@@ -428,8 +431,7 @@ const REMEMBERED_FORMATS: usize = 4096;
 /// Every pass over a namespace needs the formats of all its policies, and they seldom change: results are remembered,
 /// by content, so that what is remembered can never be wrong.
 pub fn compile(format: &LogFormat, oldest: EnvoyVersion) -> Arc<CompiledOrNot> {
-    static REMEMBERED: LazyLock<Mutex<HashMap<(LogFormat, EnvoyVersion), Arc<CompiledOrNot>>>> =
-        LazyLock::new(Mutex::default);
+    static REMEMBERED: LazyLock<Mutex<CompiledFormats>> = LazyLock::new(Mutex::default);
     let key = (format.clone(), oldest);
     let mut remembered = REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(compiled) = remembered.get(&key) {

@@ -3,6 +3,16 @@
 //!
 //! Each test has a cluster of its own and tells one story, of several rules; its name says which. See [`world`].
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::too_many_lines,
+    clippy::unchecked_time_subtraction,
+    reason = "a test that panics fails, which is what it is for, and a story has its length"
+)]
+
 #[path = "../support/control_plane.rs"]
 mod control_plane;
 #[path = "../support/operator.rs"]

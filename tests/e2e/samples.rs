@@ -29,7 +29,7 @@ async fn samples_get_ready_as_rendered_then_nothing_is_written_and_edits_behind_
     // Zero writes over a minute: status and events included.
     world.quiet_for(Duration::from_secs(6)).await?;
     let since = Timestamp::now();
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     world.no_writes_since(since).await?;
 
     // A fresh operator has no memory, and finds nothing to do.

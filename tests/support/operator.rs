@@ -59,7 +59,7 @@ impl Operator {
     }
 
     async fn wait_until_ready(&mut self) -> Result<()> {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
         loop {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the operator ended ({status}); its log:\n{}", self.log_tail());
@@ -119,7 +119,10 @@ impl Operator {
     pub fn log_tail(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(60)..].join("\n")
+        lines
+            .get(lines.len().saturating_sub(60)..)
+            .unwrap_or_default()
+            .join("\n")
     }
 }
 
