@@ -3,6 +3,14 @@
 //!
 //! Each test has a cluster of its own and tells one story, of several rules; its name says which. See [`world`].
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic; clippy knows only functions with #[test] as tests"
+)]
+
 #[path = "../support/control_plane.rs"]
 mod control_plane;
 #[path = "../support/operator.rs"]

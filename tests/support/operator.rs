@@ -49,11 +49,7 @@ impl Operator {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {}", start.binary.display()))?;
-        let mut operator = Self {
-            child,
-            address,
-            log: start.log,
-        };
+        let mut operator = Self { child, address, log: start.log };
         operator.wait_until_ready().await?;
         Ok(operator)
     }
@@ -78,10 +74,7 @@ impl Operator {
     pub async fn get(&self, path: &str) -> Result<(u16, String)> {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut stream = tokio::net::TcpStream::connect(self.address).await?;
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            self.address
-        );
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         tokio::time::timeout(Duration::from_secs(5), stream.read_to_string(&mut answer)).await??;
@@ -101,10 +94,7 @@ impl Operator {
             .await
             .context("the operator did not end within 30 s of SIGTERM")??;
         if !status.success() {
-            bail!(
-                "the operator ended with {status} after SIGTERM; its log:\n{}",
-                self.log_tail()
-            );
+            bail!("the operator ended with {status} after SIGTERM; its log:\n{}", self.log_tail());
         }
         Ok(())
     }
