@@ -334,9 +334,8 @@ impl Operator {
     /// the old one is right as a rule. Not for long, though: reading that does not end has to be told.
     fn hold_back(&self, status: &Status, before: &Map<String, Value>) -> Option<Instant> {
         let mut held = self.status_held.lock().unwrap_or_else(PoisonError::into_inner);
-        let reading = status.findings.iter().any(|f| f.reason == Reason::FactsPending);
         let judged = before.get("observedGeneration").and_then(Value::as_i64);
-        if !reading || judged.is_none() || judged != status.generation {
+        if !status.provisional || judged.is_none() || judged != status.generation {
             held.remove(&status.of);
             return None;
         }
@@ -391,12 +390,7 @@ impl Operator {
             Target::TracingBackend(key) => snapshot.tracing_backends.get(key).and_then(|t| t.metadata.generation),
             _ => None,
         });
-        let status = Status {
-            of: target.clone(),
-            generation,
-            findings: with_ready(vec![finding]),
-            fields: Map::new(),
-        };
+        let status = Status::new(target.clone(), generation, with_ready(vec![finding]), Map::new());
         if let Err(error) = self.write_status(&status).await {
             warn!(%target, %error, "status not written");
         }

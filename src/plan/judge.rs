@@ -81,12 +81,9 @@ pub fn traffic_log(view: &View<'_>, key: &Key) -> Plan {
     if !effective.is_empty() {
         fields.insert("effective".into(), json!(effective));
     }
-    plan.statuses.push(Status {
-        of: Target::TrafficLog(key.clone()),
-        generation: log.metadata.generation,
-        findings: with_ready(findings),
-        fields,
-    });
+    let of = Target::TrafficLog(key.clone());
+    plan.statuses
+        .push(Status::new(of, log.metadata.generation, with_ready(findings), fields));
     plan
 }
 
@@ -394,12 +391,13 @@ pub fn tracing_backend(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> P
             message,
         ));
     }
-    plan.statuses.push(Status {
-        of: Target::TracingBackend(key.clone()),
-        generation: tracing.metadata.generation,
-        findings: with_ready(findings),
+    let of = Target::TracingBackend(key.clone());
+    plan.statuses.push(Status::new(
+        of,
+        tracing.metadata.generation,
+        with_ready(findings),
         fields,
-    });
+    ));
     plan
 }
 
@@ -551,7 +549,14 @@ pub fn mesh(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
         unique.dedup();
         findings.push(agents_in_sync(unique));
     }
-    let belongs = |namespace: &str, mesh_ref| mesh_of(view, namespace, mesh_ref).is_ok_and(|m| name_of(m) == name);
+    let mut pending = false;
+    let mut belongs = |namespace: &str, mesh_ref| match mesh_of(view, namespace, mesh_ref) {
+        Ok(mesh) => name_of(mesh) == name,
+        Err(error) => {
+            pending |= error.reason == Reason::FactsPending;
+            false
+        }
+    };
     let logs = view
         .traffic_logs()
         .filter(|(key, log)| belongs(&key.namespace, log.spec.mesh_ref.as_ref()))
@@ -560,15 +565,14 @@ pub fn mesh(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
         .tracing_backends()
         .filter(|(key, t)| belongs(&key.namespace, t.spec.mesh_ref.as_ref()))
         .count();
+    let (providers, complete) = mesh_config::provider_count(view, mesh);
     fields.insert("trafficLogs".into(), Value::from(logs));
     fields.insert("tracingBackends".into(), Value::from(traces));
-    fields.insert("providers".into(), Value::from(mesh_config::provider_count(view, mesh)));
-    plan.statuses.push(Status {
-        of: Target::Mesh(name.to_owned()),
-        generation: mesh.metadata.generation,
-        findings: with_ready(findings),
-        fields,
-    });
+    fields.insert("providers".into(), Value::from(providers));
+    let of = Target::Mesh(name.to_owned());
+    let mut status = Status::new(of, mesh.metadata.generation, with_ready(findings), fields);
+    status.provisional |= pending || !complete;
+    plan.statuses.push(status);
     plan
 }
 
@@ -757,7 +761,7 @@ pub fn ready_event(of: &Target, before: Option<&str>, findings: &[Finding]) -> O
     };
     let quiet = matches!(
         ready.reason,
-        Reason::FactsPending | Reason::Pending | Reason::ProviderPending
+        Reason::FactsPending | Reason::Pending | Reason::ProviderPending | Reason::Deleting
     );
     (before != Some(now) && !quiet).then(|| Event {
         about: of.clone(),

@@ -230,9 +230,9 @@ fn take<'k, C>(
     }
 }
 
-/// How many providers the policies of one mesh need.
-pub fn provider_count(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> usize {
-    let (providers, _) = needed_providers(view, &[mesh]);
+/// How many providers the policies of one mesh need, and whether every policy could be judged.
+pub fn provider_count(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> (usize, bool) {
+    let (providers, complete) = needed_providers(view, &[mesh]);
     let names: BTreeSet<String> = providers.into_iter().map(|p| p.name).collect();
-    names.len()
+    (names.len(), complete)
 }

@@ -177,6 +177,22 @@ pub struct Status {
     pub findings: Vec<Finding>,
     /// The other fields.
     pub fields: Map<String, Value>,
+    /// Whether it rests on facts that have not been read yet.
+    pub provisional: bool,
+}
+
+impl Status {
+    /// A status; provisional where a finding says that facts are missing.
+    pub fn new(of: Target, generation: Option<i64>, findings: Vec<Finding>, fields: Map<String, Value>) -> Self {
+        let provisional = findings.iter().any(|finding| finding.reason == Reason::FactsPending);
+        Self {
+            of,
+            generation,
+            findings,
+            fields,
+            provisional,
+        }
+    }
 }
 
 /// An event to tell.

@@ -161,7 +161,9 @@ async fn exercise_the_rest(world: &World) -> Result<()> {
         restarts,
         "the same text again restarts nobody"
     );
-    Ok(())
+    // That one was made by us, so it goes with its mesh, password included.
+    world.delete_and_wait(SOLARMESH).await?;
+    world.gone(GRPC_LOGGING, PATIENCE).await
 }
 
 /// Each rule is used, but for those that stand here with their cause.
