@@ -144,7 +144,7 @@ reasons! {
     Pending [Programmed, AgentsInSync]: "The object is not yet written or not yet read back.", "Wait; it takes seconds.";
     WriteRefused [Programmed]: "The API server refused what Sightline wrote.", "Read the message: a missing Role, an admission policy or a quota; it is tried again.";
     InternalError [Accepted]: "Sightline itself failed on this resource; others are not affected.", "Please report it with the log of the operator.";
-    Overridden [Programmed, PartiallyOverridden]: "Another policy of the same scope wins.", "Change labels, priority or name, or remove one of the two.";
+    Overridden [Programmed, AgentsInSync, PartiallyOverridden]: "Another policy of the same scope wins.", "Change labels, priority or name, or remove one of the two.";
     Overlaps [Programmed]: "Too many selectors of this namespace overlap.", "Give the policies a label that keeps them apart.";
     Deleting [Programmed]: "The mesh is being deleted and its outputs go first, or the namespace is being deleted.", "Wait; map entries go a minute after the last Telemetry that named them.";
     RollingOut [AgentsInSync]: "An agent is being rolled out with the new configuration.", "Wait for the rollout.";

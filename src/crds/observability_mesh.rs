@@ -111,13 +111,13 @@ pub enum MeshType {
 pub struct IstioMesh {
     /// Namespace of istiod and of its ConfigMap `istio`. Default: `istio-system`.
     #[serde(default = "istio_namespace")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: String,
     /// Revisions of istiod that serve this mesh, 1 to 4. The mesh is programmed when every one of them sees our
     /// providers. Where one is listed and it is not `default`, our Telemetries carry it as label `istio.io/rev`.
     /// Default: `[default]`.
     #[serde(default = "default_revisions")]
-    #[schemars(length(min = 1, max = 4), inner(length(min = 1, max = 56)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(min = 1, max = 4), inner(length(min = 1, max = 56), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")), extend("x-kubernetes-list-type" = "set"))]
     pub revisions: Vec<String>,
     /// How the extension providers that policies need get into MeshConfig. Default: a ConfigMap of Sightline's own,
     /// `sightline-mesh-config`, that istiod has to be pointed at (until then the reason is `SharedConfigNotWired`, and
@@ -231,7 +231,7 @@ pub struct Logging {
     pub backends: Vec<LogBackend>,
     /// Backends of a TrafficLog that names none. Default: the first of `backends`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 40)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")), extend("x-kubernetes-list-type" = "set"))]
     pub default_backends: Vec<String>,
     /// Format of a TrafficLog that has none, or that may not have its own. Default: Istio's text format (`{encoding: Text,
     /// preset: Istio}`).
@@ -404,10 +404,10 @@ pub struct Elasticsearch {
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeysRef {
     /// Namespace of the Secret.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: String,
     /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// Key of the username. Default: `username`.
     #[serde(default = "username_key")]
@@ -424,10 +424,10 @@ pub struct SecretKeysRef {
 #[serde(rename_all = "camelCase", default)]
 pub struct ConfigMapTarget {
     /// Namespace of the ConfigMap. Default: `service-mesh`.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: String,
     /// Name of the ConfigMap. Default: `grpc-logging`.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// Take over a ConfigMap of this name that somebody else made (SolarMesh's Helm chart leaves one): its other keys
     /// and labels stay. Default: false, and then it is left alone and the reason is `NotOurs`.
@@ -468,10 +468,10 @@ pub struct WorkloadRef {
     #[serde(default)]
     pub kind: WorkloadKind,
     /// Namespace of the workload.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: String,
     /// Name of the workload.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
 }
 
@@ -512,7 +512,7 @@ pub enum AgentReadsType {
 #[serde(rename_all = "camelCase")]
 pub struct ConfigMapRead {
     /// Name of the ConfigMap.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
 }
 
@@ -521,7 +521,7 @@ pub struct ConfigMapRead {
 #[serde(rename_all = "camelCase")]
 pub struct SecretRead {
     /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// Keys whose change restarts the agent, at most 16. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

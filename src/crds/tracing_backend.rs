@@ -109,7 +109,7 @@ pub enum DestinationType {
 #[serde(rename_all = "camelCase")]
 pub struct MeshBackendRef {
     /// Name of an entry of `spec.tracing.backends`.
-    #[schemars(length(min = 1, max = 40))]
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
 }
 

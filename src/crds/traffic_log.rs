@@ -82,7 +82,7 @@ pub struct TrafficLogSpec {
     /// Names of the mesh's backends (`spec.logging.backends` of the ObservabilityMesh), at most 8. Default: the mesh's
     /// `defaultBackends`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 40)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")), extend("x-kubernetes-list-type" = "set"))]
     pub backends: Vec<String>,
     /// How a line is written. Default: the mesh's format (`spec.logging.format` of the ObservabilityMesh). The mesh may
     /// limit it: `tenancy.overrideFormat` (no format but the mesh's), `tenancy.customFormats` (presets only); then the

@@ -219,7 +219,9 @@ fn programmed<C>(
     for namespace in &namespaces {
         let key = Key::new(namespace, object_name(selector));
         let (of_namespace, overlapping) = telemetries::plan(view, namespace);
-        if let Some((_, finding)) = of_namespace.blocked.iter().find(|(blocked, _)| *blocked == key) {
+        let every = telemetries::every_object(namespace);
+        let blocked = |blocked: &Key| *blocked == key || *blocked == every;
+        if let Some((_, finding)) = of_namespace.blocked.iter().find(|(at, _)| blocked(at)) {
             return finding.clone();
         }
         if let Some((_, other)) = overlapping.into_iter().find(|(out, _)| out.is_same_object(source)) {
@@ -473,7 +475,17 @@ fn inject_state(
         .iter()
         .filter(|w| w.injected_by.contains(key))
         .collect();
-    let verdicts: Vec<_> = mine.iter().map(|w| rollouts.state(w)).collect();
+    let verdict = |workload: &&rollout::Workload<'_>| match workload.overridden.get(key) {
+        None => rollouts.state(workload),
+        Some(winner) => Err((
+            Reason::Overridden,
+            format!(
+                "TracingBackend {winner} gives Deployment {}/{} its environment; select it in one of the two.",
+                workload.id.namespace, workload.id.name
+            ),
+        )),
+    };
+    let verdicts: Vec<_> = mine.iter().map(verdict).collect();
     let in_sync = verdicts.iter().filter(|s| s.is_ok()).count();
     let status = InjectStatus {
         workloads: to_i32(mine.len()),

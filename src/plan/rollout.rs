@@ -39,6 +39,8 @@ pub struct Workload<'a> {
     pub agents: Vec<String>,
     /// TracingBackends that give it environment.
     pub injected_by: Vec<Key>,
+    /// TracingBackends that would give a container environment that has it from another one already: the one that wins.
+    pub overridden: BTreeMap<Key, Key>,
     /// What is in the way.
     pub problems: Vec<Problem>,
     /// Why the API server refused our last patch of it, while it still has to be patched.
@@ -53,6 +55,7 @@ impl<'a> Workload<'a> {
             wanted: Some(Wanted::default()),
             agents: Vec::new(),
             injected_by: Vec::new(),
+            overridden: BTreeMap::new(),
             problems: Vec::new(),
             refused: None,
         }
@@ -427,6 +430,8 @@ fn add_injected<'a>(
             name: key.name,
         };
         let mut selected = false;
+        // Of several policies for one container the first by name gives it its environment, whole.
+        let mut given: BTreeMap<String, Key> = BTreeMap::new();
         for (policy, tracing) in &policies {
             for inject in tracing
                 .spec
@@ -448,7 +453,7 @@ fn add_injected<'a>(
                     entry.wanted = None;
                     continue;
                 }
-                add_env(mesh, tracing, inject, live, entry);
+                add_env(mesh, (policy, tracing), inject, live, &mut given, entry);
             }
         }
         if !selected && !injected_record(live).is_empty() {
@@ -461,9 +466,10 @@ fn add_injected<'a>(
 
 fn add_env(
     mesh: &ObservabilityMesh,
-    tracing: &TracingBackend,
+    (policy, tracing): (&Key, &TracingBackend),
     inject: &Inject,
     live: &Value,
+    given: &mut BTreeMap<String, Key>,
     entry: &mut Workload<'_>,
 ) {
     let Ok(Some(otlp)) = trace_backend(mesh, tracing).map(|backend| backend.otlp.as_ref()) else {
@@ -475,12 +481,17 @@ fn add_env(
     };
     match choose_containers(live, &inject.containers) {
         Ok(containers) => {
-            if let Some(wanted) = &mut entry.wanted {
-                wanted.env.extend(containers.into_iter().map(|container| ContainerEnv {
-                    container: container.name,
-                    vars: vars.clone(),
-                    together: interlink::TOGETHER.map(String::from).to_vec(),
-                }));
+            for container in containers {
+                let winner = given.entry(container.name.clone()).or_insert_with(|| policy.clone());
+                if winner != policy {
+                    entry.overridden.insert(policy.clone(), winner.clone());
+                } else if let Some(wanted) = &mut entry.wanted {
+                    wanted.env.push(ContainerEnv {
+                        container: container.name,
+                        vars: vars.clone(),
+                        together: interlink::TOGETHER.map(String::from).to_vec(),
+                    });
+                }
             }
         }
         Err(error) => {

@@ -18,17 +18,27 @@ use crate::render::istio::telemetry;
 /// it, comes to. Beside the plan: the policies that were left out, each with one that it overlaps.
 pub fn plan(view: &View<'_>, namespace: &str) -> (Plan, Overlapping) {
     let mut plan = Plan::default();
-    let key = |name: String| Key::new(namespace, name);
+    let fails = |reason, message: &str| {
+        let finding = Finding::fails(ConditionType::Programmed, reason, message);
+        (
+            Plan {
+                blocked: vec![(every_object(namespace), finding)],
+                ..Plan::default()
+            },
+            Overlapping::new(),
+        )
+    };
     let live = match view.objects_in(Kind::Telemetry, namespace) {
         Fact::Present(live) => live,
         Fact::KindMissing => {
             let message = "The API server does not know Telemetry of telemetry.istio.io; install Istio's CRDs.";
-            let finding = Finding::fails(ConditionType::Programmed, Reason::IstioNotInstalled, message);
-            plan.blocked
-                .push((key(telemetry::object_name(&Labels::new())), finding));
-            return (plan, Overlapping::new());
+            return fails(Reason::IstioNotInstalled, message);
         }
-        _ => return (plan, Overlapping::new()),
+        Fact::Forbidden => {
+            let message = "Sightline may not read Telemetries; install the ClusterRole of config/rbac.";
+            return fails(Reason::Forbidden, message);
+        }
+        Fact::Absent | Fact::Unknown => return (plan, Overlapping::new()),
     };
     let gone = match view.object(Kind::Namespace, &Key::new("", namespace)) {
         Fact::Present(namespace) => namespace.pointer("/metadata/deletionTimestamp").is_some(),
@@ -79,6 +89,11 @@ pub fn plan(view: &View<'_>, namespace: &str) -> (Plan, Overlapping) {
         });
     }
     (plan, policy.overlapping)
+}
+
+/// Stands for all objects of a namespace where none can be written.
+pub fn every_object(namespace: &str) -> Key {
+    Key::new(namespace, "")
 }
 
 /// Policies that were left out because too many selectors overlap.

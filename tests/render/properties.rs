@@ -53,6 +53,7 @@ fn selectors() -> impl Strategy<Value = Option<Labels>> {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it becomes part of the object")]
 fn policy(kind: &str, name: &str, namespace: &str, spec: Value) -> Value {
     json!({"apiVersion": "sightline.dev/v1alpha1", "kind": kind,
            "metadata": {"name": name, "namespace": namespace}, "spec": spec})
