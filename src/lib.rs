@@ -4,6 +4,7 @@
 //!
 //! - [`crds`]: the three resources, and their schemas.
 //! - [`format`]: Envoy's access-log format language.
+//! - [`snapshot`]: the world as plain data, and a view of it that remembers what was read.
 //! - [`policy`]: who wins: from resources to what each workload effectively gets.
 //! - [`render`]: from effective policy to the objects that meshes and agents read.
 //! - [`plan`]: from a snapshot of the cluster to what is to be done, as a value.
@@ -29,4 +30,5 @@ pub mod plan;
 pub mod policy;
 pub mod render;
 pub mod rollout;
+pub mod snapshot;
 pub mod yaml;

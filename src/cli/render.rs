@@ -11,8 +11,8 @@ use super::files;
 use super::world::World;
 use crate::conditions::{ConditionType, Reason, Truth};
 use crate::plan::simulate::Converged;
-use crate::plan::snapshot::{Key, Kind};
 use crate::plan::{Status, Target};
+use crate::snapshot::{Key, Kind};
 use crate::yaml;
 
 /// What is printed.

@@ -14,12 +14,12 @@ use super::files::Document;
 use crate::admission;
 use crate::cluster::hash_key::{SECRET_KEY, SECRET_NAME};
 use crate::crds::{AgentReadsType, ObservabilityMesh, TracingBackend, TrafficLog};
-use crate::plan::Resource;
 use crate::plan::simulate::{Converged, SimulationError, complete_rollout, converge};
-use crate::plan::snapshot::{Key, Kind, Snapshot, key_of};
 use crate::policy::membership::istio_of;
 use crate::render::istio::mesh_config;
 use crate::render::metadata::SHARED;
+use crate::snapshot::Resource;
+use crate::snapshot::{Key, Kind, Snapshot, key_of};
 
 /// Facts and resources from files.
 pub struct World {
@@ -233,7 +233,7 @@ impl World {
                 );
             }
             let of_revision = |pod: &Value| {
-                let labels = crate::plan::snapshot::labels_of(pod);
+                let labels = crate::snapshot::labels_of(pod);
                 labels.get("app").is_some_and(|a| a == "istiod")
                     && labels.get("istio.io/rev").map_or("default", String::as_str) == revision
             };

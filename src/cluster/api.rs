@@ -9,9 +9,9 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use crate::plan::owned::{is_ours, may_be_adopted};
-use crate::plan::snapshot::{Key, Kind, key_of};
 use crate::plan::{Apply, Delete, Finalizer, Target, WorkloadPatch};
 use crate::render::metadata::{FIELD_MANAGER, FINALIZER};
+use crate::snapshot::{Key, Kind, key_of};
 
 /// Longest that one call may take.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);

@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use k8s_openapi::jiff::Timestamp;
 
 use crate::plan::Target;
-use crate::plan::snapshot::{Kind, Read, Scope, Snapshot, View};
 use crate::render::istio::Timings;
+use crate::snapshot::{Kind, Read, Scope, Snapshot, View};
 
 /// Snapshot and index, consistent with each other: a pass is indexed under the same lock that it read under, so no
 /// change can slip between.
@@ -109,7 +109,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::snapshot::{Fact, Key};
+    use crate::snapshot::{Fact, Key};
     use serde_json::json;
     use std::sync::Arc;
 

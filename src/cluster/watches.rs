@@ -22,8 +22,9 @@ use tracing::{debug, warn};
 use super::api::{own_resource, resource, to_value};
 use super::store::Store;
 use crate::crds::{ObservabilityMesh, TracingBackend, TrafficLog};
-use crate::plan::snapshot::{Key, Kind, Read, Scope, Snapshot, WatchState, key_of};
-use crate::plan::{Resource, Target};
+use crate::plan::Target;
+use crate::snapshot::Resource;
+use crate::snapshot::{Key, Kind, Read, Scope, Snapshot, WatchState, key_of};
 
 /// Delays between tries of a watch: 0.5 s doubling up to 5 s, with jitter. What is missing now (a CRD, a Role) may come at
 /// any time, and a resource heals within seconds of it.

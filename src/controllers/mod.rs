@@ -24,10 +24,10 @@ use crate::cluster::events::Events;
 use crate::cluster::hash_key;
 use crate::cluster::store::Store;
 use crate::cluster::watches::{Notify, Watches};
-use crate::plan::snapshot::Kind;
 use crate::plan::{Target, targets_of};
 use crate::render::istio::Timings;
 use crate::rollout::QuietMemory;
+use crate::snapshot::Kind;
 use metrics::Metrics;
 use queue::Queue;
 
@@ -240,7 +240,7 @@ impl Operator {
             Target::TrafficLog(key) => snapshot.traffic_logs.contains_key(key),
             Target::TracingBackend(key) => snapshot.tracing_backends.contains_key(key),
             Target::Telemetries(namespace) => snapshot
-                .object(Kind::Namespace, &crate::plan::snapshot::Key::new("", namespace))
+                .object(Kind::Namespace, &crate::snapshot::Key::new("", namespace))
                 .is_some(),
             // These outlive what they were made for: what is left has to be taken away.
             Target::MeshConfig(_) | Target::InterfaceTraffic(_) => true,

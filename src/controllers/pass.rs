@@ -1,5 +1,6 @@
 //! One pass over one target: plan, then do what the plan says.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -16,8 +17,8 @@ use super::queue::Outcome;
 use crate::cluster::api::{CallError, ErrorClass};
 use crate::conditions::{ConditionType, Finding, Reason, to_conditions, with_ready};
 use crate::crds::{WorkloadKind, WorkloadRef};
-use crate::plan::snapshot::{Key, Kind, key_of};
 use crate::plan::{Delete, Memory, Plan, Status, Target, judge, plan};
+use crate::snapshot::{Key, Kind, key_of};
 
 /// Longest that one pass may take.
 const PASS_DEADLINE: Duration = Duration::from_mins(1);
@@ -65,23 +66,44 @@ impl Operator {
             .inc();
         self.metrics.pass_seconds.observe(started.elapsed().as_secs_f64());
         if !self.exists(target) {
-            self.store.forget(target);
-            self.queue.forget(target);
+            self.forget(target);
             self.reads_changed.notify_one();
             return Outcome::Done(None);
         }
         outcome
     }
 
+    /// Forgets a target that is gone.
+    fn forget(&self, target: &Target) {
+        self.store.forget(target);
+        self.queue.forget(target);
+        self.status_written
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(target);
+        self.status_held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(target);
+        if let Target::Rollout(mesh) = target {
+            self.quiet.lock().unwrap_or_else(PoisonError::into_inner).remove(mesh);
+        }
+    }
+
     /// Plans. A panic is caught: it must not stop the others.
     fn make_plan(&self, target: &Target) -> Result<Plan, String> {
         let key = self.hash_key.read().unwrap_or_else(PoisonError::into_inner).clone();
         let attempt = catch_unwind(AssertUnwindSafe(|| {
-            let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+            // Only those who ask the governor share its memory: the others need not wait for each other.
+            let mut unshared = BTreeMap::new();
+            let mut shared = target
+                .asks_the_governor()
+                .then(|| self.quiet.lock().unwrap_or_else(PoisonError::into_inner));
             self.store
                 .read(target, Timestamp::now(), self.settings.timings, |view| {
+                    let quiet = shared.as_deref_mut().unwrap_or(&mut unshared);
                     let mut memory = Memory {
-                        quiet: &mut quiet,
+                        quiet,
                         hash_key: key.as_deref(),
                     };
                     plan(view, target, &mut memory)
@@ -345,7 +367,7 @@ impl Operator {
 
     /// Puts a resource with its new status into the store, so that the next pass compares with it.
     fn put_own(&self, target: &Target, object: Value) {
-        use crate::plan::Resource;
+        use crate::snapshot::Resource;
         let told = self.store.change(|snapshot| {
             // What the watch has seen go meanwhile stays gone.
             let present = match target {

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::snapshot::{Fact, Key, Kind, View, labels_of};
 use crate::conditions::{ConditionType, Finding, Reason};
 use crate::crds::{IstioMesh, ObservabilityMesh};
 use crate::policy::membership::{name_of, shared_map_of};
 use crate::render::istio::provider::Provider;
+use crate::snapshot::{Fact, Key, Kind, View, labels_of};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 /// Whether every Ready istiod pod of every revision reads our ConfigMap; else the finding of `Programmed`.

@@ -4,13 +4,13 @@ use super::control_plane;
 use serde_json::Value;
 
 use super::owned::{escape, is_ours, last_manager};
-use super::snapshot::{Fact, Key, Kind, View};
 use crate::policy::claims::{Checked, LogClaim, Source, Sources, TraceClaim, check_tracing_backend, check_traffic_log};
 use crate::policy::membership::{
     MeshScope, NotAMember, istio_of, mesh_scope, meshes_of_namespace, name_of, root_namespace,
 };
 use crate::policy::resolve::NamespaceClaims;
 use crate::render::metadata::{FIELD_MANAGER, SOURCES};
+use crate::snapshot::{Fact, Key, Kind, View};
 use k8s_openapi::jiff::Timestamp;
 
 /// Claims in force, and when a pending one may become so.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::owned::{is_ours, may_be_adopted};
-use super::snapshot::{Fact, Key, Kind, View, labels_of};
 use super::telemetries::uid_of;
 use super::{Delete, Plan, Target, WriteRules, plan_object};
 use crate::conditions::{ConditionType, Finding, Reason};
@@ -14,6 +13,7 @@ use crate::policy::membership::{is_live, istio_of, name_of, shared_map_of};
 use crate::render::istio::mesh_config::primary_map;
 use crate::render::metadata::SHARED;
 use crate::render::solarmesh::{self, APPLICATION_KEY, Credentials};
+use crate::snapshot::{Fact, Key, Kind, View, labels_of};
 
 /// Plans it. While its Secret cannot be used nothing is planned: what stands there stays.
 pub fn plan(view: &View<'_>, map: &Key) -> Plan {
@@ -90,7 +90,7 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
             reason: "Adopted",
             note: format!(
                 "ConfigMap {} of somebody else is taken over.",
-                super::snapshot::key_of(live)
+                crate::snapshot::key_of(live)
             ),
         });
     }

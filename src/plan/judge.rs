@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
 use super::{
     Event, Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, mesh_config, rollout, telemetries,
 };
@@ -21,6 +20,7 @@ use crate::policy::resolve::{Lost, lost_units, tracing_winner, unit_count};
 use crate::render::istio::telemetry::object_name;
 use crate::render::istio::versions::oldest_proxy;
 use crate::render::metadata::{FINALIZER, INJECT, MESH_LABEL};
+use crate::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
 
 /// Judges a TrafficLog.
 pub fn traffic_log(view: &View<'_>, key: &Key) -> Plan {

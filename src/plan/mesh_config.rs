@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::control_plane::later;
 use super::effective::sources_of;
 use super::owned::{is_ours, may_be_adopted};
-use super::snapshot::{Fact, Key, Kind, View};
 use super::telemetries::uid_of;
 use super::{Delete, Plan, Target, WriteRules, not_ours, plan_object};
 use crate::conditions::{ConditionType, Finding, Reason};
@@ -17,6 +16,7 @@ use crate::policy::claims::{Checked, check_tracing_backend, check_traffic_log};
 use crate::policy::membership::{is_live, istio_of, name_of, shared_map_of};
 use crate::render::istio::mesh_config::shared_map;
 use crate::render::istio::provider::Provider;
+use crate::snapshot::{Fact, Key, Kind, View};
 
 /// Plans it: every provider that a policy needs, and those that a live Telemetry still names or named a moment ago.
 pub fn plan(view: &View<'_>, map: &Key) -> Plan {

@@ -11,7 +11,6 @@ mod mesh_config;
 pub mod owned;
 mod rollout;
 pub mod simulate;
-pub mod snapshot;
 mod telemetries;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,9 +19,9 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::conditions::{Finding, Reason};
-use crate::crds::{ObservabilityMesh, TracingBackend, TrafficLog};
+use crate::crds::ObservabilityMesh;
 use crate::rollout::QuietMemory;
-use snapshot::{Key, Kind, Read, Snapshot, View, key_of};
+use crate::snapshot::{Key, Kind, Snapshot, View, key_of};
 
 /// What a plan is made for. The work queue holds these; one target is never worked on twice at once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +46,11 @@ impl Target {
     /// Whether it writes objects; the others judge resources and write only status.
     pub const fn is_output(&self) -> bool {
         !matches!(self, Self::Mesh(_) | Self::TrafficLog(_) | Self::TracingBackend(_))
+    }
+
+    /// Whether its plan needs to know which agents may restart now.
+    pub const fn asks_the_governor(&self) -> bool {
+        matches!(self, Self::Mesh(_) | Self::TracingBackend(_) | Self::Rollout(_))
     }
 
     /// A bounded name for metrics.
@@ -268,93 +272,6 @@ pub fn targets_of_mesh(mesh: &ObservabilityMesh) -> BTreeSet<Target> {
     targets
 }
 
-/// Whether two versions of a resource differ in anything that a plan is made of. Status is not.
-pub fn means_the_same<K: kube::ResourceExt>(a: &K, b: &K) -> bool {
-    a.uid() == b.uid()
-        && a.meta().generation == b.meta().generation
-        && a.meta().deletion_timestamp == b.meta().deletion_timestamp
-        && a.finalizers() == b.finalizers()
-        && a.annotations() == b.annotations()
-        && a.labels() == b.labels()
-}
-
-/// A resource of ours that a snapshot holds.
-pub trait Resource: Sized {
-    /// Puts it into the snapshot, or takes it out; returns what has changed for readers.
-    fn put(snapshot: &mut Snapshot, key: &Key, resource: Option<std::sync::Arc<Self>>) -> BTreeSet<Read>;
-}
-
-impl Resource for ObservabilityMesh {
-    fn put(snapshot: &mut Snapshot, key: &Key, resource: Option<std::sync::Arc<Self>>) -> BTreeSet<Read> {
-        if is_older(snapshot.meshes.get(&key.name), resource.as_ref()) {
-            return BTreeSet::new();
-        }
-        let changed = changes(snapshot.meshes.get(&key.name), resource.as_ref());
-        match resource {
-            Some(mesh) => drop(snapshot.meshes.insert(key.name.clone(), mesh)),
-            None => drop(snapshot.meshes.remove(&key.name)),
-        }
-        if changed {
-            BTreeSet::from([Read::Meshes])
-        } else {
-            BTreeSet::new()
-        }
-    }
-}
-
-impl Resource for TrafficLog {
-    fn put(snapshot: &mut Snapshot, key: &Key, resource: Option<std::sync::Arc<Self>>) -> BTreeSet<Read> {
-        put_policy(&mut snapshot.traffic_logs, key, resource)
-    }
-}
-
-impl Resource for TracingBackend {
-    fn put(snapshot: &mut Snapshot, key: &Key, resource: Option<std::sync::Arc<Self>>) -> BTreeSet<Read> {
-        put_policy(&mut snapshot.tracing_backends, key, resource)
-    }
-}
-
-fn put_policy<K: kube::ResourceExt>(
-    map: &mut std::collections::BTreeMap<Key, std::sync::Arc<K>>,
-    key: &Key,
-    resource: Option<std::sync::Arc<K>>,
-) -> BTreeSet<Read> {
-    if is_older(map.get(key), resource.as_ref()) {
-        return BTreeSet::new();
-    }
-    let changed = changes(map.get(key), resource.as_ref());
-    match resource {
-        Some(resource) => drop(map.insert(key.clone(), resource)),
-        None => drop(map.remove(key)),
-    }
-    if changed {
-        BTreeSet::from([Read::PoliciesIn(key.namespace.clone()), Read::AllPolicies])
-    } else {
-        BTreeSet::new()
-    }
-}
-
-/// Whether `after` is an earlier version: the answer to a write of our own may come behind the watch, which has brought
-/// what somebody wrote since.
-fn is_older<K: kube::ResourceExt>(before: Option<&std::sync::Arc<K>>, after: Option<&std::sync::Arc<K>>) -> bool {
-    let version = |resource: &K| resource.resource_version()?.parse::<u64>().ok();
-    let (Some(before), Some(after)) = (before, after) else {
-        return false;
-    };
-    before.uid() == after.uid()
-        && version(after)
-            .zip(version(before))
-            .is_some_and(|(new, have)| new < have)
-}
-
-fn changes<K: kube::ResourceExt>(before: Option<&std::sync::Arc<K>>, after: Option<&std::sync::Arc<K>>) -> bool {
-    match (before, after) {
-        (Some(before), Some(after)) => !means_the_same(&**before, &**after),
-        (None, None) => false,
-        _ => true,
-    }
-}
-
 /// Plans the write of one object that is wholly or partly ours: nothing, an apply, or why not.
 ///
 /// `event` names the resource that is told when somebody's edit is put back.
@@ -419,33 +336,4 @@ struct WriteRules<'a> {
     wholly_ours: owned::WhollyOurs<'a>,
     /// Resources to tell when an edit is put back.
     tell: &'a [Target],
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn the_late_answer_to_our_status_write_does_not_replace_a_newer_spec() {
-        let log = |version: &str, uid: &str, priority: i32| -> Arc<TrafficLog> {
-            let metadata = json!({"name": "a", "namespace": "b", "uid": uid, "resourceVersion": version});
-            let log = json!({"apiVersion": "sightline.dev/v1alpha1", "kind": "TrafficLog", "metadata": metadata,
-                             "spec": {"priority": priority}});
-            Arc::new(serde_json::from_value(log).unwrap())
-        };
-        let key = Key::new("b", "a");
-        let mut snapshot = Snapshot::default();
-        let mut priority_after = |log| {
-            Resource::put(&mut snapshot, &key, Some(log));
-            snapshot.traffic_logs[&key].spec.priority
-        };
-        assert_eq!(priority_after(log("9", "u", 1)), 1);
-        assert_eq!(priority_after(log("10", "u", 2)), 2, "versions are numbers");
-        assert_eq!(priority_after(log("9", "u", 1)), 2, "an answer from before");
-        assert_eq!(priority_after(log("8", "v", 3)), 3, "another object of that name");
-    }
 }

@@ -8,7 +8,6 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde_json::Value;
 
 use super::interface_traffic;
-use super::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
 use super::{Event, Memory, Plan, Target, WorkloadPatch, judge};
 use crate::conditions::Reason;
 use crate::crds::{
@@ -23,6 +22,7 @@ use crate::rollout::{
     AgentState, ContainerEnv, Decision, Limits, Note, Observed, Parts, QuietMemory, Wanted, choose_containers, decide,
     injected_record, observed, plan_template,
 };
+use crate::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
 
 /// What is in the way of a workload: reason and message.
 pub type Problem = (Reason, String);

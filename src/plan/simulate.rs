@@ -8,10 +8,10 @@ use std::sync::Arc;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::snapshot::{Key, Kind, Snapshot, View, key_of};
 use super::{Delete, Memory, Plan, Status, Target, WorkloadPatch, plan, targets_of};
 use crate::render::istio::Timings;
 use crate::rollout::QuietMemory;
+use crate::snapshot::{Key, Kind, Snapshot, View, key_of};
 
 /// Where a simulation ended.
 pub struct Converged {

@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use super::effective::claims_in_force;
 use super::owned::is_ours;
-use super::snapshot::{Fact, Key, Kind, View, key_of, string_map};
 use super::{Apply, Delete, Event, Plan, Target, WriteRules, plan_object};
 use crate::conditions::{ConditionType, Finding, Reason};
 use crate::policy::claims::{Labels, PolicyKind, Source, Sources};
 use crate::policy::membership::istio_of;
 use crate::policy::resolve::{NamespacePolicy, Overlap, is_subset, resolve};
 use crate::render::istio::telemetry;
+use crate::snapshot::{Fact, Key, Kind, View, key_of, string_map};
 
 /// Plans them: what every policy of the namespace, and of the mesh's root namespace where no root Telemetry may carry
 /// it, comes to. Beside the plan: the policies that were left out, each with one that it overlaps.

@@ -14,10 +14,10 @@ use crate::crds::{
     TracingBackend, TrafficLog,
 };
 use crate::format::{self, EnvoyVersion};
-use crate::plan::snapshot::{Fact, Key, Kind, View};
 use crate::policy::membership::{self, istio_of, name_of, root_namespace};
 use crate::render::istio::provider::Provider;
 use crate::render::istio::versions::oldest_proxy;
+use crate::snapshot::{Fact, Key, Kind, View};
 
 /// Share of requests that is sampled where nobody says: Istio's own default.
 pub const DEFAULT_SAMPLING: &str = "1";

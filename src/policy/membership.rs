@@ -6,8 +6,8 @@ use kube::core::{Selector, SelectorExt};
 
 use crate::conditions::{Reason, some_names};
 use crate::crds::{IstioMesh, MeshRef, MeshType, ObservabilityMesh};
-use crate::plan::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
 use crate::render::istio::mesh_config;
+use crate::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
 
 /// Why a policy belongs to no mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use proptest::test_runner::Config;
 use serde_json::{Value, json};
-use sightline::plan::snapshot::{Key, Kind, key_of, labels_of, string_map};
+use sightline::snapshot::{Key, Kind, key_of, labels_of, string_map};
 
 use super::{Outcome, diff, orders};
 

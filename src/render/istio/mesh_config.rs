@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::plan::snapshot::Key;
 use crate::render::metadata::{MANAGED_BY, MANAGED_BY_US};
+use crate::snapshot::Key;
 use crate::yaml::{self, YamlError};
 
 /// Key of MeshConfig in its ConfigMap.

@@ -676,3 +676,163 @@ pub fn string_map(value: Option<&Value>) -> BTreeMap<String, String> {
         .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
         .collect()
 }
+
+/// Whether two versions of a resource differ in anything that a plan is made of. Status is not.
+pub fn means_the_same<K: kube::ResourceExt>(a: &K, b: &K) -> bool {
+    a.uid() == b.uid()
+        && a.meta().generation == b.meta().generation
+        && a.meta().deletion_timestamp == b.meta().deletion_timestamp
+        && a.finalizers() == b.finalizers()
+        && a.annotations() == b.annotations()
+        && a.labels() == b.labels()
+}
+
+/// A resource of ours that a snapshot holds.
+pub trait Resource: Sized {
+    /// Puts it into the snapshot, or takes it out; returns what has changed for readers.
+    fn put(snapshot: &mut Snapshot, key: &Key, resource: Option<Arc<Self>>) -> BTreeSet<Read>;
+}
+
+impl Resource for ObservabilityMesh {
+    fn put(snapshot: &mut Snapshot, key: &Key, resource: Option<Arc<Self>>) -> BTreeSet<Read> {
+        if is_outdated(snapshot.meshes.get(&key.name), resource.as_ref()) {
+            return BTreeSet::new();
+        }
+        let changed = changes(snapshot.meshes.get(&key.name), resource.as_ref());
+        match resource {
+            Some(mesh) => drop(snapshot.meshes.insert(key.name.clone(), mesh)),
+            None => drop(snapshot.meshes.remove(&key.name)),
+        }
+        if changed {
+            BTreeSet::from([Read::Meshes])
+        } else {
+            BTreeSet::new()
+        }
+    }
+}
+
+impl Resource for TrafficLog {
+    fn put(snapshot: &mut Snapshot, key: &Key, resource: Option<Arc<Self>>) -> BTreeSet<Read> {
+        put_policy(&mut snapshot.traffic_logs, key, resource)
+    }
+}
+
+impl Resource for TracingBackend {
+    fn put(snapshot: &mut Snapshot, key: &Key, resource: Option<Arc<Self>>) -> BTreeSet<Read> {
+        put_policy(&mut snapshot.tracing_backends, key, resource)
+    }
+}
+
+fn put_policy<K: kube::ResourceExt>(
+    map: &mut BTreeMap<Key, Arc<K>>,
+    key: &Key,
+    resource: Option<Arc<K>>,
+) -> BTreeSet<Read> {
+    if is_outdated(map.get(key), resource.as_ref()) {
+        return BTreeSet::new();
+    }
+    let changed = changes(map.get(key), resource.as_ref());
+    match resource {
+        Some(resource) => drop(map.insert(key.clone(), resource)),
+        None => drop(map.remove(key)),
+    }
+    if changed {
+        BTreeSet::from([Read::PoliciesIn(key.namespace.clone()), Read::AllPolicies])
+    } else {
+        BTreeSet::new()
+    }
+}
+
+/// Whether `after` is an earlier version: the answer to a write of our own may come behind the watch, which has brought
+/// what somebody wrote since.
+fn is_outdated<K: kube::ResourceExt>(before: Option<&Arc<K>>, after: Option<&Arc<K>>) -> bool {
+    let version = |resource: &K| resource.resource_version()?.parse::<u64>().ok();
+    let (Some(before), Some(after)) = (before, after) else {
+        return false;
+    };
+    before.uid() == after.uid()
+        && version(after)
+            .zip(version(before))
+            .is_some_and(|(new, have)| new < have)
+}
+
+fn changes<K: kube::ResourceExt>(before: Option<&Arc<K>>, after: Option<&Arc<K>>) -> bool {
+    match (before, after) {
+        (Some(before), Some(after)) => !means_the_same(&**before, &**after),
+        (None, None) => false,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_late_answer_to_our_status_write_does_not_replace_a_newer_spec() {
+        let log = |version: &str, uid: &str, priority: i32| -> Arc<TrafficLog> {
+            let metadata = json!({"name": "a", "namespace": "b", "uid": uid, "resourceVersion": version});
+            let log = json!({"apiVersion": "sightline.dev/v1alpha1", "kind": "TrafficLog", "metadata": metadata,
+                             "spec": {"priority": priority}});
+            Arc::new(serde_json::from_value(log).unwrap())
+        };
+        let key = Key::new("b", "a");
+        let mut snapshot = Snapshot::default();
+        let mut priority_after = |log| {
+            Resource::put(&mut snapshot, &key, Some(log));
+            snapshot.traffic_logs[&key].spec.priority
+        };
+        assert_eq!(priority_after(log("9", "u", 1)), 1);
+        assert_eq!(priority_after(log("10", "u", 2)), 2, "versions are numbers");
+        assert_eq!(priority_after(log("9", "u", 1)), 2, "an answer from before");
+        assert_eq!(priority_after(log("8", "v", 3)), 3, "another object of that name");
+    }
+
+    fn object(name: &str, uid: &str) -> Value {
+        json!({"metadata": {"namespace": "a", "name": name, "uid": uid}})
+    }
+
+    #[test]
+    fn the_end_of_an_object_is_not_the_end_of_its_successor() {
+        let mut snapshot = Snapshot::default();
+        let key = Key::new("a", "x");
+        snapshot.put(Kind::Telemetry, Arc::new(object("x", "new")), Timestamp::UNIX_EPOCH);
+        snapshot.remove_version(Kind::Telemetry, &object("x", "old"), Timestamp::UNIX_EPOCH);
+        assert!(snapshot.object(Kind::Telemetry, &key).is_some());
+        snapshot.remove_version(Kind::Telemetry, &object("x", "new"), Timestamp::UNIX_EPOCH);
+        assert!(snapshot.object(Kind::Telemetry, &key).is_none());
+    }
+
+    #[test]
+    fn a_kind_that_can_be_watched_at_last_wakes_those_who_asked_for_an_object_of_it() {
+        let mut snapshot = Snapshot::default();
+        let view = View::new(&snapshot, Timestamp::UNIX_EPOCH, Timings::default());
+        assert_eq!(view.objects_in(Kind::Telemetry, "a"), Fact::Unknown);
+        let reads = view.into_reads();
+        let changed = snapshot.set_watch(Kind::Telemetry, &Scope::Cluster, Some(WatchState::KindMissing));
+        assert!(!changed.is_disjoint(&reads));
+        let changed = snapshot.set_watch(Kind::Telemetry, &Scope::Cluster, Some(WatchState::Loaded));
+        assert!(!changed.is_disjoint(&reads));
+    }
+
+    #[test]
+    fn a_provider_that_a_hand_edit_took_away_is_remembered_while_a_telemetry_names_it() {
+        let mut snapshot = Snapshot::default().loaded();
+        let now = Timestamp::UNIX_EPOCH;
+        let map = |mesh: &str| Arc::new(json!({"metadata": {"namespace": "a", "name": "m"}, "data": {"mesh": mesh}}));
+        let telemetry = json!({"metadata": {"namespace": "b", "name": "t"},
+                               "spec": {"tracing": [{"providers": [{"name": "p"}]}]}});
+        snapshot.put(Kind::Telemetry, Arc::new(telemetry), now);
+        snapshot.put(
+            Kind::ConfigMap,
+            map("extensionProviders: [{name: p, x: 1}, {name: q}]"),
+            now,
+        );
+        snapshot.put(Kind::ConfigMap, map("extensionProviders: []"), now);
+        let view = View::new(&snapshot, now, Timings::default());
+        let lost: Vec<(&String, &Value)> = view.lost_providers().collect();
+        assert_eq!(lost, [(&"p".to_owned(), &json!({"name": "p", "x": 1}))]);
+    }
+}
