@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::controllers::{Operator, Settings};
-use crate::render::istio::Timings;
+use crate::snapshot::Timings;
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use k8s_openapi::jiff::Timestamp;
 
 use crate::plan::Target;
-use crate::render::istio::Timings;
+use crate::snapshot::Timings;
 use crate::snapshot::{Kind, Read, Scope, Snapshot, View};
 
 /// Snapshot and index, consistent with each other: a pass is indexed under the same lock that it read under, so no

@@ -25,9 +25,9 @@ use crate::cluster::hash_key;
 use crate::cluster::store::Store;
 use crate::cluster::watches::{Notify, Watches};
 use crate::plan::{Target, targets_of};
-use crate::render::istio::Timings;
 use crate::rollout::QuietMemory;
 use crate::snapshot::Kind;
+use crate::snapshot::Timings;
 use metrics::Metrics;
 use queue::Queue;
 

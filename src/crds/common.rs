@@ -206,6 +206,18 @@ pub struct FormatField {
     pub value: String,
 }
 
+/// Which traffic of a workload.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+pub enum Direction {
+    /// Requests that it receives.
+    Inbound,
+    /// Requests that it makes.
+    Outbound,
+    /// Both.
+    #[default]
+    Both,
+}
+
 /// Kind of workload: `Deployment`, of `apps/v1`.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
 pub enum WorkloadKind {

@@ -11,7 +11,8 @@ mod tracing_backend;
 mod traffic_log;
 
 pub use common::{
-    Encoding, Endpoint, FormatField, FormatPreset, LogFormat, MatchLabels, MeshRef, Millis, TimeSpan, WorkloadKind,
+    Direction, Encoding, Endpoint, FormatField, FormatPreset, LogFormat, MatchLabels, MeshRef, Millis, TimeSpan,
+    WorkloadKind,
 };
 pub use observability_mesh::{
     Agent, AgentReads, AgentReadsType, ConfigMapRead, ConfigMapTarget, DEFAULT_ISTIO_NAMESPACE, Elasticsearch,
@@ -28,7 +29,7 @@ pub use tracing_backend::{
     Destination, DestinationType, Dialect, Inject, InjectWorkloads, MeshBackendRef, Sampling, TracingBackend,
     TracingBackendSpec,
 };
-pub use traffic_log::{Direction, TrafficLog, TrafficLogSpec};
+pub use traffic_log::{TrafficLog, TrafficLogSpec};
 
 /// The API group of all three kinds.
 pub const GROUP: &str = "sightline.dev";

@@ -1,10 +1,9 @@
 //! `TrafficLog`: what is logged in a namespace.
 
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{LogFormat, MatchLabels, MeshRef};
+use super::common::{Direction, LogFormat, MatchLabels, MeshRef};
 use super::status::TrafficLogStatus;
 
 /// Says what is logged in this namespace: which direction, in which format, to which backends of the mesh.
@@ -118,16 +117,4 @@ pub struct TrafficLogSpec {
     #[serde(default)]
     #[schemars(range(min = -1000, max = 1000))]
     pub priority: i32,
-}
-
-/// Which traffic of a workload.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
-pub enum Direction {
-    /// Requests that it receives.
-    Inbound,
-    /// Requests that it makes.
-    Outbound,
-    /// Both.
-    #[default]
-    Both,
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Event, Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, mesh_config, rollout, telemetries,
+    Event, Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, mesh_config, refusal_message,
+    rollout, telemetries,
 };
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
 use crate::crds::{Direction, EffectiveLog, EffectiveTracing, InjectStatus, ObservabilityMesh, TracingBackend};
@@ -289,18 +290,6 @@ fn refused(view: &View<'_>, kind: Kind, key: &Key) -> Option<Finding> {
         Reason::WriteRefused,
         refusal_message(kind, key, why),
     ))
-}
-
-/// What a person reads of a refused write: the API server's words, and the next step.
-pub(super) fn refusal_message(kind: Kind, key: &Key, why: &str) -> String {
-    // RBAC's own wording; admission policies and quotas say "forbidden" too, and name themselves.
-    let next = if why.contains("cannot ") && why.contains(" resource ") {
-        format!("install the Role of config/rbac in namespace {}", key.namespace)
-    } else {
-        "see to its cause, it is tried again".to_owned()
-    };
-    let why = why.trim_end_matches('.');
-    format!("The API server refused {} {key}: {why}; {next}.", kind.names().1)
 }
 
 fn selected_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, but: &str) -> Vec<String> {

@@ -326,6 +326,18 @@ fn not_ours(kind: Kind, key: &Key, how_to_adopt: Option<&str>) -> Finding {
     Finding::fails(crate::conditions::ConditionType::Programmed, Reason::NotOurs, message)
 }
 
+/// What a person reads of a refused write: the API server's words, and the next step.
+fn refusal_message(kind: Kind, key: &Key, why: &str) -> String {
+    // RBAC's own wording; admission policies and quotas say "forbidden" too, and name themselves.
+    let next = if why.contains("cannot ") && why.contains(" resource ") {
+        format!("install the Role of config/rbac in namespace {}", key.namespace)
+    } else {
+        "see to its cause, it is tried again".to_owned()
+    };
+    let why = why.trim_end_matches('.');
+    format!("The API server refused {} {key}: {why}; {next}.", kind.names().1)
+}
+
 /// How an object may be written.
 struct WriteRules<'a> {
     /// Whether the spec lets us take it over.

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde_json::Value;
 
 use super::interface_traffic;
-use super::{Event, Memory, Plan, Target, WorkloadPatch, judge};
+use super::{Event, Memory, Plan, Target, WorkloadPatch, refusal_message};
 use crate::conditions::Reason;
 use crate::crds::{
     Agent, AgentReads, AgentReadsType, Dialect, Inject, ObservabilityMesh, TracingBackend, WorkloadKind, WorkloadRef,
@@ -165,7 +165,7 @@ fn refusal(view: &View<'_>, workload: &Workload<'_>) -> Option<String> {
     let key = Key::new(&workload.id.namespace, &workload.id.name);
     let why = view.refusal(Kind::Deployment, &key)?;
     plan_template(live, wanted, None).patch?;
-    Some(judge::refusal_message(Kind::Deployment, &key, why))
+    Some(refusal_message(Kind::Deployment, &key, why))
 }
 
 impl Rollouts<'_> {

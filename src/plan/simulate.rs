@@ -9,8 +9,8 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{Delete, Memory, Plan, Status, Target, WorkloadPatch, plan, targets_of};
-use crate::render::istio::Timings;
 use crate::rollout::QuietMemory;
+use crate::snapshot::Timings;
 use crate::snapshot::{Key, Kind, Snapshot, View, key_of};
 
 /// Where a simulation ended.

@@ -288,7 +288,7 @@ fn every_provider_is_in_the_map(outcome: &Outcome) -> Result<(), TestCaseError> 
     let there = snapshot
         .object(Kind::ConfigMap, &map)
         .map(|map| {
-            sightline::render::istio::mesh_config::read(map)
+            sightline::snapshot::mesh_config::read(map)
                 .unwrap_or_default()
                 .providers
         })

@@ -8,10 +8,8 @@ use serde_json::{Value, json};
 
 use crate::render::metadata::{MANAGED_BY, MANAGED_BY_US};
 use crate::snapshot::Key;
+use crate::snapshot::mesh_config::MESH_KEY;
 use crate::yaml::{self, YamlError};
-
-/// Key of MeshConfig in its ConfigMap.
-pub const MESH_KEY: &str = "mesh";
 
 /// The map that holds the given providers, sorted by name. An empty map is valid: it is what istiod is pointed at
 /// before there is a policy.
@@ -31,34 +29,6 @@ pub fn shared_map(map: &Key, providers: &BTreeMap<String, Value>) -> Result<Valu
         },
         "data": {MESH_KEY: mesh},
     }))
-}
-
-/// What we read of a MeshConfig.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct MeshConfig {
-    /// `extensionProviders` by name.
-    pub providers: BTreeMap<String, Value>,
-    /// `rootNamespace`, where it is set.
-    pub root_namespace: Option<String>,
-}
-
-/// Reads the MeshConfig of a ConfigMap. `None`: there is none, or it cannot be read.
-pub fn read(config_map: &Value) -> Option<MeshConfig> {
-    let text = config_map.get("data")?.get(MESH_KEY)?.as_str()?;
-    let Some(mesh) = yaml::read_documents(text).ok()?.into_iter().next() else {
-        return Some(MeshConfig::default());
-    };
-    let mesh = mesh.as_object()?;
-    let list = mesh.get("extensionProviders").and_then(Value::as_array);
-    let named = |entry: &Value| Some((entry.get("name")?.as_str()?.to_owned(), entry.clone()));
-    let root = mesh
-        .get("rootNamespace")
-        .and_then(Value::as_str)
-        .filter(|name| !name.is_empty());
-    Some(MeshConfig {
-        providers: list.into_iter().flatten().filter_map(named).collect(),
-        root_namespace: root.map(str::to_owned),
-    })
 }
 
 /// Name of the ConfigMap with the MeshConfig of a revision.
@@ -88,7 +58,7 @@ mod tests {
             ),
         ]);
         let map = shared_map(&Key::new("istio-system", "m"), &providers).unwrap();
-        assert_eq!(read(&map).unwrap().providers, providers);
+        assert_eq!(crate::snapshot::mesh_config::read(&map).unwrap().providers, providers);
     }
 
     #[test]
@@ -104,18 +74,5 @@ mod tests {
         let map = shared_map(&Key::new("a", "b"), &BTreeMap::from([("p".into(), labels)])).unwrap();
         let text = map["data"]["mesh"].as_str().unwrap();
         assert!(text.contains("\"y\": ") && text.contains("\"no\": \"on\""), "{text}");
-    }
-
-    #[test]
-    fn the_root_namespace_is_what_mesh_config_says_and_what_cannot_be_read_says_nothing() {
-        let map = |mesh: &str| json!({"data": {"mesh": mesh}});
-        assert_eq!(
-            read(&map("rootNamespace: roots\n")).unwrap().root_namespace.as_deref(),
-            Some("roots")
-        );
-        assert_eq!(read(&map("trustDomain: x\n")).unwrap().root_namespace, None);
-        assert_eq!(read(&map("")), Some(MeshConfig::default()));
-        assert_eq!(read(&map("a: b: c")), None);
-        assert_eq!(read(&json!({"data": {}})), None);
     }
 }

@@ -3,6 +3,9 @@
 //! The memory is what makes dispatch exact: what a pass read is what it has to be run again for, and the objects that
 //! it read by name are those that have to be watched. Nobody writes such an index by hand, so none can be forgotten.
 
+pub mod mesh_config;
+mod timings;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -12,8 +15,8 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::crds::{ObservabilityMesh, TracingBackend, TrafficLog};
-use crate::render::istio::Timings;
-use crate::render::istio::mesh_config::{self, MeshConfig};
+use mesh_config::MeshConfig;
+pub use timings::Timings;
 
 /// Namespace and name of a namespaced object; the namespace is empty for a cluster-scoped one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
