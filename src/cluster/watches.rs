@@ -69,10 +69,21 @@ pub struct Watches {
 }
 
 /// A watch that runs while somebody reads what it brings.
+#[derive(Clone)]
 struct Running {
-    task: JoinHandle<()>,
-    /// Cleared before the watch is stopped: what its task still does then must not reach the store.
+    /// Cleared when the watch is stopped: what its task still brings must not reach the store.
     live: Arc<AtomicBool>,
+    /// Ends the task, once it is not in the middle of a list: a request that is cut looks like a fault of the server.
+    stop: Arc<tokio::sync::Notify>,
+}
+
+impl Running {
+    fn new() -> Self {
+        Self {
+            live: Arc::new(AtomicBool::new(true)),
+            stop: Arc::default(),
+        }
+    }
 }
 
 /// One of our own kinds.
@@ -138,9 +149,9 @@ impl Watches {
         for kind in Kind::ALL.into_iter().filter(|kind| kind.is_watched_everywhere()) {
             let ready = self.gate(kind.names().2);
             let this = self.clone();
-            let live = Arc::new(AtomicBool::new(true));
+            let running = Running::new();
             tasks.push(tokio::spawn(async move {
-                this.run(kind, Scope::Cluster, live, Some(ready)).await;
+                this.run(kind, Scope::Cluster, running, Some(ready)).await;
             }));
         }
         tasks
@@ -176,9 +187,9 @@ impl Watches {
             let stopped = running.remove(&watch);
             let (kind, scope) = &watch;
             let told = self.store.change(|snapshot| {
-                if let Some(Running { task, live }) = stopped {
+                if let Some(Running { live, stop }) = stopped {
                     live.store(false, Ordering::Relaxed);
-                    task.abort();
+                    stop.notify_one();
                 }
                 let mut reads = snapshot.set_watch(*kind, scope, None);
                 reads.extend(forget_scope(snapshot, *kind, scope, &running.keys().cloned().collect()));
@@ -188,9 +199,9 @@ impl Watches {
         }
         for (kind, scope) in wanted {
             running.entry((kind, scope.clone())).or_insert_with(|| {
-                let (this, live) = (self.clone(), Arc::new(AtomicBool::new(true)));
-                let task = tokio::spawn(this.run(kind, scope, live.clone(), None));
-                Running { task, live }
+                let watch = Running::new();
+                tokio::spawn(self.clone().run(kind, scope, watch.clone(), None));
+                watch
             });
         }
     }
@@ -283,9 +294,10 @@ impl Watches {
         Box::pin(watcher(api, config.page_size(500)).backoff(Retry::default()))
     }
 
-    async fn run(self: Arc<Self>, kind: Kind, scope: Scope, live: Arc<AtomicBool>, ready: Option<Arc<AtomicBool>>) {
+    async fn run(self: Arc<Self>, kind: Kind, scope: Scope, running: Running, ready: Option<Arc<AtomicBool>>) {
         // Of Pods only istiod's are read.
         let labels = (kind == Kind::Pod).then_some("app=istiod");
+        let Running { live, stop } = running;
         let mut watch = Watch {
             watches: &self,
             kind,
@@ -296,11 +308,18 @@ impl Watches {
         let mut retry = Retry::default();
         loop {
             let mut stream = self.stream(&resource(kind), &watch.scope, labels);
+            let mut listing = true;
             let refused = loop {
-                match stream.try_next().await {
+                let event = tokio::select! {
+                    event = stream.try_next() => event,
+                    () = stop.notified(), if !listing => return,
+                };
+                match event {
                     Ok(None) => return,
                     Ok(Some(event)) => {
+                        listing |= matches!(event, Event::Init);
                         if watch.take(event) {
+                            listing = false;
                             retry.reset();
                             set(ready.as_ref());
                         }
@@ -316,7 +335,10 @@ impl Watches {
             watch.refused(refused.0, &refused.1);
             set(ready.as_ref());
             // kube would go on with the watch once it is allowed and say nothing: only a new list tells that it is.
-            tokio::time::sleep(retry.next().unwrap_or_default()).await;
+            tokio::select! {
+                () = tokio::time::sleep(retry.next().unwrap_or_default()) => {}
+                () = stop.notified() => return,
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 
+use super::cel;
 use super::diagnostic::{Diagnostic, Kind, nearest};
 use super::parser::{self, OperatorUse, Part};
 use super::table::{self, Availability, Grammar, Operator, Presence};
@@ -221,13 +222,18 @@ fn check_grammar(operator: &Operator, arguments: &str, oldest: EnvoyVersion) -> 
             "Envoy takes this mask, but it is no prefix length",
             "write a number from 0 to 32 for IPv4, or to 128 for IPv6",
         ),
-        // Envoy takes any name, namespace or path. Whether CEL is well-formed is not checked yet.
-        Grammar::None
-        | Grammar::Name
-        | Grammar::Namespace
-        | Grammar::CelExpression
-        | Grammar::AllowWhitespaces
-        | Grammar::MaskPrefixLength => Ok(None),
+        Grammar::CelExpression => match cel::refusal(arguments) {
+            None => Ok(None),
+            Some(message) => Err(invalid(
+                Place::Arguments,
+                message,
+                "write an expression such as `request.path`",
+            )),
+        },
+        // Envoy takes any name, namespace or path.
+        Grammar::None | Grammar::Name | Grammar::Namespace | Grammar::AllowWhitespaces | Grammar::MaskPrefixLength => {
+            Ok(None)
+        }
         Grammar::Coalesce => coalesce(arguments, oldest),
         Grammar::CommonDuration => common_duration(arguments),
         Grammar::FilterState => filter_state(arguments),

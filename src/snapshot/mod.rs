@@ -174,6 +174,8 @@ pub enum Read {
     ProviderUses,
     /// Whether a kind that is watched everywhere can be watched.
     State(Kind),
+    /// Whether the API server refused our last write of an object.
+    Refusal(Kind, Key),
 }
 
 impl Read {
@@ -230,7 +232,7 @@ impl Snapshot {
         if before.as_deref() == why {
             BTreeSet::new()
         } else {
-            BTreeSet::from([Read::Object(kind, key.clone())])
+            BTreeSet::from([Read::Refusal(kind, key.clone())])
         }
     }
 
@@ -608,7 +610,7 @@ impl<'a> View<'a> {
 
     /// Why the API server refused our last write of an object, if it did.
     pub fn refusal(&self, kind: Kind, key: &Key) -> Option<&'a str> {
-        self.note(Read::Object(kind, key.clone()));
+        self.note(Read::Refusal(kind, key.clone()));
         self.snapshot.refusals.get(&(kind, key.clone())).map(String::as_str)
     }
 
