@@ -80,9 +80,8 @@ pub fn refusal(expression: &str) -> Option<String> {
 
 fn in_expression(expression: &IdedExpr) -> Option<String> {
     match &expression.expr {
-        Expr::Unspecified | Expr::Literal(_) => None,
         Expr::Ident(name) if RESERVED.contains(&name.as_str()) => Some(format!("`{name}` is a reserved word of CEL")),
-        Expr::Ident(_) => None,
+        Expr::Unspecified | Expr::Literal(_) | Expr::Ident(_) => None,
         Expr::Select(select) => in_expression(&select.operand),
         Expr::List(list) if !list.optional_indices.is_empty() => Some("optional elements are not supported".to_owned()),
         Expr::List(list) => list.elements.iter().find_map(in_expression),

@@ -25,9 +25,13 @@ pub struct Start<'a> {
     pub istio_time_divisor: u32,
 }
 
-/// A running operator. Killed when dropped.
+/// Ends a command when the pipe on its stdin closes, however its other end went away.
+const SUPERVISE: &str = include_str!("control_plane/supervise.sh");
+
+/// A running operator. Killed when dropped, also when this process is killed.
 pub struct Operator {
-    child: Child,
+    supervisor: Child,
+    pid_file: PathBuf,
     address: SocketAddr,
     log: PathBuf,
 }
@@ -36,21 +40,25 @@ impl Operator {
     /// Starts one and waits until it is ready.
     pub async fn start(start: Start<'_>) -> Result<Self> {
         let address = free_address()?;
-        let log = std::fs::File::options().create(true).append(true).open(&start.log)?;
-        let child = Command::new(start.binary)
+        let pid_file = start.log.with_extension("pid");
+        let supervisor = Command::new("sh")
+            .args(["-c", SUPERVISE, "supervise"])
+            .arg(&pid_file)
+            .arg(&start.log)
+            .arg(start.binary)
             .arg("run")
             .args(["--listen", &address.to_string(), "--namespace", NAMESPACE])
             .args(["--istio-time-divisor", &start.istio_time_divisor.to_string()])
             .env("KUBECONFIG", start.kubeconfig)
             .env("NO_COLOR", "1")
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(log)
-            .kill_on_drop(true)
+            .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("cannot start {}", start.binary.display()))?;
         let mut operator = Self {
-            child,
+            supervisor,
+            pid_file,
             address,
             log: start.log,
         };
@@ -61,7 +69,7 @@ impl Operator {
     async fn wait_until_ready(&mut self) -> Result<()> {
         let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
         loop {
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.supervisor.try_wait()? {
                 bail!("the operator ended ({status}); its log:\n{}", self.log_tail());
             }
             if self.get("/readyz").await.is_ok_and(|(status, _)| status == 200) {
@@ -92,14 +100,17 @@ impl Operator {
 
     /// Ends it as Kubernetes does, with SIGTERM, and waits. An exit code other than 0 is an error.
     pub async fn stop(mut self) -> Result<()> {
-        let pid = self.child.id().context("the operator has ended already")?;
-        let status = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?;
+        let pid = std::fs::read_to_string(&self.pid_file).context("the operator has ended already")?;
+        let status = Command::new("kill").args(["-TERM", pid.trim()]).status().await?;
         if !status.success() {
             bail!("kill -TERM {pid} failed");
         }
-        let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait())
+        // The pipe stays open until the operator has ended by itself: wait() would close it.
+        let pipe = self.supervisor.stdin.take();
+        let status = tokio::time::timeout(Duration::from_secs(30), self.supervisor.wait())
             .await
             .context("the operator did not end within 30 s of SIGTERM")??;
+        drop(pipe);
         if !status.success() {
             bail!(
                 "the operator ended with {status} after SIGTERM; its log:\n{}",
@@ -109,9 +120,10 @@ impl Operator {
         Ok(())
     }
 
-    /// Ends it as a crash does.
+    /// Ends it as a crash does: the closed pipe is a SIGKILL.
     pub async fn kill(mut self) -> Result<()> {
-        self.child.kill().await?;
+        drop(self.supervisor.stdin.take());
+        self.supervisor.wait().await?;
         Ok(())
     }
 
