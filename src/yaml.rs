@@ -1,6 +1,7 @@
 //! YAML in and out: one place that knows the library and its traps.
 
 use serde_json::Value;
+use serde_saphyr::DuplicateKeyPolicy;
 
 /// YAML that could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -23,8 +24,18 @@ pub fn to_yaml(value: &Value) -> Result<String, YamlError> {
 ///
 /// The error names line and column and shows nothing of the text: there may be a Secret in it.
 pub fn read_documents(text: &str) -> Result<Vec<Value>, YamlError> {
-    let read = |error: serde_saphyr::Error| YamlError::Read(error.without_snippet().to_string());
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(read)?;
+    read(text, DuplicateKeyPolicy::Error)
+}
+
+/// Reads like [`read_documents`], but of a key that stands twice the last one counts: so does Istio for MeshConfig.
+pub fn read_leniently(text: &str) -> Result<Vec<Value>, YamlError> {
+    read(text, DuplicateKeyPolicy::LastWins)
+}
+
+fn read(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Vec<Value>, YamlError> {
+    let options = serde_saphyr::options! { duplicate_keys: duplicate_keys };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| YamlError::Read(error.without_snippet().to_string()))?;
     Ok(documents.into_iter().filter(|d| !d.is_null()).collect())
 }
 

@@ -21,7 +21,7 @@ pub struct MeshConfig {
 /// Reads the MeshConfig of a ConfigMap. `None`: there is none, or it cannot be read.
 pub fn read(config_map: &Value) -> Option<MeshConfig> {
     let text = config_map.get("data")?.get(MESH_KEY)?.as_str()?;
-    let Some(mesh) = yaml::read_documents(text).ok()?.into_iter().next() else {
+    let Some(mesh) = yaml::read_leniently(text).ok()?.into_iter().next() else {
         return Some(MeshConfig::default());
     };
     let mesh = mesh.as_object()?;
@@ -50,6 +50,12 @@ mod tests {
             Some("roots")
         );
         assert_eq!(read(&map("trustDomain: x\n")).unwrap().root_namespace, None);
+        let twice = "rootNamespace: first\nrootNamespace: last\n";
+        assert_eq!(
+            read(&map(twice)).unwrap().root_namespace.as_deref(),
+            Some("last"),
+            "as istiod reads it"
+        );
         assert_eq!(read(&map("")), Some(MeshConfig::default()));
         assert_eq!(read(&map("a: b: c")), None);
         assert_eq!(read(&json!({"data": {}})), None);
