@@ -93,7 +93,7 @@ impl Operator {
     /// Plans. A panic is caught: it must not stop the others.
     fn make_plan(&self, target: &Target) -> Result<Plan, String> {
         let key = self.hash_key.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let attempt = catch_unwind(AssertUnwindSafe(|| {
+        let attempt = isolated(|| {
             // Only those who ask the governor share its memory: the others need not wait for each other.
             let mut unshared = BTreeMap::new();
             let mut shared = target
@@ -108,14 +108,9 @@ impl Operator {
                     };
                     plan(view, target, &mut memory)
                 })
-        }));
+        });
         self.reads_changed.notify_one();
-        attempt.map_err(|panic| {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            text.or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("no message")
-                .to_owned()
-        })
+        attempt
     }
 
     /// Does what a plan says; returns when to look again.
@@ -423,5 +418,34 @@ fn to_map<S: serde::Serialize>(status: Option<&S>) -> Map<String, Value> {
     match status.map(serde_json::to_value) {
         Some(Ok(Value::Object(map))) => map,
         _ => Map::new(),
+    }
+}
+
+/// Runs what may panic; the panic's message is the error.
+fn isolated<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        text.or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no message")
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_of_one_target_is_an_error_of_that_target_and_leaves_its_locks_usable() {
+        let lock = Mutex::new(1);
+        let failed: Result<(), String> = isolated(|| {
+            let _guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            panic!("number {}", 7);
+        });
+        assert_eq!(failed, Err("number 7".to_owned()));
+        let next = isolated(|| *lock.lock().unwrap_or_else(PoisonError::into_inner));
+        assert_eq!(next, Ok(1));
     }
 }
