@@ -3,16 +3,14 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use kube::config::KubeConfigOptions;
 use kube::{Client, Config};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use crate::control_plane::{ControlPlane, Options, find_binaries};
+use crate::control_plane::{ControlPlane, Options, find_binaries, run_with_input};
 use crate::wait::until;
 use crate::world::{World, text};
 
@@ -134,29 +132,15 @@ impl Cluster {
 
     /// Runs kubectl with an input and gives its stdout.
     pub async fn kubectl_with_input(&self, arguments: &[&str], input: &str) -> anyhow::Result<String> {
-        let what = || format!("kubectl {}", arguments.join(" "));
-        let mut child = Command::new(self.bin.join("kubectl"))
+        let mut command = Command::new(self.bin.join("kubectl"));
+        command
             .args(&self.arguments)
             .args(arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
             // Ctrl-C is for us to handle: a kubectl that cleans up must not die of it.
             .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(what)?;
-        let mut pipe = child.stdin.take().context("kubectl has no stdin")?;
-        let feed = async move {
-            // One that fails early reads nothing: its own message matters then.
-            pipe.write_all(input.as_bytes()).await.ok();
-        };
-        let ((), output) = tokio::join!(feed, child.wait_with_output());
-        let output = output.with_context(what)?;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{} failed: {}", what(), errors.trim());
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+            .kill_on_drop(true);
+        run_with_input(command, &format!("kubectl {}", arguments.join(" ")), input).await
     }
 
     /// Writes a kubeconfig with a token of a service account, as the README tells people to.

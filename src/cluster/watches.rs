@@ -66,6 +66,7 @@ pub struct Watches {
     notify: Arc<dyn Notify>,
     running: Mutex<BTreeMap<(Kind, Scope), Running>>,
     base: Mutex<Vec<(String, Arc<AtomicBool>)>>,
+    listed: tokio::sync::Notify,
 }
 
 /// A watch that runs while somebody reads what it brings.
@@ -136,6 +137,7 @@ impl Watches {
             notify,
             running: Mutex::default(),
             base: Mutex::default(),
+            listed: tokio::sync::Notify::new(),
         })
     }
 
@@ -164,6 +166,22 @@ impl Watches {
             .filter(|(_, ready)| !ready.load(Ordering::Relaxed))
             .map(|(name, _)| name.clone())
             .collect()
+    }
+
+    /// Waits until every watch that always runs has seen its first list.
+    pub async fn until_listed(&self) {
+        loop {
+            let changed = self.listed.notified();
+            if self.waiting().is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn set(&self, ready: &AtomicBool) {
+        ready.store(true, Ordering::Relaxed);
+        self.listed.notify_waiters();
     }
 
     /// Names of the watches that the API server refuses.
@@ -235,7 +253,7 @@ impl Watches {
                         for key in this.store.peek(K::keys).into_iter().filter(|key| !listed.contains(key)) {
                             this.remove_own::<K>(&key);
                         }
-                        ready.store(true, Ordering::Relaxed);
+                        this.set(&ready);
                     }
                     Ok(Event::Apply(object)) => this.put_own::<K>(&to_value(object)),
                     Ok(Event::Delete(object)) => this.remove_own::<K>(&key_of(&to_value(object))),
@@ -321,7 +339,9 @@ impl Watches {
                         if watch.take(event) {
                             listing = false;
                             retry.reset();
-                            set(ready.as_ref());
+                            if let Some(ready) = &ready {
+                                self.set(ready);
+                            }
                         }
                     }
                     Err(error) => {
@@ -333,19 +353,15 @@ impl Watches {
                 }
             };
             watch.refused(refused.0, &refused.1);
-            set(ready.as_ref());
+            if let Some(ready) = &ready {
+                self.set(ready);
+            }
             // kube would go on with the watch once it is allowed and say nothing: only a new list tells that it is.
             tokio::select! {
                 () = tokio::time::sleep(retry.next().unwrap_or_default()) => {}
                 () = stop.notified() => return,
             }
         }
-    }
-}
-
-fn set(flag: Option<&Arc<AtomicBool>>) {
-    if let Some(flag) = flag {
-        flag.store(true, Ordering::Relaxed);
     }
 }
 

@@ -137,7 +137,9 @@ impl Operator {
         let mut tasks: JoinSet<&'static str> = JoinSet::new();
         for watch in self.watches.start() {
             tasks.spawn(async move {
-                let _ = watch.await;
+                if let Err(error) = watch.await {
+                    error!(%error, "a watch ended");
+                }
                 "watch"
             });
         }
@@ -184,14 +186,9 @@ impl Operator {
     /// Begins work when every watch has seen its first list, and the hash key is there. A key that cannot be had holds
     /// back restarts, nothing else.
     async fn start_when_ready(self: Arc<Self>) -> &'static str {
-        while !self.watches.waiting().is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        self.watches.until_listed().await;
         info!("every watch has seen its first list");
-        self.store
-            .peek(targets_of)
-            .into_iter()
-            .for_each(|target| self.queue.add(target));
+        self.queue.add_all(self.store.peek(targets_of));
         let mut delay = Duration::from_millis(500);
         loop {
             match hash_key::read_or_make(&self.cluster, &self.settings.namespace).await {

@@ -9,7 +9,9 @@ use super::{
     rollout, telemetries,
 };
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
-use crate::crds::{Direction, EffectiveLog, EffectiveTracing, InjectStatus, ObservabilityMesh, TracingBackend};
+use crate::crds::{
+    Direction, EffectiveLog, EffectiveTracing, InjectStatus, Logging, ObservabilityMesh, Tenancy, TracingBackend,
+};
 use crate::policy::claims::{
     Checked, Labels, LogClaim, Side, Source, TraceClaim, check_tracing_backend, check_traffic_log, compile,
     missing_service,
@@ -550,6 +552,18 @@ pub fn mesh(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
         unique.dedup();
         findings.push(agents_in_sync(unique));
     }
+    let unused = without_proxies(mesh);
+    if !unused.is_empty() {
+        let message = format!(
+            "Not expressible and left out, as there are no proxies: {}.",
+            unused.join(", ")
+        );
+        findings.push(Finding::holds(
+            ConditionType::PartiallyExpressed,
+            Reason::NotExpressible,
+            message,
+        ));
+    }
     let mut pending = false;
     let mut belongs = |namespace: &str, mesh_ref| match mesh_of(view, namespace, mesh_ref) {
         Ok(mesh) => name_of(mesh) == name,
@@ -575,6 +589,22 @@ pub fn mesh(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     status.provisional |= pending || !complete;
     plan.statuses.push(status);
     plan
+}
+
+/// What the spec of a mesh without proxies says about them. A value that is the default says nothing.
+fn without_proxies(mesh: &ObservabilityMesh) -> Vec<&'static str> {
+    if istio_of(mesh).is_some() {
+        return Vec::new();
+    }
+    let spec = &mesh.spec;
+    let said = [
+        ("spec.logging", spec.logging != Logging::default()),
+        ("spec.tenancy", spec.tenancy != Tenancy::default()),
+    ];
+    said.into_iter()
+        .filter(|(_, said)| *said)
+        .map(|(path, _)| path)
+        .collect()
 }
 
 fn mesh_accepted(mesh: &ObservabilityMesh) -> Finding {

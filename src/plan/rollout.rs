@@ -433,12 +433,9 @@ fn add_injected<'a>(
         // Of several policies for one container the first by name gives it its environment, whole.
         let mut given: BTreeMap<String, Key> = BTreeMap::new();
         for (policy, tracing) in &policies {
-            for inject in tracing
-                .spec
-                .inject
-                .iter()
-                .filter(|i| is_subset(&i.workloads.selector.match_labels, &labels))
-            {
+            for inject in tracing.spec.inject.iter().filter(|i| {
+                i.workloads.kinds.contains(&id.kind) && is_subset(&i.workloads.selector.match_labels, &labels)
+            }) {
                 selected = true;
                 let checked = check_tracing_backend(view, policy, tracing);
                 if checked.mesh.is_some_and(|m| name_of(m) != name_of(mesh)) {

@@ -343,24 +343,9 @@ impl ControlPlane {
     }
 
     async fn run_kubectl_with_input(&self, arguments: &[&str], input: &str) -> anyhow::Result<String> {
-        let what = || format!("kubectl {}", arguments.join(" "));
         let mut command = self.kubectl();
-        command
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().with_context(what)?;
-        let mut pipe = child.stdin.take().context("kubectl has no stdin")?;
-        let feed = async move {
-            // One that fails early reads nothing: its own message matters then.
-            pipe.write_all(input.as_bytes()).await.ok();
-        };
-        let ((), output) = tokio::join!(feed, child.wait_with_output());
-        let output = output.with_context(what)?;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        anyhow::ensure!(output.status.success(), "{} failed: {}", what(), errors.trim());
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        command.args(arguments);
+        run_with_input(command, &format!("kubectl {}", arguments.join(" ")), input).await
     }
 
     /// A client as administrator. Every call makes one of its own, because a client belongs to the runtime it was made in.
@@ -613,4 +598,27 @@ fn is_schedulable(node: &Node) -> bool {
         .iter()
         .any(|condition| condition.type_ == "Ready" && condition.status == "True");
     ready && !tainted
+}
+
+/// Runs a command with an input and gives its stdout.
+///
+/// # Errors
+/// When it fails: with `what` it was, and its stderr.
+pub async fn run_with_input(mut command: Command, what: &str, input: &str) -> anyhow::Result<String> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| what.to_owned())?;
+    let mut pipe = child.stdin.take().context("the command has no stdin")?;
+    let feed = async move {
+        // One that fails early reads nothing: its own message matters then.
+        pipe.write_all(input.as_bytes()).await.ok();
+    };
+    let ((), output) = tokio::join!(feed, child.wait_with_output());
+    let output = output.with_context(|| what.to_owned())?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "{what} failed: {}", errors.trim());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
