@@ -244,7 +244,7 @@ impl World {
             {
                 continue;
             }
-            let map = &istio.mesh_config.config_map_name;
+            let map = crate::policy::membership::shared_map_of(&istio).name;
             push_once(
                 assumed,
                 format!(

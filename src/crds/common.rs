@@ -38,6 +38,46 @@ fn label_map(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Names a gateway or what a waypoint serves, in the policy's own namespace.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.group) || self.group == {'Gateway': 'gateway.networking.k8s.io', 'Service': '', 'ServiceEntry': 'networking.istio.io'}[self.kind]", "targetRefs: group goes with kind: gateway.networking.k8s.io with Gateway, '' with Service, networking.istio.io with ServiceEntry; leave it out to have the right one"))]
+pub struct TargetRef {
+    /// API group of the kind: `gateway.networking.k8s.io` for Gateway, empty for Service, `networking.istio.io` for
+    /// ServiceEntry. Default: that of `kind`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub group: Option<String>,
+    /// Kind of object. `Gateway`: the proxies of a Gateway (Gateway API), waypoints included. `Service`,
+    /// `ServiceEntry`: traffic to it through its waypoint.
+    pub kind: TargetKind,
+    /// Name of the object.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+}
+
+/// Kinds of object that a policy can be attached to.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
+pub enum TargetKind {
+    /// `gateway.networking.k8s.io` Gateway.
+    Gateway,
+    /// `v1` Service.
+    Service,
+    /// `networking.istio.io` ServiceEntry.
+    ServiceEntry,
+}
+
+impl TargetKind {
+    /// API group of the kind.
+    pub const fn group(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway.networking.k8s.io",
+            Self::Service => "",
+            Self::ServiceEntry => "networking.istio.io",
+        }
+    }
+}
+
 /// A network address: a host name and a port. The operator itself never dials it.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -126,15 +166,24 @@ impl JsonSchema for TimeSpan {
 /// for `encoding: JSON`, `fields` alone. The language of the values is Envoy's access-log format:
 /// `%REQ(X-TENANT)%` is a request header, `%RESPONSE_CODE%` the status, `%%` a percent sign. Every operator is checked
 /// before it reaches a proxy: one that the oldest proxy does not know would make that proxy refuse its whole listener.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, KubeSchema)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = ("has(self.text) || has(self.preset) || (self.encoding == 'JSON' && has(self.fields))", "a format needs a preset, a text (encoding: Text) or fields (encoding: JSON); write preset: Istio for the mesh's own format"),
-    validation = ("!has(self.text) || self.encoding == 'Text'", "text is for encoding: Text; with encoding: JSON write fields: [{name, value}]"),
-    validation = ("!has(self.text) || !(has(self.preset) || has(self.fields) || has(self.omit))", "text is the whole format: remove preset, fields and omit, or remove text"),
-    validation = ("!has(self.omit) || has(self.preset)", "omit takes fields away from a preset: set preset, or remove omit")
-)]
+#[schemars(extend("x-kubernetes-validations" = format_rules()))]
 pub struct LogFormat {
+    /// How requests are written, and TCP connections too unless `tcp` says otherwise.
+    #[serde(flatten)]
+    pub line: LineFormat,
+    /// A format of its own for TCP connections, with the fields of the outer one. Where the two differ, each backend
+    /// costs two extension providers. Default: the same format, in which HTTP operators print `-` for TCP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = format_rules()))]
+    pub tcp: Option<LineFormat>,
+}
+
+/// How one line is written.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LineFormat {
     /// How a line is encoded. `Text`: one line of text. `JSON`: one object a line; a value that is a single operator keeps its type (numbers
     /// stay numbers, what is absent is null). Default: `Text`.
     #[serde(default)]
@@ -158,9 +207,13 @@ pub struct LogFormat {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 128)), extend("x-kubernetes-list-type" = "set"))]
     pub omit: Vec<String>,
+    /// Leaves out what is absent: in text it prints nothing instead of `-`, in JSON the member is missing instead of
+    /// null. File backends only. Default: false.
+    #[serde(default)]
+    pub omit_empty_values: bool,
 }
 
-impl Default for LogFormat {
+impl Default for LineFormat {
     fn default() -> Self {
         Self {
             encoding: Encoding::Text,
@@ -168,8 +221,32 @@ impl Default for LogFormat {
             text: None,
             fields: Vec::new(),
             omit: Vec::new(),
+            omit_empty_values: false,
         }
     }
+}
+
+impl LogFormat {
+    /// The lines of the format, each with what to call it in a message.
+    pub fn lines(&self) -> impl Iterator<Item = (&'static str, &LineFormat)> {
+        std::iter::once(("", &self.line)).chain(self.tcp.iter().map(|tcp| (".tcp", tcp)))
+    }
+}
+
+/// The rules of a line's format. They stand on both places that have one, as a flattened struct has no place of its own.
+fn format_rules() -> serde_json::Value {
+    serde_json::json!([
+        {"rule": "has(self.text) || has(self.preset) || (self.encoding == 'JSON' && has(self.fields))",
+         "message": "a format needs a preset, a text (encoding: Text) or fields (encoding: JSON); write preset: Istio for the mesh's own format"},
+        {"rule": "!has(self.text) || self.encoding == 'Text'",
+         "message": "text is for encoding: Text; with encoding: JSON write fields: [{name, value}]"},
+        {"rule": "!has(self.text) || !(has(self.preset) || has(self.fields) || has(self.omit))",
+         "message": "text is the whole format: remove preset, fields and omit, or remove text"},
+        {"rule": "!has(self.omit) || has(self.preset)",
+         "message": "omit takes fields away from a preset: set preset, or remove omit"},
+        {"rule": "!has(self.fields) || self.encoding == 'JSON' || self.fields.all(f, !f.nest)",
+         "message": "nest makes objects of a field's name: it is for encoding: JSON"},
+    ])
 }
 
 /// How a line is encoded.
@@ -204,6 +281,127 @@ pub struct FormatField {
     /// Value: literal text and operators, at most 1 KiB, for example `%REQ(X-TENANT)%`.
     #[schemars(length(min = 0, max = 1024))]
     pub value: String,
+    /// Whether dots in the name make objects in objects: `http.method` becomes `{"http": {"method": …}}`. JSON only.
+    /// Default: false, the dot is part of the name.
+    #[serde(default)]
+    pub nest: bool,
+}
+
+/// How many requests are sampled.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sampling {
+    /// Share of requests in percent, `"0"` to `"100"`, with at most two digits after the point (Envoy's resolution is
+    /// 0.01 %), for example `"0.5"`.
+    #[schemars(length(max = 6), regex(pattern = r"^(100(\.0{1,2})?|[0-9]{1,2}(\.[0-9]{1,2})?)$"))]
+    pub percentage: String,
+}
+
+/// A tag that the mesh's proxies add to every span.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = ("has(self.literal) == (self.type == 'Literal')", "tags: literal: VALUE goes with type: Literal, and only with it"),
+    validation = ("has(self.environment) == (self.type == 'Environment')", "tags: environment: {name} goes with type: Environment, and only with it"),
+    validation = ("has(self.header) == (self.type == 'Header')", "tags: header: {name} goes with type: Header, and only with it"),
+    validation = ("has(self.formatter) == (self.type == 'Formatter')", "tags: formatter: VALUE goes with type: Formatter, and only with it")
+)]
+pub struct Tag {
+    /// Name of the tag, for example `env`.
+    #[schemars(length(min = 1, max = 128))]
+    pub name: String,
+    /// Where the value comes from. `Literal`: it stands here. `Environment`: a variable of the proxy. `Header`: a request
+    /// header. `Formatter`: text with the operators of access logs, for proxies of Istio 1.29 (Envoy 1.37) or later.
+    #[serde(rename = "type")]
+    pub type_: TagType,
+    /// For `type: Literal`: the value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub literal: Option<String>,
+    /// For `type: Environment`: which variable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<NamedValue>,
+    /// For `type: Header`: which request header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<NamedValue>,
+    /// For `type: Formatter`: text with operators, for example `%REQUESTED_SERVER_NAME%`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub formatter: Option<String>,
+}
+
+/// Where the value of a tag comes from.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum TagType {
+    /// It stands in the spec.
+    Literal,
+    /// A variable of the proxy's environment.
+    Environment,
+    /// A request header.
+    Header,
+    /// Text with operators of access logs.
+    Formatter,
+}
+
+/// Names a variable or a header.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NamedValue {
+    /// Name of the variable or header.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-_.A-Za-z0-9]+$"))]
+    pub name: String,
+    /// Value where there is no such variable or header. Default: the span gets no such tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub default_value: Option<String>,
+}
+
+/// A receiver of spans by the OpenTelemetry protocol.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.path) || self.protocol == 'HTTP'", "otlp.path is for protocol: HTTP; remove it or set protocol: HTTP"))]
+pub struct OtlpBackend {
+    /// Address of the receiver. For a mesh it has to be a Service of this cluster, with that port.
+    pub endpoint: Endpoint,
+    /// Transport. `GRPC`: OTLP over gRPC, usually port 4317. `HTTP`: OTLP over HTTP, usually port 4318. Default: `GRPC`.
+    #[serde(default)]
+    pub protocol: OtlpProtocol,
+    /// For `protocol: HTTP`: path of the receiver. Default: `/v1/traces`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^/[-._~/A-Za-z0-9]*$"))]
+    pub path: Option<String>,
+}
+
+/// Transports of OTLP.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum OtlpProtocol {
+    /// OTLP over gRPC.
+    #[default]
+    #[serde(rename = "GRPC")]
+    Grpc,
+    /// OTLP over HTTP.
+    #[serde(rename = "HTTP")]
+    Http,
+}
+
+/// A receiver of spans in Zipkin's format.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ZipkinBackend {
+    /// Address of the receiver, a Service of this cluster, with that port (usually 9411).
+    pub endpoint: Endpoint,
+    /// Path of the receiver. Default: `/api/v2/spans`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^/[-._~/A-Za-z0-9]*$"))]
+    pub path: Option<String>,
+}
+
+/// A receiver that has nothing but an address.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AddressOnly {
+    /// Address of the receiver, a Service of this cluster, with that port.
+    pub endpoint: Endpoint,
 }
 
 /// Which traffic of a workload.

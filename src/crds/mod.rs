@@ -11,25 +11,27 @@ mod tracing_backend;
 mod traffic_log;
 
 pub use common::{
-    Direction, Encoding, Endpoint, FormatField, FormatPreset, LogFormat, MatchLabels, MeshRef, Millis, TimeSpan,
-    WorkloadKind,
+    AddressOnly, Direction, Encoding, Endpoint, FormatField, FormatPreset, LineFormat, LogFormat, MatchLabels, MeshRef,
+    Millis, NamedValue, OtlpBackend, OtlpProtocol, Sampling, Tag, TagType, TargetKind, TargetRef, TimeSpan,
+    WorkloadKind, ZipkinBackend,
 };
 pub use observability_mesh::{
-    Agent, AgentReads, AgentReadsType, ConfigMapRead, ConfigMapTarget, DEFAULT_ISTIO_NAMESPACE, Elasticsearch,
-    FileBackend, InterfaceTraffic, IstioMesh, LogBackend, LogBackendType, Logging, Mesh, MeshConfigMode,
-    MeshConfigTarget, MeshType, ObservabilityMesh, ObservabilityMeshSpec, OtlpBackend, OtlpProtocol, Permission,
-    ProxyVersions, Rollout, SecretKeysRef, SecretRead, Tenancy, TraceBackend, TraceBackendType, Tracing, WorkloadRef,
+    Agent, AgentReads, AgentReadsType, AlsProtocol, ConfigMapRead, ConfigMapTarget, CustomBackends,
+    DEFAULT_ISTIO_NAMESPACE, DefaultTracing, Elasticsearch, EnvoyAlsBackend, FileBackend, InterfaceTraffic, IstioMesh,
+    IstioMetric, Limits, LogBackend, LogBackendType, Logging, Mesh, MeshConfigMode, MeshConfigTarget, MeshType,
+    MetricMode, MetricOverride, Metrics, ObservabilityMesh, ObservabilityMeshSpec, OtlpLogBackend, Permission,
+    ProxyVersions, RequiredLog, Rollout, SecretKeysRef, SecretRead, TagOperation, TagOverride, Tenancy, TraceBackend,
+    TraceBackendType, Tracing, WasmModule, WorkloadRef,
 };
 pub use schema::{custom_resource_definitions, definition_yaml};
 pub use status::{
-    AgentStatus, EffectiveLog, EffectiveTracing, InjectStatus, ObservabilityMeshStatus, TracingBackendStatus,
-    TrafficLogStatus,
+    AgentStatus, EffectiveLog, EffectiveTracing, InjectStatus, ObservabilityMeshStatus, SeenVersions,
+    TracingBackendStatus, TrafficLogStatus,
 };
 pub use tracing_backend::{
-    Destination, DestinationType, Dialect, Inject, InjectWorkloads, MeshBackendRef, Sampling, TracingBackend,
-    TracingBackendSpec,
+    Destination, DestinationType, Dialect, Inject, InjectWorkloads, MeshBackendRef, TracingBackend, TracingBackendSpec,
 };
-pub use traffic_log::{TrafficLog, TrafficLogSpec};
+pub use traffic_log::{LogFilter, LogFilterType, LogMatch, TrafficLog, TrafficLogSpec};
 
 /// The API group of all three kinds.
 pub const GROUP: &str = "sightline.dev";

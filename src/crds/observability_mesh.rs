@@ -5,7 +5,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::common::{Endpoint, LogFormat, TimeSpan, WorkloadKind};
+use super::common::{
+    AddressOnly, Direction, Endpoint, LogFormat, OtlpBackend, Sampling, Tag, TimeSpan, WorkloadKind, ZipkinBackend,
+};
 use super::status::ObservabilityMeshStatus;
 
 /// Where istiod lives unless the spec says otherwise.
@@ -62,6 +64,9 @@ pub struct ObservabilityMeshSpec {
     /// name a backend of this mesh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracing: Option<Tracing>,
+    /// Metrics that the mesh's proxies report. Default: Istio's standard ones, untouched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
     /// SolarMesh's interface-level traffic: writes the ConfigMap that `networking-agent` reads (`grpc-logging`, key
     /// `application.yaml`) with address and credentials of Elasticsearch. The agent reads it at its start only: name it
     /// in `agents` with `reads: [{type: InterfaceTraffic}]`, and it is restarted when this changes.
@@ -124,8 +129,8 @@ pub struct IstioMesh {
     /// the message holds the command).
     #[serde(default)]
     pub mesh_config: MeshConfigTarget,
-    /// Versions of the proxies (Envoy), where the oldest that Sightline supports is too old an assumption: formats are
-    /// checked for the oldest of them.
+    /// Versions of the proxies (Envoy), where what is detected is not what counts: formats are checked for the oldest of
+    /// them. Default: detected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_versions: Option<ProxyVersions>,
 }
@@ -142,24 +147,21 @@ impl Default for IstioMesh {
 }
 
 /// Where extension providers are written.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("self.mode != 'Verify' || !has(self.configMapName)", "meshConfig.configMapName is for the modes Shared and Patch: in mode Verify nothing is written"))]
 pub struct MeshConfigTarget {
     /// `Shared`: Sightline owns a ConfigMap of its own, which istiod merges below its own MeshConfig when its
-    /// environment says `SHARED_MESH_CONFIG=<configMapName>`. Default: `Shared`.
+    /// environment says `SHARED_MESH_CONFIG=<configMapName>`. `Patch`: Sightline puts its entries, and only them, into
+    /// the list `extensionProviders` of a ConfigMap that belongs to somebody else; every other byte stays. `Verify`:
+    /// Sightline never writes MeshConfig and says which entries are missing. Default: `Shared`.
+    #[serde(default)]
     pub mode: MeshConfigMode,
-    /// Name of that ConfigMap, in istiod's namespace. Default: `sightline-mesh-config`.
+    /// Name of that ConfigMap, in istiod's namespace. Default: with `Shared` `sightline-mesh-config`; with `Patch`
+    /// istiod's own of each revision, `istio` or `istio-REVISION`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
-    pub config_map_name: String,
-}
-
-impl Default for MeshConfigTarget {
-    fn default() -> Self {
-        Self {
-            mode: MeshConfigMode::Shared,
-            config_map_name: "sightline-mesh-config".into(),
-        }
-    }
+    pub config_map_name: Option<String>,
 }
 
 /// Ways into MeshConfig.
@@ -168,6 +170,10 @@ pub enum MeshConfigMode {
     /// A ConfigMap of our own, named by istiod's `SHARED_MESH_CONFIG`.
     #[default]
     Shared,
+    /// Our entries in somebody else's ConfigMap.
+    Patch,
+    /// Nothing is written.
+    Verify,
 }
 
 /// What is known of the proxies.
@@ -175,7 +181,9 @@ pub enum MeshConfigMode {
 #[serde(rename_all = "camelCase")]
 pub struct ProxyVersions {
     /// Oldest Envoy version among the proxies, such as `"1.38"`. A format that needs a newer one is refused, because
-    /// such a proxy would refuse its whole listener. Default: the oldest version that Sightline supports, 1.36.
+    /// such a proxy would refuse its whole listener. Default: the oldest that is seen, by the images of istiod (its proxies
+    /// may be one minor version behind) and of the proxies in the mesh's namespaces; where nothing can be seen, the oldest
+    /// version that Sightline supports, 1.36.
     #[schemars(regex(pattern = r"^1\.(3[6-9]|[4-9][0-9])$"), length(max = 8))]
     pub minimum: String,
 }
@@ -223,7 +231,11 @@ pub enum Permission {
 /// Access logs of the mesh.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("!has(self.defaultBackends) || self.defaultBackends.all(d, self.backends.exists(b, b.name == d))", "logging.defaultBackends names a backend that is not in logging.backends; add it there or correct the name"))]
+#[x_kube(
+    validation = ("!has(self.defaultBackends) || self.defaultBackends.all(d, self.backends.exists(b, b.name == d))", "logging.defaultBackends names a backend that is not in logging.backends; add it there or correct the name"),
+    validation = ("!has(self.required) || self.required.all(r, self.backends.exists(b, b.name == r.backend))", "logging.required names a backend that is not in logging.backends; add it there or correct the name"),
+    validation = ("self.backends.all(a, self.backends.exists_one(b, b.type == a.type && (!has(a.file) || a.file.path == b.file.path) && (!has(a.otlp) || a.otlp == b.otlp) && (!has(a.envoyALS) || a.envoyALS == b.envoyALS)))", "logging.backends: two backends are the same place; keep one of them, policies share it")
+)]
 pub struct Logging {
     /// Where access logs may go; TrafficLogs name these. At most 16. Default: one, `stdout`, the file `/dev/stdout`.
     #[serde(default = "stdout_backend")]
@@ -233,6 +245,12 @@ pub struct Logging {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")), extend("x-kubernetes-list-type" = "set"))]
     pub default_backends: Vec<String>,
+    /// What is always logged, whatever policies say, in the mesh's format and without a filter: no policy takes it away or
+    /// narrows it, in no scope. At most 16 entries. A TrafficLog that claims such a unit in another way is told
+    /// (`LimitedByMesh`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["backend", "direction"]))]
+    pub required: Vec<RequiredLog>,
     /// Format of a TrafficLog that has none, or that may not have its own. Default: Istio's text format (`{encoding: Text,
     /// preset: Istio}`).
     ///
@@ -257,6 +275,11 @@ pub struct Logging {
     /// "%REQ(:METHOD)% %REQ(:PATH)% %RESPONSE_CODE% %DURATION%"}`.
     #[serde(default)]
     pub format: LogFormat,
+    /// How much of MeshConfig access logs and traces may take: each provider is part of what istiod sends to every proxy
+    /// that uses it. Past a limit the policies that are last by namespace and name are not programmed
+    /// (`CapacityExceeded`); those that are live stay.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 impl Default for Logging {
@@ -264,7 +287,9 @@ impl Default for Logging {
         Self {
             backends: stdout_backend(),
             default_backends: Vec::new(),
+            required: Vec::new(),
             format: LogFormat::default(),
+            limits: Limits::default(),
         }
     }
 }
@@ -280,20 +305,71 @@ impl Logging {
     }
 }
 
+/// Something that is always logged.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RequiredLog {
+    /// Name of an entry of `backends`.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub backend: String,
+    /// Which traffic: `Inbound`, `Outbound` or `Both`. Default: `Both`.
+    #[serde(default)]
+    pub direction: Direction,
+}
+
+/// How much of MeshConfig policies may take.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Limits {
+    /// Most extension providers of the mesh, 1 to 2000. Default: 400.
+    #[schemars(range(min = 1, max = 2000))]
+    pub providers: i32,
+    /// Most extension providers that the policies of one namespace may need beside those of the mesh's own format, 1 to
+    /// 400. Default: 8.
+    #[schemars(range(min = 1, max = 400))]
+    pub providers_per_namespace: i32,
+    /// Most bytes of all extension providers together, as JSON, 10000 to 900000: a ConfigMap has at most 1 MiB. Default:
+    /// 700000.
+    #[schemars(range(min = 10_000, max = 900_000))]
+    pub bytes: i32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            providers: 400,
+            providers_per_namespace: 8,
+            bytes: 700_000,
+        }
+    }
+}
+
 /// A place where access logs go.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("self.type == 'File' && has(self.file)", "a backend of type: File needs file: {path: /dev/stdout}"))]
+#[x_kube(
+    validation = ("has(self.file) == (self.type == 'File')", "logging.backends: file: {path} goes with type: File, and only with it"),
+    validation = ("has(self.otlp) == (self.type == 'OTLP')", "logging.backends: otlp: {endpoint: {host, port}} goes with type: OTLP, and only with it"),
+    validation = ("has(self.envoyALS) == (self.type == 'EnvoyALS')", "logging.backends: envoyALS: {endpoint: {host, port}} goes with type: EnvoyALS, and only with it")
+)]
 pub struct LogBackend {
     /// Name that TrafficLogs use: a lower-case DNS label of at most 40 characters.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Kind of place. `File`: a file of the proxy's container, for example its standard output.
+    /// Kind of place. `File`: a file of the proxy's container, for example its standard output. `OTLP`: a receiver of the
+    /// OpenTelemetry protocol. `EnvoyALS`: a server of Envoy's gRPC access log service.
     #[serde(rename = "type")]
     pub type_: LogBackendType,
     /// For `type: File`: which file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<FileBackend>,
+    /// For `type: OTLP`: address of the receiver, in plaintext over gRPC. A text format becomes the body of a log record,
+    /// a JSON format its attributes (flat, strings).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otlp: Option<OtlpLogBackend>,
+    /// For `type: EnvoyALS`: address of the server. What an entry holds is fixed by Envoy: a format says nothing here.
+    #[serde(default, rename = "envoyALS", skip_serializing_if = "Option::is_none")]
+    pub envoy_als: Option<EnvoyAlsBackend>,
 }
 
 /// Kinds of place for access logs.
@@ -301,6 +377,50 @@ pub struct LogBackend {
 pub enum LogBackendType {
     /// A file of the proxy's container.
     File,
+    /// The OpenTelemetry protocol.
+    #[serde(rename = "OTLP")]
+    Otlp,
+    /// Envoy's gRPC access log service.
+    #[serde(rename = "EnvoyALS")]
+    EnvoyAls,
+}
+
+/// A receiver of log records by the OpenTelemetry protocol, over gRPC.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OtlpLogBackend {
+    /// Address of the receiver, a Service of this cluster, with that port (usually 4317).
+    pub endpoint: Endpoint,
+}
+
+/// A server of Envoy's gRPC access log service.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvoyAlsBackend {
+    /// Address of the server, a Service of this cluster, with that port.
+    pub endpoint: Endpoint,
+    /// Name of the log that entries carry, at most 63 characters. Default: `sightline`.
+    #[serde(default = "log_name")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[-_.A-Za-z0-9]+$"))]
+    pub log_name: String,
+    /// Which entries are sent. `HTTP`: of requests. `TCP`: of connections that are not HTTP. `Both`: each as what it is.
+    /// Default: `HTTP`.
+    #[serde(default)]
+    pub protocol: AlsProtocol,
+}
+
+/// Entries of Envoy's access log service.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum AlsProtocol {
+    /// Of requests.
+    #[default]
+    #[serde(rename = "HTTP")]
+    Http,
+    /// Of connections that are not HTTP.
+    #[serde(rename = "TCP")]
+    Tcp,
+    /// Both.
+    Both,
 }
 
 /// A file that each proxy writes.
@@ -317,27 +437,74 @@ pub struct FileBackend {
 /// Traces of the mesh.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.default) || (has(self.backends) && self.backends.exists(b, b.name == self.default.backend))", "tracing.default.backend names a backend that is not in tracing.backends; add it there or correct the name"))]
 pub struct Tracing {
     /// Where spans may go; TracingBackends name these. At most 16.
-    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub backends: Vec<TraceBackend>,
+    /// Where the spans of the whole mesh go while no TracingBackend says otherwise: one without selector in the root
+    /// namespace replaces it. Absent: tracing is left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<DefaultTracing>,
+    /// Whether a TracingBackend may send to an address of its own. `SameNamespace`: to a Service of its own namespace,
+    /// which then stands in MeshConfig, visible to every proxy. `Denied`: only to `backends`. Default: `Denied`.
+    #[serde(default)]
+    pub custom_backends: CustomBackends,
+}
+
+/// What the whole mesh traces by default.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DefaultTracing {
+    /// Name of an entry of `backends`.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub backend: String,
+    /// How many requests are sampled. Default: 1 percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<Sampling>,
+    /// Tags that every span gets, at most 32; a TracingBackend replaces one by its name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub tags: Vec<Tag>,
+}
+
+/// Addresses that a TracingBackend may send to.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum CustomBackends {
+    /// Only the mesh's backends.
+    #[default]
+    Denied,
+    /// Services of its own namespace too.
+    SameNamespace,
 }
 
 /// A place where spans go.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("self.type == 'OTLP' && has(self.otlp)", "a backend of type: OTLP needs otlp: {endpoint: {host, port}}"))]
+#[x_kube(
+    validation = ("has(self.otlp) == (self.type == 'OTLP')", "tracing.backends: otlp: {endpoint: {host, port}} goes with type: OTLP, and only with it"),
+    validation = ("has(self.zipkin) == (self.type == 'Zipkin')", "tracing.backends: zipkin: {endpoint: {host, port}} goes with type: Zipkin, and only with it"),
+    validation = ("has(self.datadog) == (self.type == 'Datadog')", "tracing.backends: datadog: {endpoint: {host, port}} goes with type: Datadog, and only with it")
+)]
 pub struct TraceBackend {
     /// Name that TracingBackends use: a lower-case DNS label of at most 40 characters.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Kind of place. `OTLP`: a receiver of the OpenTelemetry protocol, such as a collector, Tempo or Jaeger.
+    /// Kind of place. `OTLP`: a receiver of the OpenTelemetry protocol, such as a collector, Tempo or Jaeger. `Zipkin`: a
+    /// receiver of Zipkin's format. `Datadog`: Datadog's agent.
     #[serde(rename = "type")]
     pub type_: TraceBackendType,
     /// For `type: OTLP`: address and transport of the receiver, in plaintext. What needs TLS or a credential is reached
     /// through a collector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otlp: Option<OtlpBackend>,
+    /// For `type: Zipkin`: address of the receiver, in plaintext.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zipkin: Option<ZipkinBackend>,
+    /// For `type: Datadog`: address of the agent (usually port 8126).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub datadog: Option<AddressOnly>,
 }
 
 /// Kinds of place for spans.
@@ -346,26 +513,112 @@ pub enum TraceBackendType {
     /// The OpenTelemetry protocol.
     #[serde(rename = "OTLP")]
     Otlp,
+    /// Zipkin's format, over HTTP.
+    Zipkin,
+    /// Datadog's agent.
+    Datadog,
 }
 
-/// A receiver of the OpenTelemetry protocol.
+/// Metrics of the mesh.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Metrics {
+    /// Changes to Istio's standard metrics, for the whole mesh, at most 40: which are off, which tags they carry. They reach
+    /// Istio's provider `prometheus`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 40), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["metric", "mode"]))]
+    pub overrides: Vec<MetricOverride>,
+}
+
+/// A change to one of Istio's standard metrics.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct OtlpBackend {
-    /// Address of the receiver. For a mesh it has to be a Service of this cluster, with that port.
-    pub endpoint: Endpoint,
-    /// Transport. `GRPC`: OTLP over gRPC, usually port 4317. Default: `GRPC`.
+pub struct MetricOverride {
+    /// Which metric, by Istio's name. `ALL_METRICS`: each of the ten, an entry for one of them says otherwise for that one.
+    /// `REQUEST_COUNT`: `istio_requests_total`. `REQUEST_DURATION`: `istio_request_duration_milliseconds`.
+    /// `REQUEST_SIZE`: `istio_request_bytes`. `RESPONSE_SIZE`: `istio_response_bytes`. `TCP_OPENED_CONNECTIONS`:
+    /// `istio_tcp_connections_opened_total`. `TCP_CLOSED_CONNECTIONS`: `istio_tcp_connections_closed_total`.
+    /// `TCP_SENT_BYTES`: `istio_tcp_sent_bytes_total`. `TCP_RECEIVED_BYTES`: `istio_tcp_received_bytes_total`.
+    /// `GRPC_REQUEST_MESSAGES`: `istio_request_messages_total`. `GRPC_RESPONSE_MESSAGES`:
+    /// `istio_response_messages_total`.
+    pub metric: IstioMetric,
+    /// Whose: `Client`, the proxy of who calls; `Server`, of who is called; `Both`. An entry for one of them says otherwise
+    /// for that one. Default: `Both`.
     #[serde(default)]
-    pub protocol: OtlpProtocol,
+    pub mode: MetricMode,
+    /// Whether it is not reported. Default: false.
+    #[serde(default)]
+    pub disabled: bool,
+    /// Tags (labels of the series) that are added, changed or left out, at most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub tags: Vec<TagOverride>,
 }
 
-/// Transports of OTLP.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
-pub enum OtlpProtocol {
-    /// OTLP over gRPC.
+/// Istio's standard metrics.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum IstioMetric {
+    /// Each of them.
+    AllMetrics,
+    /// `istio_requests_total`.
+    RequestCount,
+    /// `istio_request_duration_milliseconds`.
+    RequestDuration,
+    /// `istio_request_bytes`.
+    RequestSize,
+    /// `istio_response_bytes`.
+    ResponseSize,
+    /// `istio_tcp_connections_opened_total`.
+    TcpOpenedConnections,
+    /// `istio_tcp_connections_closed_total`.
+    TcpClosedConnections,
+    /// `istio_tcp_sent_bytes_total`.
+    TcpSentBytes,
+    /// `istio_tcp_received_bytes_total`.
+    TcpReceivedBytes,
+    /// `istio_request_messages_total`.
+    GrpcRequestMessages,
+    /// `istio_response_messages_total`.
+    GrpcResponseMessages,
+}
+
+/// Whose metric.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+pub enum MetricMode {
+    /// Each side's.
     #[default]
-    #[serde(rename = "GRPC")]
-    Grpc,
+    Both,
+    /// The caller's.
+    Client,
+    /// The callee's.
+    Server,
+}
+
+/// A change to one tag of a metric.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.value) == (self.operation == 'Upsert')", "tags: value goes with operation: Upsert, and only with it"))]
+pub struct TagOverride {
+    /// Name of the tag, for example `request_host`.
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[a-zA-Z_][a-zA-Z0-9_]*$"))]
+    pub name: String,
+    /// `Upsert`: the tag is set to `value`. `Remove`: the tag is left out.
+    pub operation: TagOperation,
+    /// For `operation: Upsert`: a CEL expression over Envoy's attributes, for example `request.host`. One that a proxy cannot
+    /// read it would drop without a word, so it is checked (`InvalidFilter`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub value: Option<String>,
+}
+
+/// What is done to a tag.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum TagOperation {
+    /// It is set.
+    Upsert,
+    /// It is left out.
+    Remove,
 }
 
 /// SolarMesh's interface-level traffic monitoring: what its `networking-agent` reads.
@@ -382,6 +635,35 @@ pub struct InterfaceTraffic {
     /// Default: false, and then `credentialsSecretRef` is refused.
     #[serde(default)]
     pub allow_plaintext_credentials: bool,
+    /// A Wasm module that the proxies of the mesh's namespaces load to report traffic by interface; needs `mesh.type:
+    /// Istio`. Traffic passes where it cannot be loaded. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wasm_plugin: Option<WasmModule>,
+}
+
+/// A Wasm module for the mesh's proxies.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!self.url.contains('@sha256:') || self.url.endsWith('@sha256:' + self.sha256)", "wasmPlugin: the digest in url is not sha256; write the same digest in both, or none in url"))]
+pub struct WasmModule {
+    /// Where it is: `oci://REGISTRY/IMAGE:TAG` or `https://HOST/PATH`. Plain http is refused.
+    #[schemars(
+        length(min = 10, max = 512),
+        regex(pattern = r"^(oci|https)://[A-Za-z0-9][-._~:/@%A-Za-z0-9]*$")
+    )]
+    pub url: String,
+    /// SHA-256 of the image or module, 64 lower-case hexadecimal digits: nothing else is loaded.
+    #[schemars(length(equal = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub sha256: String,
+    /// Configuration that is handed to the module as JSON. Every proxy and everybody who reads WasmPlugins sees it: no
+    /// credentials. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_object")]
+    pub plugin_config: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
 /// An Elasticsearch server.
@@ -630,11 +912,17 @@ fn stdout_backend() -> Vec<LogBackend> {
         name: "stdout".into(),
         type_: LogBackendType::File,
         file: Some(FileBackend { path: dev_stdout() }),
+        otlp: None,
+        envoy_als: None,
     }]
 }
 
 fn dev_stdout() -> String {
     "/dev/stdout".into()
+}
+
+fn log_name() -> String {
+    "sightline".into()
 }
 
 fn username_key() -> String {

@@ -26,6 +26,9 @@ pub struct ObservabilityMeshStatus {
     /// Extension providers that the policies of this mesh need.
     #[serde(default)]
     pub providers: i32,
+    /// What was seen of istiod and of the proxies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub versions: Option<SeenVersions>,
     /// Agents in sync, of all: `1/2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agents_in_sync: Option<String>,
@@ -33,6 +36,23 @@ pub struct ObservabilityMeshStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub agents: Vec<AgentStatus>,
+}
+
+/// What was seen of istiod and of the proxies.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SeenVersions {
+    /// Versions of istiod, oldest first, at most 8, such as `1.30`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub istiod: Vec<String>,
+    /// Version of the oldest Envoy that formats are checked for, such as `1.38`.
+    #[serde(default)]
+    pub oldest_proxy: String,
+    /// Where that comes from: `Spec`, `Proxies` (the oldest that was seen), `Istiod` (one minor version behind the oldest
+    /// that was seen), `Unknown` (the oldest that is supported).
+    #[serde(default)]
+    pub oldest_proxy_from: String,
 }
 
 /// State of one agent.
@@ -77,9 +97,12 @@ pub struct EffectiveLog {
     /// Extension provider of MeshConfig that the lines go through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
-    /// Where the format comes from: `TrafficLog`, or `ObservabilityMesh`.
+    /// Where the format comes from: `TrafficLog`, or `ObservabilityMesh`. Absent where the backend has no format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format_from: Option<String>,
+    /// Kind of its filter: `Match` or `Expression`. Absent: everything is logged. `sightline explain` shows the text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
 }
 
 /// Status of a TracingBackend.
@@ -110,6 +133,12 @@ pub struct TracingBackendStatus {
 pub struct EffectiveTracing {
     /// Extension provider of MeshConfig that spans go through.
     pub provider: String,
+    /// Address that spans go to: `HOST:PORT`.
+    #[serde(default)]
+    pub destination: String,
+    /// Where the destination comes from: `TracingBackend`, or `ObservabilityMesh` (one of its backends).
+    #[serde(default)]
+    pub destination_from: String,
     /// Share of requests that is sampled, in percent.
     pub sampling_percentage: String,
     /// Where the sampling comes from: `TracingBackend`, `Default`, or `ObservabilityMesh` (its tenancy limit).

@@ -4,7 +4,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{MatchLabels, MeshRef, WorkloadKind};
+use super::common::{
+    AddressOnly, MatchLabels, MeshRef, OtlpBackend, Sampling, Tag, TargetRef, WorkloadKind, ZipkinBackend,
+};
 use super::status::TracingBackendStatus;
 
 /// Says where the spans of this namespace go, how many of them, and which workloads get that by environment.
@@ -59,6 +61,7 @@ use super::status::TracingBackendStatus;
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!(has(self.selector) && has(self.targetRefs))", "selector and targetRefs exclude each other: make two TracingBackends"))]
 pub struct TracingBackendSpec {
     /// The ObservabilityMesh that this belongs to. Needed only where two meshes select this namespace (else the reason is
     /// `AmbiguousMesh`). Default: the one that selects it.
@@ -76,6 +79,16 @@ pub struct TracingBackendSpec {
     /// the one with more labels, then the one whose name sorts first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<MatchLabels>,
+    /// Gateways and waypoints of this namespace that it holds for, at most 16, instead of `selector`: a waypoint's proxies
+    /// can be reached in no other way. Not in the mesh's root namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 16))]
+    pub target_refs: Vec<TargetRef>,
+    /// Tags that the proxies add to every span, at most 32. Tags of a wider scope (the namespace, the mesh) stay, but one
+    /// of the same name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub tags: Vec<Tag>,
     /// Environment for workloads of this namespace that export spans themselves, at most 8 entries. The namespace has
     /// to carry the label `sightline.dev/inject: enabled`. A change of environment restarts the workload, within the
     /// limits of the mesh's `rollout`.
@@ -87,14 +100,29 @@ pub struct TracingBackendSpec {
 /// Where spans go.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("self.type == 'MeshBackend' && has(self.meshBackend)", "a destination of type: MeshBackend needs meshBackend: {name}"))]
+#[x_kube(
+    validation = ("has(self.meshBackend) == (self.type == 'MeshBackend')", "destination: meshBackend: {name} goes with type: MeshBackend, and only with it"),
+    validation = ("has(self.otlp) == (self.type == 'OTLP')", "destination: otlp: {endpoint: {host, port}} goes with type: OTLP, and only with it"),
+    validation = ("has(self.zipkin) == (self.type == 'Zipkin')", "destination: zipkin: {endpoint: {host, port}} goes with type: Zipkin, and only with it"),
+    validation = ("has(self.datadog) == (self.type == 'Datadog')", "destination: datadog: {endpoint: {host, port}} goes with type: Datadog, and only with it")
+)]
 pub struct Destination {
-    /// Kind of destination. `MeshBackend`: one of `spec.tracing.backends` of the ObservabilityMesh.
+    /// Kind of destination. `MeshBackend`: one of `spec.tracing.backends` of the ObservabilityMesh. `OTLP`, `Zipkin`,
+    /// `Datadog`: a Service of this namespace, where the mesh allows it (`tracing.customBackends: SameNamespace`).
     #[serde(rename = "type")]
     pub type_: DestinationType,
     /// For `type: MeshBackend`: which one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mesh_backend: Option<MeshBackendRef>,
+    /// For `type: OTLP`: address and transport of the receiver, in plaintext.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otlp: Option<OtlpBackend>,
+    /// For `type: Zipkin`: address of the receiver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zipkin: Option<ZipkinBackend>,
+    /// For `type: Datadog`: address of the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub datadog: Option<AddressOnly>,
 }
 
 /// Kinds of destination.
@@ -102,6 +130,13 @@ pub struct Destination {
 pub enum DestinationType {
     /// One of the mesh's tracing backends.
     MeshBackend,
+    /// The OpenTelemetry protocol.
+    #[serde(rename = "OTLP")]
+    Otlp,
+    /// Zipkin's format, over HTTP.
+    Zipkin,
+    /// Datadog's agent.
+    Datadog,
 }
 
 /// Names a tracing backend of the mesh.
@@ -111,16 +146,6 @@ pub struct MeshBackendRef {
     /// Name of an entry of `spec.tracing.backends`.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-}
-
-/// How many requests are sampled.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Sampling {
-    /// Share of requests in percent, `"0"` to `"100"`, with at most two digits after the point (Envoy's resolution is
-    /// 0.01 %), for example `"0.5"`.
-    #[schemars(length(max = 6), regex(pattern = r"^(100(\.0{1,2})?|[0-9]{1,2}(\.[0-9]{1,2})?)$"))]
-    pub percentage: String,
 }
 
 /// Environment for workloads that export spans themselves.

@@ -3,7 +3,9 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::common::{Direction, LogFormat, MatchLabels, MeshRef};
+use schemars::JsonSchema;
+
+use super::common::{Direction, LogFormat, MatchLabels, MeshRef, TargetRef, TimeSpan};
 use super::status::TrafficLogStatus;
 
 /// Says what is logged in this namespace: which direction, in which format, to which backends of the mesh.
@@ -62,7 +64,11 @@ use super::status::TrafficLogStatus;
     )
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("!self.disabled || !(has(self.backends) || has(self.format))", "disabled: true switches logging off and stands alone with direction and selector: remove backends and format"))]
+#[x_kube(
+    validation = ("!self.disabled || !(has(self.backends) || has(self.format) || has(self.filter))", "disabled: true switches logging off and stands alone with direction and selector: remove backends, format and filter"),
+    validation = ("!(has(self.selector) && has(self.targetRefs))", "selector and targetRefs exclude each other: make two TrafficLogs"),
+    validation = ("!has(self.targetRefs) || self.direction == 'Both'", "direction does not go with targetRefs: a gateway is a client, a waypoint a server; remove direction")
+)]
 pub struct TrafficLogSpec {
     /// The ObservabilityMesh that this belongs to. Needed only where two meshes select this namespace (else the reason is
     /// `AmbiguousMesh`). Default: the one that selects it.
@@ -73,6 +79,12 @@ pub struct TrafficLogSpec {
     /// where a pod matches both. At most 16 sets of labels may overlap in a namespace (else the reason is `Overlaps`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<MatchLabels>,
+    /// Gateways and waypoints of this namespace that it holds for, at most 16, instead of `selector`: a waypoint's proxies
+    /// can be reached in no other way. Not with `direction` (a gateway is a client, a waypoint a server), and not in the
+    /// mesh's root namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 16))]
+    pub target_refs: Vec<TargetRef>,
     /// Which traffic of a workload. `Inbound`: requests that it receives. `Outbound`: requests that it makes. `Both`:
     /// each of them. A direction that no policy of this scope names falls through to the wider scope: workloads by
     /// label, then the namespace, then the mesh. Default: `Both`.
@@ -108,6 +120,9 @@ pub struct TrafficLogSpec {
     /// "%REQ(:METHOD)% %REQ(:PATH)% %RESPONSE_CODE% %DURATION%"}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<LogFormat>,
+    /// Which requests and connections are logged. Default: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<LogFilter>,
     /// Switches logging off for this direction and selector. The mesh has to allow it (`tenancy.disableLogging`), but
     /// in its root namespace. Default: false.
     #[serde(default)]
@@ -117,4 +132,72 @@ pub struct TrafficLogSpec {
     #[serde(default)]
     #[schemars(range(min = -1000, max = 1000))]
     pub priority: i32,
+}
+
+/// Which requests and connections are logged.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = ("has(self.match) == (self.type == 'Match')", "filter: match: {…} goes with type: Match, and only with it"),
+    validation = ("has(self.expression) == (self.type == 'Expression')", "filter: expression: '…' goes with type: Expression, and only with it")
+)]
+pub struct LogFilter {
+    /// Kind of filter. `Match`: properties that must hold. `Expression`: a CEL expression over Envoy's attributes.
+    #[serde(rename = "type")]
+    pub type_: LogFilterType,
+    /// For `type: Match`: the properties, all of which must hold.
+    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
+    pub match_: Option<LogMatch>,
+    /// For `type: Expression`: CEL over Envoy's attributes that gives true for what is logged, for example
+    /// `response.code >= 500 || request.duration > duration('1s')`. It is checked before it reaches a proxy: functions
+    /// and attributes that Envoy does not have are refused (`InvalidFilter`). On TCP connections HTTP attributes do not
+    /// exist: guard them with `has(request.method)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub expression: Option<String>,
+}
+
+/// Kinds of filter.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum LogFilterType {
+    /// Properties that must hold.
+    Match,
+    /// A CEL expression.
+    Expression,
+}
+
+/// Properties of what is logged: all that are given must hold. A property of HTTP never holds for a TCP connection.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.minStatus) || has(self.minDuration) || has(self.methods) || has(self.hosts) || has(self.pathPrefixes) || has(self.responseFlags)", "filter.match needs at least one property; leave filter out to log everything"))]
+pub struct LogMatch {
+    /// Lowest HTTP status that is logged, 100 to 599, for example 400.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 100, max = 599))]
+    pub min_status: Option<i32>,
+    /// Shortest duration that is logged, for example `500ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_duration: Option<TimeSpan>,
+    /// HTTP methods, one of which it must be, at most 16, for example `[POST, PUT]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 32), regex(pattern = r"^[-!#$%&'*+.^_`|~A-Za-z0-9]+$")), extend("x-kubernetes-list-type" = "set"))]
+    pub methods: Vec<String>,
+    /// Hosts (the authority without its port), one of which it must be, at most 16: `shop.example.com`, or
+    /// `*.example.com` for every host below it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 253), regex(pattern = r"^(\*\.)?[-_.A-Za-z0-9]+$")), extend("x-kubernetes-list-type" = "set"))]
+    pub hosts: Vec<String>,
+    /// Path prefixes, one of which it must have, at most 16: `/api` holds for `/api`, `/api/x` and `/api?x`, not for
+    /// `/apix`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 255), regex(pattern = r"^/")), extend("x-kubernetes-list-type" = "set"))]
+    pub path_prefixes: Vec<String>,
+    /// Envoy's response flags, one of which it must carry, at most 32, by their short names, for example `[UF, UH]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 8), regex(pattern = r"^[A-Z]+$")), extend("x-kubernetes-list-type" = "set"))]
+    pub response_flags: Vec<String>,
+    /// Whether TCP connections are logged too, those for which `minDuration` and `responseFlags` hold. Default: false,
+    /// only HTTP requests are.
+    #[serde(default, rename = "includeTCP")]
+    pub include_tcp: bool,
 }

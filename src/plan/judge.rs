@@ -148,6 +148,7 @@ fn effective_logs(claim: &LogClaim, lost: &[Lost], own_format: bool) -> Vec<Effe
                 direction,
                 provider: None,
                 format_from: None,
+                filter: None,
             })
             .into_iter()
             .collect();
@@ -162,6 +163,7 @@ fn effective_logs(claim: &LogClaim, lost: &[Lost], own_format: bool) -> Vec<Effe
                 backend: Some(backend.clone()),
                 provider: Some(provider.clone()),
                 format_from: Some(from.into()),
+                filter: None,
             })
         })
         .take(16)
@@ -402,6 +404,8 @@ fn effective_tracing(tracing: &TracingBackend, claim: &TraceClaim, limited: bool
     };
     EffectiveTracing {
         provider: claim.provider.clone(),
+        destination: String::new(),
+        destination_from: String::new(),
         sampling_percentage: claim.sampling.clone(),
         sampling_from: from.into(),
     }
@@ -610,7 +614,7 @@ fn without_proxies(mesh: &ObservabilityMesh) -> Vec<&'static str> {
 fn mesh_accepted(mesh: &ObservabilityMesh) -> Finding {
     let type_ = ConditionType::Accepted;
     if let Some(istio) = istio_of(mesh)
-        && let Err(error) = &*compile(&mesh.spec.logging.format, oldest_proxy(&istio))
+        && let Err(error) = &*compile(&mesh.spec.logging.format.line, oldest_proxy(&istio))
     {
         return Finding::fails(type_, Reason::InvalidFormat, format!("spec.logging.format: {error}"));
     }

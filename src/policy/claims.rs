@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::conditions::{ConditionType, Finding, Reason, some_names};
 use crate::crds::{
-    Direction, Encoding, FormatPreset, LogBackend, LogFormat, MatchLabels, ObservabilityMesh, Permission, TraceBackend,
-    TracingBackend, TrafficLog,
+    Direction, Encoding, FormatPreset, LineFormat, LogBackend, LogFormat, MatchLabels, ObservabilityMesh, Permission,
+    TraceBackend, TracingBackend, TrafficLog,
 };
 use crate::format::{self, EnvoyVersion};
 use crate::policy::membership::{self, istio_of, name_of, root_namespace};
@@ -291,7 +291,7 @@ pub fn check_traffic_log<'a>(view: &View<'a>, key: &Key, log: &TrafficLog) -> Ch
         };
     }
     let (format, limited) = permitted_format(mesh, spec.format.as_ref(), is_tenant);
-    let compiled = compile(format, oldest_proxy(&istio));
+    let compiled = compile(&format.line, oldest_proxy(&istio));
     let compiled = match &*compiled {
         Ok(compiled) => compiled,
         Err(error) => {
@@ -398,7 +398,11 @@ fn permitted_format<'m>(
         None
     } else if tenancy.override_format == Permission::Denied {
         Some("only the mesh's own format (tenancy.overrideFormat: Denied)")
-    } else if tenancy.custom_formats == Permission::Denied && (own.text.is_some() || !own.fields.is_empty()) {
+    } else if tenancy.custom_formats == Permission::Denied
+        && own
+            .lines()
+            .any(|(_, line)| line.text.is_some() || !line.fields.is_empty())
+    {
         Some("only presets (tenancy.customFormats: Denied)")
     } else {
         None
@@ -421,7 +425,7 @@ fn permitted_format<'m>(
 type CompiledOrNot = Result<format::CompiledFormat, format::FormatErrors>;
 
 /// Compiled formats by what was compiled.
-type CompiledFormats = HashMap<(LogFormat, EnvoyVersion), Arc<CompiledOrNot>>;
+type CompiledFormats = HashMap<(LineFormat, EnvoyVersion), Arc<CompiledOrNot>>;
 
 /// Most compiled formats that are remembered.
 const REMEMBERED_FORMATS: usize = 4096;
@@ -430,7 +434,7 @@ const REMEMBERED_FORMATS: usize = 4096;
 ///
 /// Every pass over a namespace needs the formats of all its policies, and they seldom change: results are remembered,
 /// by content, so that what is remembered can never be wrong.
-pub fn compile(format: &LogFormat, oldest: EnvoyVersion) -> Arc<CompiledOrNot> {
+pub fn compile(format: &LineFormat, oldest: EnvoyVersion) -> Arc<CompiledOrNot> {
     static REMEMBERED: LazyLock<Mutex<CompiledFormats>> = LazyLock::new(Mutex::default);
     let key = (format.clone(), oldest);
     let mut remembered = REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -445,7 +449,7 @@ pub fn compile(format: &LogFormat, oldest: EnvoyVersion) -> Arc<CompiledOrNot> {
     compiled
 }
 
-fn compile_anew(format: &LogFormat, oldest: EnvoyVersion) -> CompiledOrNot {
+fn compile_anew(format: &LineFormat, oldest: EnvoyVersion) -> CompiledOrNot {
     let base = match (&format.text, format.preset) {
         (Some(text), _) => format::Base::Text(text.clone()),
         (None, Some(FormatPreset::Istio)) => format::Base::Preset(format::Preset::Istio),

@@ -128,9 +128,13 @@ pub fn istio_of(mesh: &ObservabilityMesh) -> Option<IstioMesh> {
     (mesh.spec.mesh.type_ == MeshType::Istio).then(|| mesh.spec.mesh.istio.clone().unwrap_or_default())
 }
 
+/// Name of the ConfigMap of our own that istiod is pointed at, unless the spec names another.
+pub const DEFAULT_SHARED_MAP: &str = "sightline-mesh-config";
+
 /// The ConfigMap that the mesh's extension providers are written to.
 pub fn shared_map_of(istio: &IstioMesh) -> Key {
-    Key::new(&istio.namespace, &istio.mesh_config.config_map_name)
+    let name = istio.mesh_config.config_map_name.as_deref();
+    Key::new(&istio.namespace, name.unwrap_or(DEFAULT_SHARED_MAP))
 }
 
 /// The namespace whose selector-less policies hold for the whole mesh: MeshConfig's `rootNamespace`, else istiod's own.
