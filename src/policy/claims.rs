@@ -462,6 +462,7 @@ fn compile_anew(format: &LogFormat, oldest: EnvoyVersion) -> CompiledOrNot {
         .map(|f| format::Field {
             name: f.name.clone(),
             value: f.value.clone(),
+            nest: false,
         })
         .collect();
     let spec = format::FormatSpec {
