@@ -174,7 +174,7 @@ fn without_errors<T>(
         (read(version, &mut findings), findings)
     };
     let (made, findings) = read(oldest);
-    // What is wrong otherwise stays wrong.
+    // What is wrong for another reason stays wrong: not worth reading again.
     let too_new = findings.errors.iter().all(|error| error.kind == Kind::TooNew);
     let accepted = |version: &EnvoyVersion| too_new && *version > oldest && read(*version).1.errors.is_empty();
     let needs = || EnvoyVersion::supported().find(accepted);
