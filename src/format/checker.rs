@@ -20,12 +20,21 @@ pub(super) struct Findings {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Checks one format string that stands at `path`, for proxies from `oldest` on.
-pub(super) fn check(source: &str, path: &str, oldest: EnvoyVersion, findings: &mut Findings) {
+/// Who reads a string, and with what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reader {
+    /// The oldest proxy.
+    pub oldest: EnvoyVersion,
+    /// Whether the mesh adds the formatter extension where it finds an operator that needs it.
+    pub extensions: bool,
+}
+
+/// Checks one format string that stands at `path`.
+pub(super) fn check(source: &str, path: &str, reader: Reader, findings: &mut Findings) {
     let parsed = parser::parse(source);
     for part in &parsed.parts {
         let Part::Operator(written) = part else { continue };
-        match check_operator(&Written::of(written), oldest) {
+        match check_operator(&Written::of(written), reader) {
             Ok(None) => {}
             Ok(Some(warning)) => findings.warnings.push(warning.place(written, path, source)),
             Err(problem) => findings.errors.push(problem.place(written, path, source)),
@@ -44,15 +53,15 @@ pub(super) fn check(source: &str, path: &str, oldest: EnvoyVersion, findings: &m
 }
 
 /// An operator without its place: as it stands in a format string, or inside `COALESCE`.
-struct Written<'a> {
-    name: &'a str,
+pub(super) struct Written<'a> {
+    pub name: &'a str,
     /// Empty for none: Envoy makes no difference.
-    arguments: &'a str,
+    pub arguments: &'a str,
     has_length: bool,
 }
 
 impl<'a> Written<'a> {
-    fn of(operator: &OperatorUse<'a>) -> Self {
+    pub(super) fn of(operator: &OperatorUse<'a>) -> Self {
         Self {
             name: operator.name.text,
             arguments: operator.arguments.as_ref().map_or("", |arguments| arguments.text),
@@ -110,22 +119,22 @@ impl Problem {
 /// An error, or a warning, or nothing to say.
 type Verdict = Result<Option<Problem>, Problem>;
 
-fn check_operator(written: &Written<'_>, oldest: EnvoyVersion) -> Verdict {
-    let operator = table::operator(written.name).ok_or_else(|| unknown(written.name, oldest))?;
-    available(operator, oldest)?;
-    check_arguments_allowed(operator, written, oldest)?;
-    check_length_allowed(operator, written, oldest)?;
+fn check_operator(written: &Written<'_>, reader: Reader) -> Verdict {
+    let operator = table::operator(written.name).ok_or_else(|| unknown(written.name, reader))?;
+    available(operator, reader)?;
+    check_arguments_allowed(operator, written, reader.oldest)?;
+    check_length_allowed(operator, written, reader.oldest)?;
     if written.arguments.is_empty() {
         return Ok(match operator.name {
             "REQ_WITHOUT_QUERY" => Some(always_empty(operator.name)),
             _ => None,
         });
     }
-    check_grammar(operator, written.arguments, oldest)
+    check_grammar(operator, written.arguments, reader)
 }
 
-fn unknown(name: &str, oldest: EnvoyVersion) -> Problem {
-    let usable = |name: &&str| table::operator(name).is_some_and(|operator| available(operator, oldest).is_ok());
+fn unknown(name: &str, reader: Reader) -> Problem {
+    let usable = |name: &&str| table::operator(name).is_some_and(|operator| available(operator, reader).is_ok());
     let help = nearest(name, table::operator_names().filter(usable)).map_or_else(
         || "see Envoy's list of access log operators, or write `%%` for a percent sign".to_owned(),
         |near| format!("did you mean `{near}`?"),
@@ -138,12 +147,20 @@ fn unknown(name: &str, oldest: EnvoyVersion) -> Problem {
     )
 }
 
-fn available(operator: &Operator, oldest: EnvoyVersion) -> Result<(), Problem> {
+fn available(operator: &Operator, reader: Reader) -> Result<(), Problem> {
     let name = operator.name;
     let refused = |message: String, help: &str| Err(Problem::new(Kind::NotAvailable, Place::Name, message, help));
     match operator.availability {
-        Availability::Since(version) if version > oldest => Err(too_new(Place::Name, name, version, oldest)),
-        Availability::Since(_) => Ok(()),
+        Availability::Since(version) if version > reader.oldest => {
+            Err(too_new(Place::Name, name, version, reader.oldest))
+        }
+        Availability::AddedExtension(extension) if !reader.extensions => refused(
+            format!(
+                "`{name}` needs the Envoy extension `{extension}`, which the mesh does not configure for this place"
+            ),
+            "use `PATH` with `NQ` for the path without its query",
+        ),
+        Availability::Since(_) | Availability::AddedExtension(_) => Ok(()),
         Availability::NeedsExtension(extension) => refused(
             format!("`{name}` needs the Envoy extension `{extension}`, which the mesh does not configure"),
             "leave it out",
@@ -210,8 +227,9 @@ fn check_length_allowed(operator: &Operator, written: &Written<'_>, oldest: Envo
     }
 }
 
-fn check_grammar(operator: &Operator, arguments: &str, oldest: EnvoyVersion) -> Verdict {
+fn check_grammar(operator: &Operator, arguments: &str, reader: Reader) -> Verdict {
     let name = operator.name;
+    let oldest = reader.oldest;
     let no_effect = |message: &str, help: &str| Ok(Some(Problem::new(Kind::NoEffect, Place::Arguments, message, help)));
     match operator.grammar {
         Grammar::AllowWhitespaces if arguments != "ALLOW_WHITESPACES" => no_effect(
@@ -234,7 +252,7 @@ fn check_grammar(operator: &Operator, arguments: &str, oldest: EnvoyVersion) -> 
         Grammar::None | Grammar::Name | Grammar::Namespace | Grammar::AllowWhitespaces | Grammar::MaskPrefixLength => {
             Ok(None)
         }
-        Grammar::Coalesce => coalesce(arguments, oldest),
+        Grammar::Coalesce => coalesce(arguments, reader),
         Grammar::CommonDuration => common_duration(arguments),
         Grammar::FilterState => filter_state(arguments),
         Grammar::GrpcStatus => one_of(name, arguments, &["CAMEL_STRING", "SNAKE_STRING", "NUMBER"]),
@@ -496,37 +514,40 @@ fn time_format(arguments: &str) -> Verdict {
 ///
 /// What is neither an object nor a list must never reach a proxy: `null`, numbers, booleans and strings make the process of
 /// Envoy 1.37 to 1.40 end as it reads the configuration (seen; `crash` in `testdata/envoy-verdicts.tsv`).
-fn coalesce(arguments: &str, oldest: EnvoyVersion) -> Verdict {
+fn coalesce(arguments: &str, reader: Reader) -> Verdict {
     let form = r#"write `{"operators":["PROTOCOL",{"command":"REQ","param":"X-NAME"}]}`"#;
     let whole = |message: String| invalid(Place::Arguments, message, form);
     let json: Value =
         serde_json::from_str(arguments).map_err(|error| whole(format!("the arguments are no JSON ({error})")))?;
-    let operators = json
-        .as_object()
-        .and_then(|object| object.get("operators")?.as_array())
+    let operators = coalesce_entries(&json)
         .filter(|operators| !operators.is_empty())
         .ok_or_else(|| whole("the arguments are no JSON object with a list `operators` that has entries".to_owned()))?;
+    // Extensions of the mesh are not asked inside COALESCE.
+    let reader = Reader {
+        extensions: false,
+        ..reader
+    };
     let mut warning = None;
     for (index, entry) in operators.iter().enumerate() {
         let written = coalesce_entry(entry).map_err(|message| whole(format!("entry {index}: {message}")))?;
-        // Extensions of the mesh are not asked inside COALESCE.
-        if written.name == "REQ_WITHOUT_QUERY" {
-            let help = "use `PATH` with `NQ` instead";
-            let message = format!("entry {index}: `REQ_WITHOUT_QUERY` does not work inside COALESCE");
-            return Err(Problem::new(Kind::NotAvailable, Place::Arguments, message, help));
-        }
         let within = |problem: Problem| Problem {
             place: Place::Arguments,
             message: format!("entry {index}: {}", problem.message),
             ..problem
         };
-        let found = check_operator(&written, oldest).map_err(within)?;
+        let found = check_operator(&written, reader).map_err(within)?;
         warning = warning.or(found.map(within));
     }
     Ok(warning)
 }
 
-fn coalesce_entry(entry: &Value) -> Result<Written<'_>, &'static str> {
+/// The entries of `COALESCE`, where its arguments have the form of such.
+pub(super) fn coalesce_entries(arguments: &Value) -> Option<&Vec<Value>> {
+    arguments.as_object()?.get("operators")?.as_array()
+}
+
+/// An operator of `COALESCE`, or what is wrong with the entry.
+pub(super) fn coalesce_entry(entry: &Value) -> Result<Written<'_>, &'static str> {
     if let Some(name) = entry.as_str() {
         return Ok(Written {
             name,
@@ -565,7 +586,11 @@ mod tests {
 
     fn found(source: &str, oldest: EnvoyVersion) -> Findings {
         let mut findings = Findings::default();
-        check(source, "text", oldest, &mut findings);
+        let reader = Reader {
+            oldest,
+            extensions: true,
+        };
+        check(source, "text", reader, &mut findings);
         findings
     }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::version::EnvoyVersion;
+
 /// What a [`Diagnostic`] is about. Errors unless said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -130,6 +132,7 @@ impl fmt::Display for Diagnostic {
 pub struct FormatErrors {
     first: Box<Diagnostic>,
     rest: Vec<Diagnostic>,
+    needs: Option<EnvoyVersion>,
 }
 
 fn others(count: usize) -> String {
@@ -141,13 +144,24 @@ fn others(count: usize) -> String {
 }
 
 impl FormatErrors {
-    /// `None` where there is no error.
-    pub(super) fn from_found(found: Vec<Diagnostic>) -> Option<Self> {
+    /// `None` where there is no error. `needs` says what [`Self::needs`] is to say.
+    pub(super) fn from_found(found: Vec<Diagnostic>, needs: impl FnOnce() -> Option<EnvoyVersion>) -> Option<Self> {
         let mut found = found.into_iter();
         Some(Self {
             first: Box::new(found.next()?),
             rest: found.collect(),
+            needs: needs(),
         })
+    }
+
+    /// Whether all errors are about the version: nothing is wrong with the format but that the oldest proxy is too old.
+    pub const fn is_unsupported(&self) -> bool {
+        self.needs.is_some()
+    }
+
+    /// The oldest supported Envoy that takes the format; `None` where none does.
+    pub const fn needs(&self) -> Option<EnvoyVersion> {
+        self.needs
     }
 
     /// All errors, in the order of the format.
@@ -194,13 +208,13 @@ mod tests {
         assert_eq!(one.to_string(), "text, character 4, `%`: a single `%`; write `%%`");
         let whole = Diagnostic::whole(Kind::Empty, "fields", "nothing is printed", "add a field");
         assert_eq!(whole.to_string(), "fields: nothing is printed; add a field");
-        let both = FormatErrors::from_found(vec![one, whole]).unwrap();
+        let both = FormatErrors::from_found(vec![one, whole], || None).unwrap();
         assert_eq!(
             both.to_string(),
             "text, character 4, `%`: a single `%`; write `%%` (and 1 more error)"
         );
         assert_eq!(both.iter().count(), 2);
-        assert_eq!(FormatErrors::from_found(Vec::new()), None);
+        assert_eq!(FormatErrors::from_found(Vec::new(), || None), None);
     }
 
     #[test]

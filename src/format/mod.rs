@@ -1,9 +1,10 @@
 //! Envoy's access-log format language: what a user wrote becomes a format that Envoy takes, or an error that says what
 //! to write instead. Pure: no I/O, no clock.
 //!
-//! [`compile`] is the only way in. It composes (preset plus fields minus what is omitted) and checks every operator
-//! against the oldest proxy, because one bad operator makes Envoy refuse the whole listener, and the same log stands in
-//! every listener (`reference/istio-behaviour.md` §e).
+//! There are two ways in. [`compile`] takes a format: it composes (preset plus fields minus what is omitted) and checks
+//! every operator against the oldest proxy, because one bad operator makes Envoy refuse the whole listener, and the same
+//! log stands in every listener (`reference/istio-behaviour.md` §e). [`check_text`] takes the value of a span's tag.
+//! Of what was compiled, [`otlp_attributes`] makes a log record, and [`http_operators`] says what is silent on TCP.
 //!
 //! | file | what it knows |
 //! | --- | --- |
@@ -11,18 +12,27 @@
 //! | `operators.tsv`, `table` | the operators: name, version, arguments, length |
 //! | `checker` | whether an operator is used as Envoy takes it |
 //! | `cel` | whether Envoy takes a CEL expression |
+//! | `otlp` | what of a compiled format goes where in an OTLP log record |
+//! | `connection` | which operators say nothing on TCP connections |
 //! | `presets`, `compose` | default formats, and what `fields` and `omit` do to them |
 //! | `diagnostic` | what errors and warnings look like |
 //! | `testdata/envoy-verdicts.tsv` | what Envoy 1.36 to 1.40 said to some thousand strings; a test compares |
 //!
 //! Of CEL expressions (`cel`) a function that was not seen to work in Envoy is refused, although one may.
-//! Not there yet: the preview of a line, warnings for operators that print `-` on TCP and for headers that carry
-//! secrets, nested JSON names, the presets of Kuma, ECS and OpenTelemetry, and Kuma's own operators.
+//!
+//! Whether a mesh leaves out what is empty (`omitEmptyValues`) is nothing to the compiler: it changes what Envoy prints
+//! (`-` and null are left out, and objects that become empty so), not which strings it takes. It has nothing to do with
+//! [`FormatSpec::omit`], which takes fields away before Envoy sees them.
+//!
+//! Not there yet: the preview of a line, warnings for headers that carry secrets, the presets of Kuma, ECS and
+//! OpenTelemetry, and Kuma's own operators.
 
 mod cel;
 mod checker;
 mod compose;
+mod connection;
 mod diagnostic;
+mod otlp;
 mod parser;
 mod presets;
 mod table;
@@ -33,7 +43,11 @@ mod tests;
 
 use serde_json::{Map, Value};
 
+use checker::{Findings, Reader};
+
+pub use connection::http_operators;
 pub use diagnostic::{Diagnostic, FormatErrors, Kind};
+pub use otlp::{OtlpFormat, otlp_attributes};
 pub use version::{EnvoyVersion, InvalidVersion};
 
 /// How a log entry is written.
@@ -73,6 +87,9 @@ pub struct Field {
     pub name: String,
     /// A format string: literals and operators.
     pub value: String,
+    /// Whether the dots of the name nest: `a.b` is the member `b` of the object `a`. At most 16 names deep, because the
+    /// readers of a mesh's configuration refuse what is nested deeper than some 33. Only for [`Encoding::Json`].
+    pub nest: bool,
 }
 
 /// A format as a user wrote it.
@@ -94,7 +111,7 @@ pub struct FormatSpec {
 pub enum CompiledFormat {
     /// Ends with a newline.
     Text(String),
-    /// All values are strings. Never empty.
+    /// All values are strings, or objects of such values. Never empty, on no level.
     Json(Map<String, Value>),
 }
 
@@ -113,13 +130,56 @@ pub struct Compiled {
 ///
 /// All errors of the format, each with its place, its reason and what to write instead.
 pub fn compile(spec: &FormatSpec, oldest_proxy: EnvoyVersion) -> Result<Compiled, FormatErrors> {
-    let mut findings = checker::Findings::default();
-    let format = compose::compose(spec, oldest_proxy, &mut findings);
-    match FormatErrors::from_found(findings.errors) {
+    let compose = |oldest, findings: &mut Findings| compose::compose(spec, oldest, findings);
+    without_errors(oldest_proxy, compose).map(|(format, warnings)| Compiled { format, warnings })
+}
+
+/// The first Envoy whose span tags can be made by a substitution string (`value` of `CustomTag`): 1.36 refuses it. It is
+/// inside Istio 1.29; istiod leaves such a tag out for older proxies.
+pub const TAG_TEXT_SINCE: EnvoyVersion = EnvoyVersion::new(1, 37);
+
+/// Checks a substitution string that makes the value of a span's tag, for proxies from `oldest_proxy` on; those before
+/// [`TAG_TEXT_SINCE`] never get it.
+///
+/// The language is that of access logs without `REQ_WITHOUT_QUERY`, which needs an extension that no tag has: so said
+/// Envoy 1.37.0 and 1.40.0 to every string of `testdata/envoy-verdicts.tsv`. No newline is added.
+///
+/// # Errors
+///
+/// All errors of the text, with their place in `text`.
+pub fn check_text(text: &str, oldest_proxy: EnvoyVersion) -> Result<(), FormatErrors> {
+    let read = |oldest, findings: &mut Findings| {
+        if text.is_empty() {
+            let help = "write literal text and operators, such as `%REQUESTED_SERVER_NAME%`";
+            let empty = Diagnostic::whole(Kind::Empty, "text", "the text is empty", help);
+            findings.errors.push(empty);
+        }
+        let reader = Reader {
+            oldest,
+            extensions: false,
+        };
+        checker::check(text, "text", reader, findings);
+    };
+    without_errors(oldest_proxy.max(TAG_TEXT_SINCE), read).map(|((), _)| ())
+}
+
+/// What `read` makes for the oldest proxy, and its warnings; or its errors, which know whether a supported Envoy that is
+/// newer has none.
+fn without_errors<T>(
+    oldest: EnvoyVersion,
+    read: impl Fn(EnvoyVersion, &mut Findings) -> T,
+) -> Result<(T, Vec<Diagnostic>), FormatErrors> {
+    let read = |version| {
+        let mut findings = Findings::default();
+        (read(version, &mut findings), findings)
+    };
+    let (made, findings) = read(oldest);
+    // What is wrong for another reason stays wrong: not worth reading again.
+    let too_new = findings.errors.iter().all(|error| error.kind == Kind::TooNew);
+    let accepted = |version: &EnvoyVersion| too_new && *version > oldest && read(*version).1.errors.is_empty();
+    let needs = || EnvoyVersion::supported().find(accepted);
+    match FormatErrors::from_found(findings.errors, needs) {
         Some(errors) => Err(errors),
-        None => Ok(Compiled {
-            format,
-            warnings: findings.warnings,
-        }),
+        None => Ok((made, findings.warnings)),
     }
 }

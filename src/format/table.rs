@@ -22,6 +22,8 @@ pub(super) struct Operator {
     pub params: Presence,
     pub length: Presence,
     pub availability: Availability,
+    /// Whether it says nothing on TCP connections, whatever its arguments are.
+    pub http_only: bool,
     /// As the documentation writes it: `%REQ(X[?Y])[:Z]%`.
     pub syntax: &'static str,
 }
@@ -38,8 +40,10 @@ pub(super) enum Presence {
 /// Where an operator can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Availability {
-    /// In every access log of HTTP and TCP proxies since this version. (An HTTP operator prints `-` on TCP.)
+    /// In every substitution string since this version. (An HTTP operator prints `-` on TCP.)
     Since(EnvoyVersion),
+    /// With a formatter extension that meshes add where they find the operator; on every supported Envoy.
+    AddedExtension(&'static str),
     /// Only with a formatter extension that the meshes do not configure.
     NeedsExtension(&'static str),
     /// Only in the access log of Envoy's generic proxy.
@@ -161,6 +165,7 @@ fn row(line: &'static str) -> Result<Operator, String> {
             version => Presence::OptionalSince(and_later(version)?),
         },
         availability: availability(scope, since, requires)?,
+        http_only: scope == "http",
         syntax,
     })
 }
@@ -197,9 +202,12 @@ fn availability(scope: &str, since: &str, requires: &'static str) -> Result<Avai
         "both" | "http" | "tcp" => {}
         other => return Err(format!("no scope `{other}`")),
     }
+    if EXTENSIONS_ADDED_BY_MESHES.contains(&requires) {
+        return Ok(Availability::AddedExtension(requires));
+    }
     let built_in = match requires.split_once(" before ") {
         Some((_, version)) => version_of(version)? <= EnvoyVersion::OLDEST_SUPPORTED,
-        None => requires == "built-in" || EXTENSIONS_ADDED_BY_MESHES.contains(&requires),
+        None => requires == "built-in",
     };
     if !built_in {
         return Ok(Availability::NeedsExtension(requires));

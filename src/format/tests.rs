@@ -12,6 +12,7 @@ fn spec(encoding: Encoding, base: Base, fields: &[(&str, &str)], omit: &[&str]) 
         .map(|(name, value)| Field {
             name: (*name).into(),
             value: (*value).into(),
+            nest: false,
         })
         .collect();
     FormatSpec {
@@ -237,6 +238,200 @@ fn errors_and_warnings_carry_the_path_of_the_field() {
     );
 }
 
+fn nested(base: Base, fields: &[(&str, &str)], omit: &[&str]) -> FormatSpec {
+    let mut spec = spec(Encoding::Json, base, fields, omit);
+    for field in &mut spec.fields {
+        field.nest = true;
+    }
+    spec
+}
+
+#[test]
+fn nested_names_make_objects_and_other_names_keep_their_dots() {
+    let mut spec = nested(
+        Base::Empty,
+        &[
+            ("http.status", "%RESPONSE_CODE%"),
+            ("k8s.pod", "%HOSTNAME%"),
+            ("http.req.path", "%PATH%"),
+            ("plain", "x"),
+        ],
+        &[],
+    );
+    spec.fields.push(Field {
+        name: "http.flat".to_owned(),
+        value: "y".to_owned(),
+        nest: false,
+    });
+    let expected = serde_json::json!({
+        "http": {"status": "%RESPONSE_CODE%", "req": {"path": "%PATH%"}},
+        "k8s": {"pod": "%HOSTNAME%"},
+        "plain": "x",
+        "http.flat": "y",
+    });
+    assert_eq!(Value::Object(json(&spec)), expected);
+}
+
+#[test]
+fn a_name_is_of_a_value_or_of_an_object_and_the_error_names_both() {
+    for (fields, path) in [
+        ([("a", "x"), ("a.b", "y")], "fields[a.b].name"),
+        ([("a.b", "x"), ("a", "y")], "fields[a].name"),
+        ([("a.b.c.d", "x"), ("a.b", "y")], "fields[a.b].name"),
+    ] {
+        let spec = nested(Base::Empty, &fields, &[]);
+        assert_eq!(errors(&spec), [(Kind::Conflict, path.to_owned())]);
+        let error = compile(&spec, OLDEST).expect_err("a conflict").to_string();
+        assert!(
+            fields.iter().all(|(name, _)| error.contains(&format!("`{name}`"))),
+            "{error}"
+        );
+    }
+    assert_eq!(
+        errors(&nested(Base::Empty, &[("a.b", "x"), ("a.b", "y")], &[])),
+        [(Kind::InvalidField, "fields[a.b].name".to_owned())]
+    );
+    assert!(
+        compile(
+            &nested(Base::Empty, &[("a.b", "x"), ("a.bc", "y"), ("ab", "z")], &[]),
+            OLDEST
+        )
+        .is_ok()
+    );
+}
+
+#[test]
+fn a_nested_field_is_inside_a_field_of_the_preset_only_where_that_is_omitted() {
+    let fields = [("path.raw", "%PATH%")];
+    let error = compile(&nested(ISTIO, &fields, &[]), OLDEST).expect_err("a conflict");
+    assert_eq!(
+        error.to_string(),
+        "fields[path.raw].name, character 1, `path.raw`: `path` is a field of the preset, so `path.raw` cannot be inside \
+         it; rename the field, or write `path` in `omit`"
+    );
+    let map = json(&nested(ISTIO, &fields, &["path"]));
+    assert_eq!(map["path"], serde_json::json!({"raw": "%PATH%"}));
+}
+
+#[test]
+fn a_nested_field_is_omitted_by_its_whole_name_or_not_at_all() {
+    let fields = [("a.b", "x")];
+    assert_eq!(
+        errors(&nested(ISTIO, &fields, &["a.b"])),
+        [(Kind::Conflict, "omit[a.b]".to_owned())]
+    );
+    assert_eq!(
+        errors(&nested(ISTIO, &fields, &["a"])),
+        [(Kind::UnknownField, "omit[a]".to_owned())]
+    );
+}
+
+#[test]
+fn every_part_of_a_nested_name_is_named_and_their_number_is_bounded() {
+    for (name, at) in [("a..b", 3), (".a", 1), ("a.", 2), (".", 1)] {
+        let error = compile(&nested(Base::Empty, &[(name, "x")], &[]), OLDEST).expect_err("an empty part");
+        let found: Vec<_> = error
+            .iter()
+            .map(|e| (e.kind, e.character, e.excerpt.as_str()))
+            .collect();
+        assert_eq!(found, [(Kind::InvalidField, at, ".")], "{name}");
+    }
+    let deep = |parts: usize| vec!["a"; parts].join(".");
+    assert!(compile(&nested(Base::Empty, &[(&deep(16), "x")], &[]), OLDEST).is_ok());
+    for parts in [17, 100_000] {
+        let spec = nested(Base::Empty, &[(&deep(parts), "x")], &[]);
+        let kinds: Vec<_> = errors(&spec).into_iter().map(|(kind, _)| kind).collect();
+        assert!(kinds.contains(&Kind::InvalidField), "{parts}");
+    }
+}
+
+#[test]
+fn a_text_has_no_nested_fields() {
+    let mut spec = nested(ISTIO, &[("a.b", "x")], &[]);
+    spec.encoding = Encoding::Text;
+    assert_eq!(errors(&spec), [(Kind::InvalidField, "fields[a.b].nest".to_owned())]);
+}
+
+#[test]
+fn an_operator_whose_extension_istiod_adds_is_refused_where_istiod_does_not_look_for_it() {
+    let fields = |name| [(name, "%REQ_WITHOUT_QUERY(:PATH)%")];
+    assert_eq!(
+        errors(&nested(Base::Empty, &fields("a.b"), &[])),
+        [(Kind::NotAvailable, "fields[a.b].value".to_owned())]
+    );
+    assert!(compile(&nested(Base::Empty, &fields("a"), &[]), OLDEST).is_ok());
+    assert!(compile(&spec(Encoding::Json, Base::Empty, &fields("a.b"), &[]), OLDEST).is_ok());
+}
+
+#[test]
+fn errors_are_about_the_version_only_where_a_supported_envoy_takes_the_whole_format() {
+    let needs = |text: &str, oldest| {
+        let error = compile(&text_spec(text), oldest).expect_err("must not compile");
+        assert_eq!(error.is_unsupported(), error.needs().is_some());
+        error.needs().map(|version| version.to_string())
+    };
+    assert_eq!(needs("%SPAN_ID%", OLDEST).as_deref(), Some("1.38"));
+    assert_eq!(
+        needs("%REQUEST_HEADER(X)% %UPSTREAM_SERVER_NAME% %SPAN_ID%", OLDEST).as_deref(),
+        Some("1.39"),
+        "the newest of all"
+    );
+    assert_eq!(
+        needs("%UPSTREAM_CLUSTER_RAW%", EnvoyVersion::new(1, 30)).as_deref(),
+        Some("1.36"),
+        "no version that is not supported"
+    );
+    for wrong in [
+        "%SPAN_ID% %REQQ%",
+        "%SPAN_ID% 100% ok",
+        "%REQUEST_HEADER%",
+        "%SPAN_ID(x)%",
+        "%SECRET(x)%",
+    ] {
+        assert_eq!(needs(wrong, OLDEST), None, "{wrong}");
+    }
+    let fields = [("a", "%SPAN_ID%"), ("a.b", "x")];
+    let error = compile(&nested(Base::Empty, &fields, &[]), OLDEST).expect_err("too new, and a conflict");
+    assert!(!error.is_unsupported());
+}
+
+#[test]
+fn the_text_of_a_tag_is_not_empty_and_gets_no_newline() {
+    let error = check_text("", OLDEST).expect_err("Istio refuses it");
+    assert_eq!(error.iter().map(|e| e.kind).collect::<Vec<_>>(), [Kind::Empty]);
+    assert_eq!(check_text("%REQUESTED_SERVER_NAME% 100%%", OLDEST), Ok(()));
+}
+
+#[test]
+fn the_text_of_a_tag_is_checked_for_the_proxies_that_get_it() {
+    assert_eq!(
+        check_text("%REQUEST_HEADER(X)%", OLDEST),
+        Ok(()),
+        "1.36 has no such tags"
+    );
+    let error = check_text("%SPAN_ID%", OLDEST).expect_err("1.37 lacks it");
+    assert_eq!(error.needs(), Some(EnvoyVersion::new(1, 38)));
+    assert!(error.to_string().contains("the oldest proxy is 1.37"), "{error}");
+}
+
+/// Envoy 1.37.0 and 1.40.0 said the same of tags, but for the operator of an extension that tags do not have.
+#[test]
+fn a_tag_takes_what_an_access_log_takes_but_for_the_operator_of_an_extension() {
+    for (string, by_version) in verdicts() {
+        if string.is_empty() {
+            continue; // Envoy takes it for a tag; Istio does not.
+        }
+        for (version, verdict) in by_version {
+            if version < TAG_TEXT_SINCE {
+                continue;
+            }
+            let accepted = verdict == "ok" && !string.replace("%%", "").contains("%REQ_WITHOUT_QUERY");
+            let ours = check_text(&string, version);
+            assert_eq!(ours.is_ok(), accepted, "{string:?} on {version}: {ours:?}");
+        }
+    }
+}
+
 /// The strings of `testdata/envoy-verdicts.tsv`, with what each Envoy version said as the format of a file access log:
 /// `ok`, `no`, `cel` (refused for its CEL expression) or `crash` (the process died on reading the configuration).
 fn verdicts() -> Vec<(String, Vec<(EnvoyVersion, &'static str)>)> {
@@ -311,6 +506,17 @@ proptest! {
                 prop_assert!(source.get(error.span.clone()).is_some(), "{:?}", error);
                 prop_assert!(!error.to_string().contains('\n'), "{}", error);
             },
+        }
+    }
+
+    #[test]
+    fn of_nested_fields_that_compile_each_is_one_attribute_under_its_whole_name(
+        names in proptest::collection::vec("[ab](\\.[ab]){0,2}|\\.?a\\.?", 1..5),
+    ) {
+        let fields: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
+        if let Ok(compiled) = compile(&nested(Base::Empty, &fields, &[]), OLDEST) {
+            let attributes = names.iter().map(|name| (name.clone(), name.clone())).collect();
+            prop_assert_eq!(otlp_attributes(&compiled.format), OtlpFormat::Attributes(attributes));
         }
     }
 

@@ -21,6 +21,12 @@ impl EnvoyVersion {
         Self { major, minor }
     }
 
+    /// The supported versions, oldest first.
+    pub(super) fn supported() -> impl Iterator<Item = Self> {
+        std::iter::successors(Some(Self::OLDEST_SUPPORTED), |version| Some(version.next_minor()))
+            .take_while(|version| *version <= Self::NEWEST_KNOWN)
+    }
+
     /// The minor version after this one.
     pub(super) const fn next_minor(self) -> Self {
         Self::new(self.major, self.minor.saturating_add(1))
@@ -75,6 +81,12 @@ mod tests {
     fn versions_are_compared_as_numbers_not_as_text() {
         assert!(EnvoyVersion::new(1, 9) < EnvoyVersion::OLDEST_SUPPORTED);
         assert!(EnvoyVersion::OLDEST_SUPPORTED < EnvoyVersion::NEWEST_KNOWN);
+    }
+
+    #[test]
+    fn supported_versions_are_all_minor_versions_from_the_oldest_to_the_newest() {
+        let minors: Vec<_> = EnvoyVersion::supported().map(|version| version.to_string()).collect();
+        assert_eq!(minors, ["1.36", "1.37", "1.38", "1.39", "1.40"]);
     }
 
     #[test]

@@ -466,6 +466,7 @@ fn compile_anew(format: &LineFormat, oldest: EnvoyVersion) -> CompiledOrNot {
         .map(|f| format::Field {
             name: f.name.clone(),
             value: f.value.clone(),
+            nest: false,
         })
         .collect();
     let spec = format::FormatSpec {
