@@ -11,14 +11,13 @@
 //! | `parser` | where operators begin and end, with byte spans; no operator by name |
 //! | `operators.tsv`, `table` | the operators: name, version, arguments, length |
 //! | `checker` | whether an operator is used as Envoy takes it |
-//! | `cel` | whether Envoy takes a CEL expression |
 //! | `otlp` | what of a compiled format goes where in an OTLP log record |
 //! | `connection` | which operators say nothing on TCP connections |
 //! | `presets`, `compose` | default formats, and what `fields` and `omit` do to them |
 //! | `diagnostic` | what errors and warnings look like |
 //! | `testdata/envoy-verdicts.tsv` | what Envoy 1.36 to 1.40 said to some thousand strings; a test compares |
 //!
-//! Of CEL expressions (`cel`) a function that was not seen to work in Envoy is refused, although one may.
+//! Of CEL expressions (`crate::cel`) a function that was not seen to work in Envoy is refused, although one may.
 //!
 //! Whether a mesh leaves out what is empty (`omitEmptyValues`) is nothing to the compiler: it changes what Envoy prints
 //! (`-` and null are left out, and objects that become empty so), not which strings it takes. It has nothing to do with
@@ -27,7 +26,6 @@
 //! Not there yet: the preview of a line, warnings for headers that carry secrets, the presets of Kuma, ECS and
 //! OpenTelemetry, and Kuma's own operators.
 
-mod cel;
 mod checker;
 mod compose;
 mod connection;
