@@ -133,7 +133,7 @@ reasons! {
     InjectNotEnabled [ResolvedRefs, Programmed, AgentsInSync]: "The namespace does not allow environment to be injected.", "Label the namespace sightline.dev/inject=enabled.";
     WorkloadNotFound [AgentsInSync]: "A workload that the spec names does not exist.", "Create it, or correct the name.";
     Forbidden [ResolvedRefs, Programmed, AgentsInSync]: "Sightline may not read or write something that the spec names.", "Install the Role of config/rbac in that namespace.";
-    FactsPending [ResolvedRefs, Programmed, AgentsInSync]: "The cluster is still being read.", "Wait; it takes seconds.";
+    FactsPending [Accepted, ResolvedRefs, Programmed, AgentsInSync]: "The cluster is still being read.", "Wait; it takes seconds.";
     NotOurs [Programmed, AgentsInSync]: "An object of that name exists and is not Sightline's.", "Remove it, or let Sightline take it over: adopt: true in the spec, or the annotation sightline.dev/adopt=true on it.";
     IstioNotInstalled [Programmed]: "The API server does not know Istio's kinds.", "Install Istio; the resource heals by itself.";
     ControlPlaneNotVisible [Programmed]: "No Ready istiod of a revision was found.", "Correct spec.mesh.istio.namespace or revisions, or start istiod.";

@@ -16,6 +16,7 @@ use crate::cluster::hash_key::{SECRET_KEY, SECRET_NAME};
 use crate::crds::{AgentReadsType, ObservabilityMesh, TracingBackend, TrafficLog};
 use crate::plan::simulate::{Converged, SimulationError, complete_rollout, converge};
 use crate::policy::membership::istio_of;
+use crate::policy::versions::is_istiod;
 use crate::render::istio::mesh_config;
 use crate::render::metadata::SHARED;
 use crate::snapshot::Resource;
@@ -132,7 +133,11 @@ impl World {
             }
             _ => {}
         }
-        self.snapshot.put(fact, Arc::new(object), Timestamp::UNIX_EPOCH);
+        let object = Arc::new(object);
+        if fact == Kind::Pod {
+            self.snapshot.put(Kind::Proxy, object.clone(), Timestamp::UNIX_EPOCH);
+        }
+        self.snapshot.put(fact, object, Timestamp::UNIX_EPOCH);
         Ok(())
     }
 
@@ -232,15 +237,10 @@ impl World {
                     ),
                 );
             }
-            let of_revision = |pod: &Value| {
-                let labels = crate::snapshot::labels_of(pod);
-                labels.get("app").is_some_and(|a| a == "istiod")
-                    && labels.get("istio.io/rev").map_or("default", String::as_str) == revision
-            };
             if self
                 .snapshot
                 .objects_in(Kind::Pod, &istio.namespace)
-                .any(|(_, pod)| of_revision(pod))
+                .any(|(_, pod)| is_istiod(pod, revision))
             {
                 continue;
             }

@@ -75,6 +75,16 @@ pub const RULES: &[Rule] = &[
         verbs: &["list", "watch"],
         why: "labels of namespaces say which mesh serves them; a backend's Service has to exist",
     },
+    // Pods cannot be allowed by label, so this is broader than what is asked for: those with a proxy of Istio, of which
+    // name and image are kept. Without it formats are checked for proxies one minor version behind the oldest istiod.
+    Rule {
+        place: Place::Cluster,
+        group: "",
+        resources: &["pods"],
+        names: &[],
+        verbs: &["list", "watch"],
+        why: "images of Istio's proxies tell the oldest that formats are checked for; without this rule it is concluded from istiod's version",
+    },
     Rule {
         place: Place::Cluster,
         group: "telemetry.istio.io",

@@ -1,7 +1,7 @@
 //! Watches: from the API server's streams into the store.
 //!
-//! Our own kinds, Namespaces, Services and Telemetries are watched everywhere; anything else by name or namespace, as
-//! passes read it, and no longer than they do.
+//! Our own kinds, Namespaces, Services, Telemetries and the Pods with Istio's proxies are watched everywhere; anything
+//! else by name or namespace, as passes read it, and no longer than they do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -184,9 +184,12 @@ impl Watches {
         self.listed.notify_waiters();
     }
 
-    /// Names of the watches that the API server refuses.
+    /// Names of the watches that the API server refuses and that nothing goes without.
     pub fn refused(&self) -> Vec<String> {
-        let everywhere = Kind::ALL.into_iter().filter(|kind| kind.is_watched_everywhere());
+        let everywhere = Kind::ALL
+            .into_iter()
+            // Where proxies may not be seen, their version is concluded from istiod's.
+            .filter(|kind| kind.is_watched_everywhere() && *kind != Kind::Proxy);
         let state = |kind| self.store.peek(|snapshot| snapshot.watch(kind, &Scope::Cluster));
         let refused = everywhere.filter(|kind| state(*kind) == Some(WatchState::Forbidden));
         refused.map(|kind| kind.names().2.to_owned()).collect()
@@ -313,8 +316,6 @@ impl Watches {
     }
 
     async fn run(self: Arc<Self>, kind: Kind, scope: Scope, running: Running, ready: Option<Arc<AtomicBool>>) {
-        // Of Pods only istiod's are read.
-        let labels = (kind == Kind::Pod).then_some("app=istiod");
         let Running { live, stop } = running;
         let mut watch = Watch {
             watches: &self,
@@ -325,7 +326,7 @@ impl Watches {
         };
         let mut retry = Retry::default();
         loop {
-            let mut stream = self.stream(&resource(kind), &watch.scope, labels);
+            let mut stream = self.stream(&resource(kind), &watch.scope, kind.label_selector());
             let mut listing = true;
             let refused = loop {
                 let event = tokio::select! {
@@ -465,7 +466,7 @@ impl Watch<'_> {
 
 fn keys_in(snapshot: &Snapshot, kind: Kind, scope: &Scope) -> Vec<Key> {
     match scope {
-        Scope::Cluster => snapshot.objects(kind).map(|(key, _)| key.clone()).collect(),
+        Scope::Cluster => snapshot.keys(kind),
         Scope::Namespace(namespace) => snapshot
             .objects_in(kind, namespace)
             .map(|(key, _)| key.clone())

@@ -42,15 +42,22 @@ pub struct ObservabilityMeshStatus {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SeenVersions {
-    /// Versions of istiod, oldest first, at most 8, such as `1.30`.
+    /// Versions of istiod, oldest first, at most 8, such as `1.30`; `unknown` stands for an image whose tag is no version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub istiod: Vec<String>,
-    /// Version of the oldest Envoy that formats are checked for, such as `1.38`.
+    /// Versions of Istio that the proxies in the mesh's namespaces are of, oldest first, at most 8, such as `1.30`;
+    /// `unknown` stands for images whose tag is no version. Absent where there is none, or where they may not be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub proxies: Vec<String>,
+    /// Version of the oldest Envoy that formats are checked for, such as `1.38`: the one inside the oldest proxy, but
+    /// none before the oldest that is supported, 1.36, even where `proxies` has an Istio before 1.28.
     #[serde(default)]
     pub oldest_proxy: String,
-    /// Where that comes from: `Spec`, `Proxies` (the oldest that was seen), `Istiod` (one minor version behind the oldest
-    /// that was seen), `Unknown` (the oldest that is supported).
+    /// Where that comes from: `Spec`, `Proxies` (the oldest that was seen), `Istiod` (the oldest that was seen injects that
+    /// version, or, where proxies cannot be seen, may have proxies one minor version behind it), `Unknown` (the oldest
+    /// that is supported).
     #[serde(default)]
     pub oldest_proxy_from: String,
 }

@@ -5,8 +5,9 @@ use serde_json::Value;
 use crate::conditions::{ConditionType, Finding, Reason};
 use crate::crds::{IstioMesh, ObservabilityMesh};
 use crate::policy::membership::{name_of, shared_map_of};
+use crate::policy::versions::is_istiod;
 use crate::render::istio::provider::Provider;
-use crate::snapshot::{Fact, Key, Kind, View, labels_of};
+use crate::snapshot::{Fact, Key, Kind, View};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 /// Whether every Ready istiod pod of every revision reads our ConfigMap; else the finding of `Programmed`.
@@ -85,8 +86,6 @@ fn judge_revision(
 }
 
 fn is_ready_istiod(pod: &Value, revision: &str) -> bool {
-    let labels = labels_of(pod);
-    let of_revision = labels.get("istio.io/rev").map_or("default", String::as_str) == revision;
     let ready = pod
         .pointer("/status/conditions")
         .and_then(Value::as_array)
@@ -95,8 +94,7 @@ fn is_ready_istiod(pod: &Value, revision: &str) -> bool {
         .any(|condition| {
             condition.get("type") == Some(&"Ready".into()) && condition.get("status") == Some(&"True".into())
         });
-    let leaving = pod.pointer("/metadata/deletionTimestamp").is_some();
-    labels.get("app").is_some_and(|app| app == "istiod") && of_revision && ready && !leaving
+    ready && is_istiod(pod, revision)
 }
 
 fn shared_mesh_config(pod: &Value) -> Option<&str> {

@@ -20,8 +20,8 @@ use crate::policy::membership::{
     MeshScope, is_live, istio_of, mesh_of, mesh_scope, name_of, root_namespace, selects, shared_map_of,
 };
 use crate::policy::resolve::{Lost, lost_units, tracing_winner, unit_count};
+use crate::policy::versions;
 use crate::render::istio::telemetry::object_name;
-use crate::render::istio::versions::oldest_proxy;
 use crate::render::metadata::{FINALIZER, INJECT, MESH_LABEL};
 use crate::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
 
@@ -523,7 +523,7 @@ pub fn mesh(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
         finalizer: finalizer(view, mesh),
         ..Plan::default()
     };
-    let mut findings = vec![mesh_accepted(mesh), mesh_refs(view, mesh)];
+    let mut findings = vec![mesh_accepted(view, mesh), mesh_refs(view, mesh)];
     findings.push(mesh_programmed(view, mesh, &mut plan));
     let mut fields = Map::new();
     if !mesh.spec.agents.is_empty() {
@@ -588,6 +588,11 @@ pub fn mesh(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     fields.insert("trafficLogs".into(), Value::from(logs));
     fields.insert("tracingBackends".into(), Value::from(traces));
     fields.insert("providers".into(), Value::from(providers));
+    if let Some(istio) = istio_of(mesh)
+        && let Ok(versions) = versions::status(view, mesh, &istio)
+    {
+        fields.insert("versions".into(), json!(versions));
+    }
     let of = Target::Mesh(name.to_owned());
     let mut status = Status::new(of, mesh.metadata.generation, with_ready(findings), fields);
     status.provisional |= pending || !complete;
@@ -611,12 +616,16 @@ fn without_proxies(mesh: &ObservabilityMesh) -> Vec<&'static str> {
         .collect()
 }
 
-fn mesh_accepted(mesh: &ObservabilityMesh) -> Finding {
+fn mesh_accepted(view: &View<'_>, mesh: &ObservabilityMesh) -> Finding {
     let type_ = ConditionType::Accepted;
-    if let Some(istio) = istio_of(mesh)
-        && let Err(error) = &*compile(&mesh.spec.logging.format.line, oldest_proxy(&istio))
-    {
-        return Finding::fails(type_, Reason::InvalidFormat, format!("spec.logging.format: {error}"));
+    if let Some(istio) = istio_of(mesh) {
+        let oldest = match versions::oldest_proxy(view, mesh, &istio) {
+            Ok(oldest) => oldest.version,
+            Err(error) => return Finding::unknown(type_, error.reason, error.message),
+        };
+        if let Err(error) = &*compile(&mesh.spec.logging.format.line, oldest) {
+            return Finding::fails(type_, Reason::InvalidFormat, format!("spec.logging.format: {error}"));
+        }
     }
     if kube::core::Selector::try_from(mesh.spec.namespaces.clone()).is_err() {
         let message = "spec.namespaces is no label selector: operators are In, NotIn, Exists and DoesNotExist; In and NotIn need values.";

@@ -15,8 +15,8 @@ use crate::crds::{
 };
 use crate::format::{self, EnvoyVersion};
 use crate::policy::membership::{self, istio_of, name_of, root_namespace};
+use crate::policy::versions::oldest_proxy;
 use crate::render::istio::provider::Provider;
-use crate::render::istio::versions::oldest_proxy;
 use crate::snapshot::{Fact, Key, Kind, View};
 
 /// Share of requests that is sampled where nobody says: Istio's own default.
@@ -291,7 +291,10 @@ pub fn check_traffic_log<'a>(view: &View<'a>, key: &Key, log: &TrafficLog) -> Ch
         };
     }
     let (format, limited) = permitted_format(mesh, spec.format.as_ref(), is_tenant);
-    let compiled = compile(&format.line, oldest_proxy(&istio));
+    let compiled = match oldest_proxy(view, mesh, &istio) {
+        Ok(oldest) => compile(&format.line, oldest.version),
+        Err(error) => return not_a_member(error),
+    };
     let compiled = match &*compiled {
         Ok(compiled) => compiled,
         Err(error) => {

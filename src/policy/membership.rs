@@ -89,7 +89,8 @@ pub fn meshes_of_namespace<'a>(
     Ok(serving)
 }
 
-fn pending(message: String) -> NotAMember {
+/// What is said while a fact has not been read.
+pub(super) fn pending(message: String) -> NotAMember {
     NotAMember {
         reason: Reason::FactsPending,
         message,

@@ -7,3 +7,4 @@
 pub mod claims;
 pub mod membership;
 pub mod resolve;
+pub mod versions;

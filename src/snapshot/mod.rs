@@ -4,6 +4,7 @@
 //! it read by name are those that have to be watched. Nobody writes such an index by hand, so none can be forgotten.
 
 pub mod mesh_config;
+pub mod proxies;
 mod timings;
 
 use std::cell::RefCell;
@@ -12,10 +13,13 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::core::{Selector, SelectorExt};
 use serde_json::Value;
 
 use crate::crds::{ObservabilityMesh, TracingBackend, TrafficLog};
+use crate::render::istio::versions::ImageVersion;
 use mesh_config::MeshConfig;
+use proxies::{PROXY_LABEL, Proxies, Versions, proxy_of};
 pub use timings::Timings;
 
 /// Namespace and name of a namespaced object; the namespace is empty for a cluster-scoped one.
@@ -58,8 +62,10 @@ pub enum Kind {
     ConfigMap,
     /// `v1` Secret.
     Secret,
-    /// `v1` Pod.
+    /// `v1` Pod: those of istiod.
     Pod,
+    /// `v1` Pod: those that run a proxy of Istio. Only the version of it is kept, see [`proxies`].
+    Proxy,
     /// `apps/v1` Deployment.
     Deployment,
     /// `telemetry.istio.io/v1` Telemetry.
@@ -68,12 +74,13 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Namespace,
         Self::Service,
         Self::ConfigMap,
         Self::Secret,
         Self::Pod,
+        Self::Proxy,
         Self::Deployment,
         Self::Telemetry,
     ];
@@ -85,7 +92,7 @@ impl Kind {
             Self::Service => ("v1", "Service", "services"),
             Self::ConfigMap => ("v1", "ConfigMap", "configmaps"),
             Self::Secret => ("v1", "Secret", "secrets"),
-            Self::Pod => ("v1", "Pod", "pods"),
+            Self::Pod | Self::Proxy => ("v1", "Pod", "pods"),
             Self::Deployment => ("apps/v1", "Deployment", "deployments"),
             Self::Telemetry => ("telemetry.istio.io/v1", "Telemetry", "telemetries"),
         }
@@ -102,7 +109,16 @@ impl Kind {
     /// Whether all objects of the kind are watched in the whole cluster. The others are watched by name or namespace,
     /// as they are read: least privilege.
     pub const fn is_watched_everywhere(self) -> bool {
-        matches!(self, Self::Namespace | Self::Service | Self::Telemetry)
+        matches!(self, Self::Namespace | Self::Service | Self::Telemetry | Self::Proxy)
+    }
+
+    /// The label selector of the watches of this kind, where not all of its objects are read.
+    pub const fn label_selector(self) -> Option<&'static str> {
+        match self {
+            Self::Pod => Some("app=istiod"),
+            Self::Proxy => Some(PROXY_LABEL),
+            _ => None,
+        }
     }
 }
 
@@ -172,6 +188,10 @@ pub enum Read {
     Provider(Key, String),
     /// Which live Telemetries name extension providers.
     ProviderUses,
+    /// Which versions of Istio's proxies run in the namespaces that a mesh selects.
+    ProxiesOf(String),
+    /// Which versions of Istio's proxies run in a namespace.
+    ProxiesIn(String),
     /// Whether a kind that is watched everywhere can be watched.
     State(Kind),
     /// Whether the API server refused our last write of an object.
@@ -219,6 +239,10 @@ pub struct Snapshot {
     unused_since: BTreeMap<String, Timestamp>,
     map_writes: BTreeMap<Key, Timestamp>,
     refusals: BTreeMap<(Kind, Key), String>,
+    proxies: Proxies,
+    /// Versions in the namespaces that a mesh selects, by its name. Kept, because every policy of a mesh asks for it and
+    /// must not be planned again for each namespace that has proxies.
+    proxies_of: BTreeMap<String, Versions>,
 }
 
 impl Snapshot {
@@ -245,6 +269,9 @@ impl Snapshot {
     #[expect(clippy::needless_pass_by_value, reason = "the snapshot keeps it")]
     pub fn put(&mut self, kind: Kind, object: Arc<Value>, now: Timestamp) -> BTreeSet<Read> {
         let key = key_of(&object);
+        if kind == Kind::Proxy {
+            return self.note_proxy(&key, proxy_of(&object));
+        }
         if self.object(kind, &key).is_some_and(|have| is_older(&object, have)) {
             return BTreeSet::new();
         }
@@ -261,6 +288,9 @@ impl Snapshot {
 
     /// Takes an object out.
     pub fn remove(&mut self, kind: Kind, key: &Key, now: Timestamp) -> BTreeSet<Read> {
+        if kind == Kind::Proxy {
+            return self.note_proxy(key, None);
+        }
         self.refusals.remove(&(kind, key.clone()));
         match self.objects.entry(kind).or_default().remove(key) {
             Some(before) => self.changed(kind, key, Some(&before), None, now),
@@ -289,7 +319,11 @@ impl Snapshot {
             return BTreeSet::new();
         }
         match scope {
-            Scope::Cluster => BTreeSet::from([Read::State(kind)]),
+            Scope::Cluster => {
+                let mut reads = self.count_proxies();
+                reads.insert(Read::State(kind));
+                reads
+            }
             Scope::Namespace(namespace) => BTreeSet::from([Read::ObjectsIn(kind, namespace.clone())]),
             Scope::Object(key) => {
                 let mut reads = BTreeSet::from([Read::Object(kind, key.clone())]);
@@ -324,6 +358,14 @@ impl Snapshot {
         self.objects.get(&kind)?.get(key)
     }
 
+    /// Keys of the objects of a kind.
+    pub fn keys(&self, kind: Kind) -> Vec<Key> {
+        match kind {
+            Kind::Proxy => self.proxies.keys().collect(),
+            _ => self.objects(kind).map(|(key, _)| key.clone()).collect(),
+        }
+    }
+
     /// Objects of a kind.
     pub fn objects(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
         self.objects.get(&kind).into_iter().flatten()
@@ -354,9 +396,46 @@ impl Snapshot {
         match kind {
             Kind::ConfigMap => reads.extend(self.note_providers(key, after, now)),
             Kind::Telemetry if self.note_uses(key, before, after, now) => drop(reads.insert(Read::ProviderUses)),
+            Kind::Namespace => reads.extend(self.count_proxies()),
             _ => {}
         }
         reads
+    }
+
+    fn note_proxy(&mut self, pod: &Key, version: Option<ImageVersion>) -> BTreeSet<Read> {
+        if !self.proxies.set(pod, version) {
+            return BTreeSet::new();
+        }
+        let mut reads = self.count_proxies();
+        reads.insert(Read::ProxiesIn(pod.namespace.clone()));
+        reads
+    }
+
+    /// Looks up anew which versions the namespaces of each mesh have. Nothing reads that before both lists are in.
+    fn count_proxies(&mut self) -> BTreeSet<Read> {
+        let is_loaded = |kind| self.watch(kind, &Scope::Cluster) == Some(WatchState::Loaded);
+        if !is_loaded(Kind::Namespace) || !is_loaded(Kind::Proxy) {
+            return BTreeSet::new();
+        }
+        let versions = |mesh: &ObservabilityMesh| {
+            // What is no selector selects nothing; the mesh's status says so.
+            let selector = Selector::try_from(mesh.spec.namespaces.clone()).ok()?;
+            let is_selected = |namespace: &str| {
+                let object = self.object(Kind::Namespace, &Key::new("", namespace));
+                object.is_some_and(|object| selector.matches(&labels_of(object)))
+            };
+            Some(self.proxies.versions_where(is_selected)).filter(|versions| !versions.is_empty())
+        };
+        let meshes = self.meshes.iter();
+        let new: BTreeMap<String, Versions> = meshes
+            .filter_map(|(name, mesh)| Some((name.clone(), versions(mesh)?)))
+            .collect();
+        let old = std::mem::replace(&mut self.proxies_of, new);
+        let names = old.keys().chain(self.proxies_of.keys());
+        names
+            .filter(|name| old.get(*name) != self.proxies_of.get(*name))
+            .map(|name| Read::ProxiesOf(name.clone()))
+            .collect()
     }
 
     fn note_providers(&mut self, map: &Key, after: Option<&Value>, now: Timestamp) -> BTreeSet<Read> {
@@ -596,6 +675,21 @@ impl<'a> View<'a> {
         self.fact(kind, &Scope::Cluster, objects)
     }
 
+    /// Versions of Istio's proxies in the namespaces that a mesh selects. Pods that come and go change nothing while these
+    /// stay the same.
+    pub fn proxies_of(&self, mesh: &str) -> Fact<Versions> {
+        self.note(Read::ProxiesOf(mesh.to_owned()));
+        let versions = || Some(self.snapshot.proxies_of.get(mesh).cloned().unwrap_or_default());
+        self.fact(Kind::Proxy, &Scope::Cluster, versions)
+    }
+
+    /// Versions of Istio's proxies in a namespace.
+    pub fn proxies_in(&self, namespace: &str) -> Fact<Versions> {
+        self.note(Read::ProxiesIn(namespace.to_owned()));
+        let versions = || Some(self.snapshot.proxies.versions_in(namespace));
+        self.fact(Kind::Proxy, &Scope::Cluster, versions)
+    }
+
     /// An extension provider of a MeshConfig map, as last seen.
     pub fn provider(&self, map: &Key, name: &str) -> Option<&'a SeenProvider> {
         self.note(Read::Provider(map.clone(), name.to_owned()));
@@ -709,7 +803,9 @@ impl Resource for ObservabilityMesh {
             None => drop(snapshot.meshes.remove(&key.name)),
         }
         if changed {
-            BTreeSet::from([Read::Meshes])
+            let mut reads = snapshot.count_proxies();
+            reads.insert(Read::Meshes);
+            reads
         } else {
             BTreeSet::new()
         }
@@ -793,6 +889,70 @@ mod tests {
         assert_eq!(priority_after(log("10", "u", 2)), 2, "versions are numbers");
         assert_eq!(priority_after(log("9", "u", 1)), 2, "an answer from before");
         assert_eq!(priority_after(log("8", "v", 3)), 3, "another object of that name");
+    }
+
+    #[test]
+    fn proxies_that_come_and_go_are_told_when_the_versions_of_a_mesh_change_and_not_before() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut snapshot = Snapshot::default().loaded();
+        let mesh = |team: &str| -> Arc<ObservabilityMesh> {
+            let mesh = json!({"apiVersion": "sightline.dev/v1alpha1", "kind": "ObservabilityMesh",
+                              "metadata": {"name": "m", "resourceVersion": "1"},
+                              "spec": {"mesh": {"type": "Istio"}, "namespaces": {"matchLabels": {"team": team}}}});
+            Arc::new(serde_json::from_value(mesh).unwrap())
+        };
+        let namespace = |name: &str, team: &str| json!({"metadata": {"name": name, "labels": {"team": team}}});
+        let pod = |namespace: &str, name: &str, tag: &str| {
+            Arc::new(
+                json!({"metadata": {"namespace": namespace, "name": name, "labels": {PROXY_LABEL: "x"}},
+                        "spec": {"containers": [{"name": "istio-proxy", "image": format!("proxyv2:{tag}")}]}}),
+            )
+        };
+        let of_mesh = BTreeSet::from([Read::ProxiesOf("m".into()), Read::ProxiesIn("a".into())]);
+        let in_namespace = |name: &str| BTreeSet::from([Read::ProxiesIn(name.into())]);
+        Resource::put(&mut snapshot, &Key::new("", "m"), Some(mesh("t")));
+        for (name, team) in [("a", "t"), ("b", "t"), ("c", "other")] {
+            snapshot.put(Kind::Namespace, Arc::new(namespace(name, team)), now);
+        }
+        let mut put =
+            |namespace: &str, name: &str, tag: &str| snapshot.put(Kind::Proxy, pod(namespace, name, tag), now);
+        assert_eq!(put("a", "1", "1.30.2"), of_mesh, "the first of its version");
+        assert_eq!(put("a", "1", "1.30.2"), BTreeSet::new(), "its status changed");
+        assert_eq!(put("a", "2", "1.30.3"), BTreeSet::new(), "a second of that version");
+        assert_eq!(
+            put("b", "1", "1.30.2"),
+            in_namespace("b"),
+            "the mesh has that version already"
+        );
+        assert_eq!(put("c", "1", "1.28.2"), in_namespace("c"), "not of the mesh");
+        assert_eq!(put("a", "3", "1.29.0"), of_mesh, "an older one");
+        let mut remove = |name: &str| snapshot.remove(Kind::Proxy, &Key::new("a", name), now);
+        assert_eq!(remove("1"), BTreeSet::new(), "there is another of that version");
+        assert_eq!(remove("1"), BTreeSet::new(), "it was gone already");
+        assert_eq!(
+            remove("2"),
+            in_namespace("a"),
+            "another namespace has one of that version"
+        );
+        assert_eq!(remove("3"), of_mesh, "the last of the older version");
+        let of = |snapshot: &Snapshot| {
+            let view = View::new(snapshot, now, Timings::default());
+            view.proxies_of("m")
+                .present()
+                .unwrap()
+                .into_iter()
+                .map(|v| v.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of(&snapshot), ["1.30"]);
+        let moved = snapshot.put(Kind::Namespace, Arc::new(namespace("c", "t")), now);
+        assert!(
+            moved.contains(&Read::ProxiesOf("m".into())),
+            "a namespace became the mesh's"
+        );
+        assert_eq!(of(&snapshot), ["1.28", "1.30"]);
+        let told = ObservabilityMesh::put(&mut snapshot, &Key::new("", "m"), None);
+        assert!(told.contains(&Read::ProxiesOf("m".into())));
     }
 
     fn object(name: &str, uid: &str) -> Value {

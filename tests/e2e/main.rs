@@ -29,4 +29,5 @@ mod rbac;
 mod restarts;
 mod samples;
 mod selectors;
+mod versions;
 mod world;

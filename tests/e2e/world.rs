@@ -537,11 +537,13 @@ pub fn resource(kind: &str) -> ApiResource {
         "ReplicaSet" => ("apps", "v1", "replicasets"),
         "Event" => ("events.k8s.io", "v1", "events"),
         "Role" => ("rbac.authorization.k8s.io", "v1", "roles"),
+        "ClusterRole" => ("rbac.authorization.k8s.io", "v1", "clusterroles"),
         "RoleBinding" => ("rbac.authorization.k8s.io", "v1", "rolebindings"),
         "ConfigMap" => ("", "v1", "configmaps"),
         "Secret" => ("", "v1", "secrets"),
         "Service" => ("", "v1", "services"),
         "Namespace" => ("", "v1", "namespaces"),
+        "Pod" => ("", "v1", "pods"),
         other => panic!("no resource for kind {other}"),
     };
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
