@@ -29,16 +29,14 @@ pub fn to_plain_lines(value: &Value) -> Result<String, YamlError> {
 
 /// Writes a value as JSON that is flow YAML too: what JSON may hold as it is and YAML may not is escaped.
 pub fn to_flow(value: &Value) -> String {
-    let mut flow = String::new();
-    for c in value.to_string().chars() {
-        match c {
-            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
-                flow.push_str(&format!("\\u{:04x}", u32::from(c)));
-            }
-            _ => flow.push(c),
+    let escaped = |c: char| match c {
+        '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+            format!("\\u{:04x}", u32::from(c))
         }
-    }
-    flow
+        _ => c.to_string(),
+    };
+    let flow: Vec<String> = value.to_string().chars().map(escaped).collect();
+    flow.concat()
 }
 
 /// Reads every document of a YAML text. Empty documents are left out.

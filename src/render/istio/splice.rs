@@ -72,12 +72,12 @@ pub enum SpliceError {
         /// Line of the key.
         line: usize,
     },
-    /// The list is, or may be, that of an anchor.
+    /// The list is, or may be, that of an anchor too.
     #[error(
         "`extensionProviders` of MeshConfig is shared by an alias or a merge key (line {line}): write the list out"
     )]
     Shared {
-        /// Line of the key.
+        /// Line of the key, or of the merge key.
         line: usize,
     },
     /// Entries do not begin on lines of their own.
@@ -325,7 +325,8 @@ fn put_in(text: &str, wanted: &BTreeMap<String, Value>) -> Result<String, Splice
 fn lines(wanted: &BTreeMap<String, Value>, column: usize) -> Result<String, SpliceError> {
     let entries = Value::Array(wanted.values().cloned().collect());
     let entries = yaml::to_plain_lines(&entries).map_err(SpliceError::Entry)?;
-    Ok(entries.lines().map(|line| format!("{:column$}{line}\n", "")).collect())
+    let indented: Vec<String> = entries.lines().map(|line| format!("{:column$}{line}\n", "")).collect();
+    Ok(indented.concat())
 }
 
 /// Puts whole lines in. At the end of a text without a final newline, there is none after them either.

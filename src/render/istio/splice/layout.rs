@@ -177,31 +177,29 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Events of our key and of its value, where the mapping whose first key is at `at` has it.
+    /// Our key and the event of its value, where the mapping whose first key is at `at` has it. A merge key is refused
+    /// wherever it stands: what it brings counts for istiod when it comes after our key, and not for other readers.
     fn keys(&self, mut at: usize) -> Result<Option<(&Placed<'a>, usize)>, SpliceError> {
         let mut found: Option<(&Placed<'a>, usize)> = None;
-        let mut merged = None;
         while let (Some(key), Some(node)) = (self.events.get(at), self.node(at)) {
+            let line = key.line;
             if let Event::Scalar(name, style, ..) = &key.event {
                 match (name.as_ref(), found) {
                     (KEY, Some((first, _))) => {
                         return Err(SpliceError::Twice {
                             first: first.line,
-                            second: key.line,
+                            second: line,
                         });
                     }
                     (KEY, None) => found = Some((key, node.next)),
-                    (SNAKE_KEY, _) => return Err(SpliceError::SnakeCase { line: key.line }),
-                    ("<<", _) if *style == ScalarStyle::Plain => merged = Some(key.line),
+                    (SNAKE_KEY, _) => return Err(SpliceError::SnakeCase { line }),
+                    ("<<", _) if *style == ScalarStyle::Plain => return Err(SpliceError::Shared { line }),
                     _ => {}
                 }
             }
             at = self.node(node.next).map_or(self.events.len(), |value| value.next);
         }
-        match (found, merged) {
-            (None, Some(line)) => Err(SpliceError::Shared { line }),
-            _ => Ok(found),
-        }
+        Ok(found)
     }
 
     fn list(&self, key: &Placed<'a>, at: usize) -> Result<List, SpliceError> {

@@ -323,6 +323,10 @@ fn what_cannot_be_spliced_is_refused_with_the_line() {
             "<<: {extensionProviders: []}\na: b\n",
             "shared by an alias or a merge key (line 1)",
         ),
+        (
+            "extensionProviders: []\n<<: {extensionProviders: []}\n",
+            "shared by an alias or a merge key (line 2)",
+        ),
         ("? extensionProviders\n: - name: x\n", "cannot be added to (line 2)"),
         ("{a: b}", "written in braces (line 1)"),
         ("{}", "written in braces (line 1)"),
@@ -343,9 +347,12 @@ fn what_cannot_be_spliced_is_refused_with_the_line() {
 fn what_does_not_read_back_is_not_given_out() {
     let foreign = BTreeMap::from([("x".to_owned(), json!({"name": "x"}))]);
     let anchored = "extensionProviders: [&x {name: sightline-b}]\na: b\n";
+    // A lone CR would be taken out with our newline.
+    let cr = "a: b\r";
     let used = "extensionProviders:\n- &x {name: sightline-b}\na: *x\n";
     for (text, wanted) in [
         ("a: b\n", &foreign),
+        (cr, &providers(&["a"])),
         (anchored, &BTreeMap::new()),
         (used, &BTreeMap::new()),
     ] {
