@@ -258,7 +258,7 @@ impl<'a> Reader<'a> {
         let mut column = 0;
         for node in self.items(at) {
             let (start, line) = self.next_line(cursor);
-            if !line.trim_start().starts_with('-') || start > node.start {
+            if !line.trim_start().starts_with('-') {
                 return Err(SpliceError::Layout {
                     line: self.line_number(start),
                 });

@@ -140,6 +140,11 @@ fn block_texts_of_others_keep_the_empty_lines_that_are_theirs() {
         0,
     );
     block(
+        "extensionProviders:\n- name: x\n  t: |+\n\ny: z\n",
+        "extensionProviders:\n- name: x\n  t: |+\n\n{}\ny: z\n",
+        0,
+    );
+    block(
         "extensionProviders:\n- name: x\n  t: |-\n    - name: sightline-a\n    # no comment\n  # one\ny: z\n",
         "extensionProviders:\n- name: x\n  t: |-\n    - name: sightline-a\n    # no comment\n  # one\n{}\ny: z\n",
         0,
@@ -327,6 +332,10 @@ fn what_cannot_be_spliced_is_refused_with_the_line() {
             "extensionProviders: []\n<<: {extensionProviders: []}\n",
             "shared by an alias or a merge key (line 2)",
         ),
+        (
+            "extensionProviders:\n  &x\n  - name: x\n",
+            "cannot be added to (line 2)",
+        ),
         ("? extensionProviders\n: - name: x\n", "cannot be added to (line 2)"),
         ("{a: b}", "written in braces (line 1)"),
         ("{}", "written in braces (line 1)"),
@@ -350,13 +359,14 @@ fn what_does_not_read_back_is_not_given_out() {
     // A lone CR would be taken out with our newline.
     let cr = "a: b\r";
     let used = "extensionProviders:\n- &x {name: sightline-b}\na: *x\n";
-    for (text, wanted) in [
-        ("a: b\n", &foreign),
-        (cr, &providers(&["a"])),
-        (anchored, &BTreeMap::new()),
-        (used, &BTreeMap::new()),
+    for (text, wanted, message) in [
+        ("a: b\n", &foreign, "our entries read back as others"),
+        (cr, &providers(&["a"]), "could not be taken out again"),
+        (anchored, &BTreeMap::new(), "not ours would change"),
+        (used, &BTreeMap::new(), "would not read back"),
     ] {
-        assert!(splice(text, wanted).is_err(), "{text}");
+        let error = splice(text, wanted).unwrap_err().to_string();
+        assert!(error.contains(message), "{text:?}: {error}");
     }
 }
 
