@@ -20,6 +20,25 @@ pub fn to_yaml(value: &Value) -> Result<String, YamlError> {
     serde_saphyr::to_string(value).map_err(|e| YamlError::Write(e.to_string()))
 }
 
+/// Writes a value as block YAML in which no text spans lines. Such lines can be indented and put anywhere: where a block
+/// scalar stands last and the final newline is missing, readers disagree whether the text ends with one.
+pub fn to_plain_lines(value: &Value) -> Result<String, YamlError> {
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    serde_saphyr::to_string_with_options(value, options).map_err(|e| YamlError::Write(e.to_string()))
+}
+
+/// Writes a value as JSON that is flow YAML too: what JSON may hold as it is and YAML may not is escaped.
+pub fn to_flow(value: &Value) -> String {
+    let escaped = |c: char| match c {
+        '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+            format!("\\u{:04x}", u32::from(c))
+        }
+        _ => c.to_string(),
+    };
+    let flow: Vec<String> = value.to_string().chars().map(escaped).collect();
+    flow.concat()
+}
+
 /// Reads every document of a YAML text. Empty documents are left out.
 ///
 /// The error names line and column and shows nothing of the text: there may be a Secret in it.
@@ -42,6 +61,21 @@ fn read(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Vec<Value>, Ya
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_and_flow_hold_no_line_break_and_read_back_whatever_the_text() {
+        let value = serde_json::json!([{
+            "y": "no", "text": "a\nb\n\n", "long": "a b ".repeat(100), "seps": "\u{85}\u{2028}\u{7f}\u{feff}\r\n\t\u{1}",
+        }]);
+        let lines = to_plain_lines(&value).unwrap();
+        assert_eq!(lines.lines().count(), 4, "{lines}");
+        let flow = to_flow(&value);
+        assert!(flow.contains("\\u2028") && flow.contains("\\u007f"), "{flow}");
+        assert_eq!(flow.lines().count(), 1, "{flow}");
+        for text in [lines, flow] {
+            assert_eq!(read_documents(&text).unwrap(), std::slice::from_ref(&value), "{text}");
+        }
+    }
 
     #[test]
     fn an_error_says_where_and_quotes_nothing_of_the_file() {

@@ -15,7 +15,7 @@ use crate::crds::ObservabilityMesh;
 use crate::policy::claims::{Checked, check_tracing_backend, check_traffic_log};
 use crate::policy::membership::{is_live, istio_of, name_of, shared_map_of};
 use crate::render::istio::mesh_config::shared_map;
-use crate::render::istio::provider::Provider;
+use crate::render::istio::provider::{PREFIX, Provider};
 use crate::snapshot::{Fact, Key, Kind, View};
 
 /// Plans it: every provider that a policy needs, and those that a live Telemetry still names or named a moment ago.
@@ -77,7 +77,7 @@ fn wanted_providers(
     let mut wanted: BTreeMap<String, Value> = live.into_iter().map(|p| (p.name, p.entry)).collect();
     let lost = view.lost_providers().filter(|(name, _)| is_used(view, name, meshes));
     wanted.extend(lost.map(|(name, entry)| (name.clone(), entry.clone())));
-    for (name, seen) in view.providers(map).filter(|(name, _)| name.starts_with("sightline-")) {
+    for (name, seen) in view.providers(map).filter(|(name, _)| name.starts_with(PREFIX)) {
         // While a policy cannot be judged yet, what is there may be what it needs.
         let mut stays = !complete || is_used(view, name, meshes);
         if !stays && !wanted.contains_key(name) {

@@ -2,5 +2,6 @@
 
 pub mod mesh_config;
 pub mod provider;
+pub mod splice;
 pub mod telemetry;
 pub mod versions;

@@ -6,6 +6,9 @@ use crate::crds::Endpoint;
 use crate::digest;
 use crate::format::CompiledFormat;
 
+/// Names of our providers begin so, and nobody else's do.
+pub const PREFIX: &str = "sightline-";
+
 /// An extension provider: a name made of its content, and its entry in `extensionProviders`.
 ///
 /// Equal content has one name, so that policies share it; a change of content is a new name, so that a Telemetry never
@@ -21,7 +24,7 @@ pub struct Provider {
 impl Provider {
     fn new(kind: &str, member: &str, body: &Value) -> Self {
         let hex = digest::short(&format!("{member}\n{}", canonical(body)), 12);
-        let name = format!("sightline-{kind}-{hex}");
+        let name = format!("{PREFIX}{kind}-{hex}");
         let entry = json!({"name": name, member: body});
         Self { name, entry }
     }
