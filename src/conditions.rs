@@ -3,7 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
-/// Types of condition. `PartiallyOverridden` and `PartiallyExpressed` are abnormal when True; the others when not.
+/// Types of condition. `PartiallyOverridden`, `PartiallyExpressed` and `Contested` are abnormal when True; the others when
+/// not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConditionType {
     /// The spec makes sense here.
@@ -20,6 +21,8 @@ pub enum ConditionType {
     PartiallyOverridden,
     /// Some of what the policy says cannot be expressed by its target.
     PartiallyExpressed,
+    /// Somebody else's object takes part in what the policy says.
+    Contested,
 }
 
 impl ConditionType {
@@ -33,6 +36,7 @@ impl ConditionType {
             Self::Ready => "Ready",
             Self::PartiallyOverridden => "PartiallyOverridden",
             Self::PartiallyExpressed => "PartiallyExpressed",
+            Self::Contested => "Contested",
         }
     }
 }
@@ -84,6 +88,7 @@ condition has a reason of this page and a message that names the object at fault
 | `Ready` | all of the above; else it has the reason and message of the first that does not hold |
 | `PartiallyOverridden` | some of what the policy says was lost to another policy or to the mesh's limits; it is Ready all the same |
 | `PartiallyExpressed` | some of what the policy says cannot be said by its target; it is Ready all the same |
+| `Contested` | somebody else's object takes part in what the policy says; it is Ready all the same |
 
 While a policy is not accepted, or not resolved, what it had live before stays, unless its entry says otherwise.
 ";
@@ -119,6 +124,8 @@ reasons! {
     Ready [Ready]: "All conditions hold.", "Nothing to do.";
     InvalidSpec [Accepted, Programmed, AgentsInSync]: "The stored spec holds a value that the schema would refuse today.", "Apply the resource again; the API server says what is wrong.";
     InvalidFormat [Accepted, Programmed]: "A log format does not compile for the oldest proxy.", "Correct the format at the place that the message names; what was live before stays.";
+    FormatUnsupported [Accepted, Programmed]: "The oldest proxy does not know an operator of the format and would refuse its listener.", "Upgrade the proxies, or use what the message proposes; until then the mesh's format is written.";
+    InvalidFilter [Accepted, Programmed]: "A filter or an expression is one that a proxy would refuse, or that could never be true.", "Correct it at the place that the message names; what was live before stays.";
     NotExpressible [Accepted, Programmed, PartiallyExpressed]: "The target cannot say what the spec asks for.", "Remove the fields that the message names, or use another target.";
     LimitedByMesh [Accepted, Programmed, PartiallyOverridden]: "The mesh's tenancy does not allow it.", "Ask the platform team, or remove the field that the message names.";
     NoMesh [ResolvedRefs, Programmed]: "No ObservabilityMesh selects this namespace, or not the one that meshRef names.", "Create one, or widen its spec.namespaces.";
@@ -130,6 +137,8 @@ reasons! {
     ConfigMapNotFound [AgentsInSync]: "A ConfigMap that an agent reads does not exist.", "Create it, or remove it from agents[].reads.";
     ServiceNotFound [ResolvedRefs, Programmed]: "The Service of a backend does not exist: a mesh would drop the provider in silence.", "Create the Service, or correct the endpoint's host.";
     ServicePortNotFound [ResolvedRefs, Programmed]: "The Service of a backend does not have that port.", "Correct the endpoint's port, or add the port to the Service.";
+    ServicePortProtocol [ResolvedRefs, Programmed]: "The port of a backend's Service does not speak what the backend needs, by its name or appProtocol.", "Name the port grpc or grpc-…, or set appProtocol: grpc.";
+    TargetNotFound [ResolvedRefs, Programmed]: "An object that targetRefs names does not exist.", "Create it, or correct targetRefs.";
     InjectNotEnabled [ResolvedRefs, Programmed, AgentsInSync]: "The namespace does not allow environment to be injected.", "Label the namespace sightline.dev/inject=enabled.";
     WorkloadNotFound [AgentsInSync]: "A workload that the spec names does not exist.", "Create it, or correct the name.";
     Forbidden [ResolvedRefs, Programmed, AgentsInSync]: "Sightline may not read or write something that the spec names.", "Install the Role of config/rbac in that namespace.";
@@ -138,8 +147,14 @@ reasons! {
     IstioNotInstalled [Programmed]: "The API server does not know Istio's kinds.", "Install Istio; the resource heals by itself.";
     ControlPlaneNotVisible [Programmed]: "No Ready istiod of a revision was found.", "Correct spec.mesh.istio.namespace or revisions, or start istiod.";
     SharedConfigNotWired [Programmed]: "istiod does not read our ConfigMap.", "Set SHARED_MESH_CONFIG on istiod as the message says.";
-    SharedConfigTaken [Programmed]: "istiod's SHARED_MESH_CONFIG names another ConfigMap.", "Set spec.mesh.istio.meshConfig.configMapName to a map of Sightline's own and point istiod at it.";
-    CapacityExceeded [Programmed]: "The ConfigMap with extension providers has no room for another one.", "Use a format that other policies have, or a shorter one; what is live stays.";
+    SharedConfigTaken [Programmed]: "istiod's SHARED_MESH_CONFIG names another ConfigMap.", "Set spec.mesh.istio.meshConfig to mode: Patch with the name of that map, or point istiod at Sightline's.";
+    ProviderMissing [Programmed]: "MeshConfig lacks an extension provider, and spec.mesh.istio.meshConfig.mode is Verify.", "Add the entries that `sightline explain mesh NAME` prints, or use mode Shared or Patch.";
+    MeshConfigUnreadable [Programmed]: "A ConfigMap with MeshConfig cannot be changed without harm to what stands there.", "Correct it as the message says; nothing was written.";
+    BuiltinReplaced [Programmed]: "MeshConfig redefines the provider envoy as something that logs nothing, so logging cannot be switched off by it.", "Rename that provider in MeshConfig.";
+    ShadowedBy [Programmed]: "An older Telemetry of somebody else makes Istio ignore ours.", "Delete it, or annotate it with sightline.dev/adopt=true: Sightline takes it over in place.";
+    Contested [Contested]: "Somebody else's object takes part in what this policy says.", "See the message for the object and the effect; delete it, or let Sightline adopt it.";
+    RejectedByPolicy [Programmed]: "An admission policy of the cluster refuses what Sightline writes.", "See the message for the policy and for what is still possible.";
+    CapacityExceeded [Programmed]: "A limit of spec.logging.limits is reached: no further extension provider is written.", "Use a format that other policies have, or raise the limit; what is live stays.";
     ProviderPending [Programmed]: "The extension provider is not yet in istiod's MeshConfig.", "Wait; it takes seconds.";
     Pending [Programmed, AgentsInSync]: "The object is not yet written or not yet read back.", "Wait; it takes seconds.";
     WriteRefused [Programmed]: "The API server refused what Sightline wrote.", "Read the message: a missing Role, an admission policy or a quota; it is tried again.";

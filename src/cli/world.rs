@@ -15,6 +15,7 @@ use crate::admission;
 use crate::cluster::hash_key::{SECRET_KEY, SECRET_NAME};
 use crate::crds::{AgentReadsType, ObservabilityMesh, TracingBackend, TrafficLog};
 use crate::plan::simulate::{Converged, SimulationError, complete_rollout, converge};
+use crate::policy::backends::{SpanReceiver, log_endpoint};
 use crate::policy::membership::istio_of;
 use crate::policy::versions::is_istiod;
 use crate::render::istio::mesh_config;
@@ -262,33 +263,37 @@ impl World {
     }
 
     fn assume_services(&mut self, mesh: &ObservabilityMesh, assumed: &mut Vec<String>) {
-        for otlp in mesh
-            .spec
-            .tracing
-            .iter()
-            .flat_map(|t| &t.backends)
-            .filter_map(|b| b.otlp.as_ref())
-        {
-            let Some((namespace, name)) = otlp.endpoint.service() else {
-                continue;
-            };
-            if self
-                .snapshot
-                .object(Kind::Service, &Key::new(namespace, name))
-                .is_none()
-            {
-                push_once(
-                    assumed,
-                    format!("Service {namespace}/{name} exists, with port {}", otlp.endpoint.port),
-                );
-                let port = otlp.endpoint.port;
-                self.put(
-                    Kind::Service,
-                    json!({
-                        "metadata": {"namespace": namespace, "name": name}, "spec": {"ports": [{"port": port}]},
-                    }),
-                );
+        let logs = mesh.spec.logging.backends.iter().filter_map(log_endpoint);
+        let traces = mesh.spec.tracing.iter().flat_map(|tracing| &tracing.backends);
+        let traces = traces.filter_map(|backend| SpanReceiver::of_backend(mesh, backend).ok());
+        let endpoints = logs.chain(traces.map(SpanReceiver::endpoint));
+        let mut ports: BTreeMap<Key, BTreeSet<i32>> = BTreeMap::new();
+        for endpoint in endpoints {
+            if let Some((namespace, name)) = endpoint.service() {
+                ports
+                    .entry(Key::new(namespace, name))
+                    .or_default()
+                    .insert(endpoint.port);
             }
+        }
+        for (service, ports) in ports {
+            if self.snapshot.object(Kind::Service, &service).is_some() {
+                continue;
+            }
+            let listed: Vec<String> = ports.iter().map(ToString::to_string).collect();
+            let word = if ports.len() == 1 { "port" } else { "ports" };
+            push_once(
+                assumed,
+                format!("Service {service} exists, with {word} {} for gRPC", listed.join(", ")),
+            );
+            let ports = ports
+                .iter()
+                .map(|port| json!({"name": format!("grpc-{port}"), "port": port}));
+            let ports: Vec<Value> = ports.collect();
+            self.put(
+                Kind::Service,
+                json!({"metadata": {"namespace": service.namespace, "name": service.name}, "spec": {"ports": ports}}),
+            );
         }
     }
 

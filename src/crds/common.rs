@@ -94,6 +94,12 @@ pub struct Endpoint {
     pub port: i32,
 }
 
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
 impl Endpoint {
     /// `(namespace, service)` when the host is a Kubernetes Service name that carries its namespace.
     pub fn service(&self) -> Option<(&str, &str)> {

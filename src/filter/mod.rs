@@ -37,6 +37,8 @@ mod tests;
 pub use error::{FilterError, Kind};
 pub use matching::{Match, from_match};
 
+use kube_cel::cel::common::ast::IdedExpr;
+
 use crate::cel;
 use crate::format::EnvoyVersion;
 
@@ -55,6 +57,22 @@ pub const MAX_CHARACTERS: usize = 4096;
 /// Why a proxy would refuse it, or why it could never be right: see [`Kind`]. An expression has 1 to
 /// [`MAX_CHARACTERS`] characters.
 pub fn check(expression: &str, oldest: EnvoyVersion) -> Result<String, FilterError> {
+    checked(expression, |parsed| types::check(parsed, oldest))
+}
+
+/// Checks an expression whose value is written somewhere, as a metric's tag is: it may be of any type.
+///
+/// # Errors
+///
+/// As [`check`], but for the type.
+pub fn check_value(expression: &str, oldest: EnvoyVersion) -> Result<String, FilterError> {
+    checked(expression, |parsed| types::check_value(parsed, oldest))
+}
+
+fn checked(
+    expression: &str,
+    types: impl Fn(&IdedExpr) -> Result<(), types::Problem<'_>>,
+) -> Result<String, FilterError> {
     let source = expression.trim();
     if source.is_empty() {
         return Err(FilterError::whole(
@@ -72,22 +90,28 @@ pub fn check(expression: &str, oldest: EnvoyVersion) -> Result<String, FilterErr
         let message = format!("{}; Envoy would refuse the whole listener", refusal.message);
         FilterError::at(Kind::Refused, source, refusal.place, &message)
     })?;
-    types::check(parsed.expression(), oldest)
+    types(parsed.expression())
         .map_err(|problem| FilterError::at(problem.reason, source, parsed.place(problem.part), &problem.message))?;
     Ok(source.to_owned())
 }
 
 /// Both conditions: `both("a || b", "c")` is `(a || b) && (c)`.
 pub fn both(a: &str, b: &str) -> String {
-    // A comment would hide the parenthesis behind it.
-    let enclosed = |one: &str| {
-        if one.contains("//") {
-            format!("({one}\n)")
-        } else {
-            format!("({one})")
-        }
-    };
     format!("{} && {}", enclosed(a), enclosed(b))
+}
+
+/// One of the conditions: `either("a && b", "c")` is `(a && b) || (c)`.
+pub fn either(a: &str, b: &str) -> String {
+    format!("{} || {}", enclosed(a), enclosed(b))
+}
+
+fn enclosed(one: &str) -> String {
+    // A comment would hide the parenthesis behind it.
+    if one.contains("//") {
+        format!("({one}\n)")
+    } else {
+        format!("({one})")
+    }
 }
 
 /// Whether an expression is never true on TCP although nothing in it says so: it comes to an error there, because it reads

@@ -91,6 +91,11 @@ pub(super) fn check(expression: &IdedExpr, oldest: EnvoyVersion) -> Result<(), P
     })
 }
 
+/// Checks the types of an expression whose value may be anything.
+pub(super) fn check_value(expression: &IdedExpr, oldest: EnvoyVersion) -> Result<(), Problem<'_>> {
+    Checker { oldest }.of(expression).map(|_| ())
+}
+
 struct Checker {
     oldest: EnvoyVersion,
 }

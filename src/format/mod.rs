@@ -45,6 +45,7 @@ use checker::{Findings, Reader};
 
 pub use connection::http_operators;
 pub use diagnostic::{Diagnostic, FormatErrors, Kind};
+pub(crate) use diagnostic::{nearest, shorten};
 pub use otlp::{OtlpFormat, otlp_attributes};
 pub use version::{EnvoyVersion, InvalidVersion};
 

@@ -6,7 +6,9 @@ use crate::conditions::{ConditionType, Finding, Reason};
 use crate::crds::{IstioMesh, ObservabilityMesh};
 use crate::policy::membership::{name_of, shared_map_of};
 use crate::policy::versions::is_istiod;
+use crate::render::istio::mesh_config::primary_map;
 use crate::render::istio::provider::Provider;
+use crate::render::istio::telemetry::BUILT_IN_LOG;
 use crate::snapshot::{Fact, Key, Kind, View};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -124,13 +126,20 @@ pub struct NotUsable {
 }
 
 /// Whether Telemetries may name these providers: istiod reads our map, and each has stood there long enough (istiod's
-/// watches are not ordered).
+/// watches are not ordered). To switch logging off, the built-in provider has to be one of logs.
 pub fn usable(
     view: &View<'_>,
     mesh: &ObservabilityMesh,
     istio: &IstioMesh,
     providers: &[Provider],
+    switches_off: bool,
 ) -> Result<(), NotUsable> {
+    if switches_off && let Some(finding) = built_in_replaced(view, istio) {
+        return Err(NotUsable {
+            finding,
+            look_again: None,
+        });
+    }
     wired(view, mesh, istio).map_err(|finding| NotUsable {
         finding,
         look_again: None,
@@ -161,6 +170,30 @@ pub fn usable(
     }
     Ok(())
 }
+
+/// The finding that a MeshConfig redefines the provider that switching off needs.
+fn built_in_replaced(view: &View<'_>, istio: &IstioMesh) -> Option<Finding> {
+    let primaries = istio
+        .revisions
+        .iter()
+        .map(|revision| primary_map(&istio.namespace, revision));
+    let mut maps = primaries.chain([shared_map_of(istio)]);
+    let map = maps.find(|map| {
+        let replaced = view.provider(map, BUILT_IN_LOG);
+        replaced.is_some_and(|seen| !LOG_MEMBERS.iter().any(|member| seen.entry.get(member).is_some()))
+    })?;
+    let message = format!(
+        "ConfigMap {map} redefines extension provider {BUILT_IN_LOG} as something that logs nothing: logging cannot be switched off by it. Rename that provider."
+    );
+    Some(Finding::fails(
+        ConditionType::Programmed,
+        Reason::BuiltinReplaced,
+        message,
+    ))
+}
+
+/// Members of extension providers that take access logs.
+const LOG_MEMBERS: [&str; 4] = ["envoyFileAccessLog", "envoyHttpAls", "envoyTcpAls", "envoyOtelAls"];
 
 /// A time and a span after it; the latest time there is where that is past the end of time.
 pub fn later(time: Timestamp, span: std::time::Duration) -> Timestamp {

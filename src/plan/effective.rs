@@ -1,16 +1,22 @@
 //! Which claims of a namespace are in force: fresh ones, or the last good ones of policies that cannot be programmed.
 
-use super::control_plane;
+use std::sync::Arc;
+
 use serde_json::Value;
 
+use super::control_plane;
 use super::owned::{escape, is_ours, last_manager};
-use crate::policy::claims::{Checked, LogClaim, Source, Sources, TraceClaim, check_tracing_backend, check_traffic_log};
+use crate::crds::ObservabilityMesh;
+use crate::policy::claims::{
+    Checked, Claim, LogClaim, MeshDefaults, MetricsClaim, PolicyKind, Selection, Side, Source, Sources, TraceClaim,
+};
 use crate::policy::membership::{
     MeshScope, NotAMember, istio_of, mesh_scope, meshes_of_namespace, name_of, root_namespace,
 };
 use crate::policy::resolve::NamespaceClaims;
+use crate::policy::{mesh_wide, tracing_backend, traffic_log};
 use crate::render::metadata::{FIELD_MANAGER, SOURCES};
-use crate::snapshot::{Fact, Key, Kind, View};
+use crate::snapshot::{Fact, Kind, View};
 use k8s_openapi::jiff::Timestamp;
 
 /// Claims in force, and when a pending one may become so.
@@ -28,11 +34,9 @@ pub struct InForce {
 /// While it cannot be told which meshes serve the namespace: then nothing may be planned there.
 pub fn claims_in_force(view: &View<'_>, namespace: &str) -> Result<InForce, NotAMember> {
     let meshes = meshes_of_namespace(view, namespace)?;
-    let here = live_sources(view, namespace);
-    let mut out = InForce::default();
-    let mut scopes = Vec::new();
     // A policy that was rendered in another place until now has its last good claim there.
-    let mut live = here.clone();
+    let mut live = live_sources(view, namespace);
+    let mut scopes = Vec::new();
     for mesh in meshes {
         let Some(istio) = istio_of(mesh) else { continue };
         let root = root_namespace(view, &istio)?;
@@ -42,99 +46,154 @@ pub fn claims_in_force(view: &View<'_>, namespace: &str) -> Result<InForce, NotA
         }
         scopes.push((mesh, root, scope));
     }
-    (out.claims.logs, out.claims.traces) = own_claims(view, namespace, &live, &mut out.look_again);
-    for (mesh, root, scope) in scopes {
-        if scope == MeshScope::RootTelemetry {
-            continue;
-        }
-        let is_wide = |claim_mesh: &str, no_selector: bool| claim_mesh == name_of(mesh) && no_selector;
-        if root == namespace {
-            // A selector-less Telemetry here would reach the whole mesh.
-            out.claims.logs.retain(|c| !is_wide(&c.mesh, c.selector.is_empty()));
-            out.claims.traces.retain(|c| !is_wide(&c.mesh, c.selector.is_empty()));
-        } else {
-            let (logs, traces) = own_claims(view, &root, &live, &mut out.look_again);
-            let logs = logs.into_iter().filter(|c| is_wide(&c.mesh, c.selector.is_empty()));
-            let traces = traces.into_iter().filter(|c| is_wide(&c.mesh, c.selector.is_empty()));
-            out.claims.mesh_logs.extend(logs);
-            out.claims.mesh_traces.extend(traces);
-        }
-    }
-    Ok(out)
-}
-
-/// Claims of the policies of one namespace, with last good ones taken from the given live objects.
-fn own_claims(
-    view: &View<'_>,
-    namespace: &str,
-    live: &Sources,
-    look_again: &mut Option<Timestamp>,
-) -> (Vec<LogClaim>, Vec<TraceClaim>) {
-    let logs = view
-        .traffic_logs_in(namespace)
-        .into_iter()
-        .filter(|(_, log)| log.metadata.deletion_timestamp.is_none());
-    let logs = logs.filter_map(|(key, log)| {
-        let last_good = |source: &Source| live.logs.iter().find(|c| c.source.is_same_object(source)).cloned();
-        let identity = identity(crate::policy::claims::PolicyKind::TrafficLog, key, &log.metadata);
-        let checked = check_traffic_log(view, key, log);
-        let mesh = checked.mesh.map(|mesh| name_of(mesh).to_owned());
-        let claim = in_force(view, checked, || last_good(&identity), look_again)?;
-        // One that was carried over from before the policy changed its mesh counts for the present one.
-        Some(LogClaim {
-            mesh: mesh.unwrap_or_else(|| claim.mesh.clone()),
-            ..claim
-        })
-    });
-    let logs = logs.collect();
-    let traces = view
-        .tracing_backends_in(namespace)
-        .into_iter()
-        .filter(|(_, t)| t.metadata.deletion_timestamp.is_none());
-    let traces = traces.filter_map(|(key, tracing)| {
-        let last_good = |source: &Source| live.traces.iter().find(|c| c.source.is_same_object(source)).cloned();
-        let identity = identity(
-            crate::policy::claims::PolicyKind::TracingBackend,
-            key,
-            &tracing.metadata,
-        );
-        let checked = check_tracing_backend(view, key, tracing);
-        let mesh = checked.mesh.map(|mesh| name_of(mesh).to_owned());
-        let claim = in_force(view, checked, || last_good(&identity), look_again)?;
-        Some(TraceClaim {
-            mesh: mesh.unwrap_or_else(|| claim.mesh.clone()),
-            ..claim
-        })
-    });
-    (logs, traces.collect())
-}
-
-fn identity(kind: crate::policy::claims::PolicyKind, key: &Key, metadata: &kube::core::ObjectMeta) -> Source {
-    Source {
-        kind,
-        namespace: key.namespace.clone(),
-        name: key.name.clone(),
-        uid: metadata.uid.clone(),
-        generation: metadata.generation,
-    }
-}
-
-fn in_force<C>(
-    view: &View<'_>,
-    checked: Checked<'_, C>,
-    last_good: impl Fn() -> Option<C>,
-    look_again: &mut Option<Timestamp>,
-) -> Option<C> {
-    let Some(claim) = checked.claim else {
-        return checked.keeps_last_good.then(last_good).flatten();
+    let mut planning = Planning {
+        view,
+        live: &live,
+        look_again: None,
     };
-    let mesh = checked.mesh?;
-    let istio = istio_of(mesh)?;
-    match control_plane::usable(view, mesh, &istio, &checked.providers) {
-        Ok(()) => Some(claim),
-        Err(not_usable) => {
-            *look_again = [*look_again, not_usable.look_again].into_iter().flatten().min();
-            last_good()
+    let mut claims = NamespaceClaims::default();
+    (claims.logs, claims.traces) = planning.claims_of(namespace);
+    for (mesh, root, scope) in scopes {
+        let defaults = planning.defaults_of(mesh);
+        let is_root = root == namespace;
+        match scope {
+            MeshScope::RootTelemetry if is_root => claims.here.defaults.push(defaults),
+            MeshScope::RootTelemetry => {
+                // Spans get the tags of wider scopes; everything else stands in the root's own object.
+                if !claims.traces.is_empty() {
+                    let (_, traces) = planning.wide_claims_of(&root, name_of(mesh));
+                    claims.elsewhere.traces.extend(traces);
+                }
+                claims.elsewhere.defaults.push(defaults);
+            }
+            MeshScope::PerNamespace if is_root => {
+                // A selector-less Telemetry here would reach the whole mesh.
+                let is_wide =
+                    |mesh_of: &str, selection: &Selection| mesh_of == name_of(mesh) && selection.is_namespace();
+                claims.logs.retain(|c| !is_wide(&c.mesh, &c.selection));
+                claims.traces.retain(|c| !is_wide(&c.mesh, &c.selection));
+                claims.elsewhere.defaults.push(defaults);
+            }
+            MeshScope::PerNamespace => {
+                let (logs, traces) = planning.wide_claims_of(&root, name_of(mesh));
+                claims.here.logs.extend(logs);
+                claims.here.traces.extend(traces);
+                claims.here.defaults.push(defaults);
+            }
+        }
+    }
+    Ok(InForce {
+        look_again: planning.look_again,
+        claims,
+    })
+}
+
+/// What finding the claims in force needs, and when a pending one may become so.
+struct Planning<'v, 'a> {
+    view: &'v View<'a>,
+    live: &'v Sources,
+    look_again: Option<Timestamp>,
+}
+
+impl Planning<'_, '_> {
+    /// Claims of the policies of one namespace.
+    fn claims_of(&mut self, namespace: &str) -> (Vec<LogClaim>, Vec<TraceClaim>) {
+        let live = self.live;
+        let mut logs = Vec::new();
+        for (key, log) in self.view.traffic_logs_in(namespace) {
+            if log.metadata.deletion_timestamp.is_some() {
+                continue;
+            }
+            let source = Source::new(PolicyKind::TrafficLog, key, &log.metadata);
+            let checked = traffic_log::check(self.view, key, log);
+            let mesh = checked.mesh.map(|mesh| name_of(mesh).to_owned());
+            let last_good = || live.logs.iter().find(|c| c.source.is_same_object(&source)).cloned();
+            // One that was carried over from before the policy changed its mesh counts for the present one.
+            logs.extend(self.in_force(checked, last_good).map(|claim| LogClaim {
+                mesh: mesh.unwrap_or_else(|| claim.mesh.clone()),
+                ..claim
+            }));
+        }
+        let mut traces = Vec::new();
+        for (key, tracing) in self.view.tracing_backends_in(namespace) {
+            if tracing.metadata.deletion_timestamp.is_some() {
+                continue;
+            }
+            let source = Source::new(PolicyKind::TracingBackend, key, &tracing.metadata);
+            let checked = tracing_backend::check(self.view, key, tracing);
+            let mesh = checked.mesh.map(|mesh| name_of(mesh).to_owned());
+            let last_good = || live.traces.iter().find(|c| c.source.is_same_object(&source)).cloned();
+            traces.extend(self.in_force(checked, last_good).map(|claim| TraceClaim {
+                mesh: mesh.unwrap_or_else(|| claim.mesh.clone()),
+                ..claim
+            }));
+        }
+        (logs, traces)
+    }
+
+    /// Claims of mesh scope of a mesh: those of its root namespace that select nothing.
+    fn wide_claims_of(&mut self, root: &str, mesh: &str) -> (Vec<LogClaim>, Vec<TraceClaim>) {
+        let (mut logs, mut traces) = self.claims_of(root);
+        logs.retain(|claim| claim.mesh == mesh && claim.selection.is_namespace());
+        traces.retain(|claim| claim.mesh == mesh && claim.selection.is_namespace());
+        (logs, traces)
+    }
+
+    /// What a mesh itself says.
+    fn defaults_of(&mut self, mesh: &Arc<ObservabilityMesh>) -> MeshDefaults {
+        let live = self.live;
+        let source = mesh_wide::source_of(mesh);
+        let mut required = Vec::new();
+        for (wanted, checked) in mesh
+            .spec
+            .logging
+            .required
+            .iter()
+            .zip(mesh_wide::check_required(self.view, mesh))
+        {
+            let is_it = |claim: &&LogClaim| {
+                claim.source.is_same_object(&source)
+                    && claim.backends.contains_key(&wanted.backend)
+                    && claim.sides == Side::of(wanted.direction)
+            };
+            required.extend(self.in_force(checked, || live.logs.iter().find(is_it).cloned()));
+        }
+        let tracing = mesh_wide::check_default_tracing(self.view, mesh).and_then(|checked| {
+            let last_good = || live.traces.iter().find(|c| c.source.is_same_object(&source)).cloned();
+            self.in_force(checked, last_good)
+        });
+        let metrics = match mesh_wide::check_metrics(self.view, mesh) {
+            Ok(overrides) if overrides.is_empty() => None,
+            Ok(overrides) => Some(MetricsClaim {
+                source,
+                overrides: overrides.to_vec(),
+            }),
+            Err(_) => live
+                .metrics
+                .clone()
+                .filter(|claim| claim.source.is_same_object(&source)),
+        };
+        MeshDefaults {
+            mesh: name_of(mesh).to_owned(),
+            required,
+            tracing,
+            metrics,
+        }
+    }
+
+    /// The claim of a checked policy, or its last good one while the present one cannot be programmed.
+    fn in_force<C: Claim>(&mut self, checked: Checked<'_, C>, last_good: impl Fn() -> Option<C>) -> Option<C> {
+        let Some(claim) = checked.claim else {
+            return checked.keeps_last_good.then(last_good).flatten();
+        };
+        let mesh = checked.mesh?;
+        let istio = istio_of(mesh)?;
+        match control_plane::usable(self.view, mesh, &istio, &checked.providers, claim.switches_off()) {
+            Ok(()) => Some(claim),
+            Err(not_usable) => {
+                self.look_again = [self.look_again, not_usable.look_again].into_iter().flatten().min();
+                last_good()
+            }
         }
     }
 }

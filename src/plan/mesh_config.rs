@@ -12,8 +12,9 @@ use super::telemetries::uid_of;
 use super::{Delete, Plan, Target, WriteRules, not_ours, plan_object};
 use crate::conditions::{ConditionType, Finding, Reason};
 use crate::crds::ObservabilityMesh;
-use crate::policy::claims::{Checked, check_tracing_backend, check_traffic_log};
+use crate::policy::claims::Checked;
 use crate::policy::membership::{is_live, istio_of, name_of, shared_map_of};
+use crate::policy::{mesh_wide, tracing_backend, traffic_log};
 use crate::render::istio::mesh_config::shared_map;
 use crate::render::istio::provider::{PREFIX, Provider};
 use crate::snapshot::{Fact, Key, Kind, View};
@@ -129,9 +130,8 @@ fn is_used(view: &View<'_>, name: &str, meshes: &[&Arc<ObservabilityMesh>]) -> b
             return alive;
         }
         let sources = sources_of(telemetry);
-        let logs = sources.logs.iter().map(|claim| &claim.mesh);
-        let mut of = logs.chain(sources.traces.iter().map(|claim| &claim.mesh));
-        of.any(|claimed| meshes.iter().any(|mesh| name_of(mesh) == claimed))
+        let of = sources.meshes();
+        meshes.iter().any(|mesh| of.contains(name_of(mesh)))
     })
 }
 
@@ -178,15 +178,24 @@ fn meshes_of_map<'a>(view: &View<'a>, map: &Key) -> Vec<&'a Arc<ObservabilityMes
 /// The providers that the policies of these meshes need, by namespace and name of the policy; and whether every policy
 /// could be judged.
 fn needed_providers(view: &View<'_>, meshes: &[&Arc<ObservabilityMesh>]) -> (Vec<Provider>, bool) {
-    let mut needed: Vec<(&Key, Vec<Provider>)> = Vec::new();
+    let mut needed: Vec<(Key, Vec<Provider>)> = Vec::new();
     let mut complete = true;
+    for mesh in meshes.iter().filter(|mesh| is_live(mesh)) {
+        let key = Key::new("", name_of(mesh));
+        for checked in mesh_wide::check_required(view, mesh) {
+            take(&key, checked, meshes, &mut needed, &mut complete);
+        }
+        if let Some(checked) = mesh_wide::check_default_tracing(view, mesh) {
+            take(&key, checked, meshes, &mut needed, &mut complete);
+        }
+    }
     for (key, log) in view
         .traffic_logs()
         .filter(|(_, log)| log.metadata.deletion_timestamp.is_none())
     {
         take(
             key,
-            check_traffic_log(view, key, log),
+            traffic_log::check(view, key, log),
             meshes,
             &mut needed,
             &mut complete,
@@ -198,24 +207,24 @@ fn needed_providers(view: &View<'_>, meshes: &[&Arc<ObservabilityMesh>]) -> (Vec
     {
         take(
             key,
-            check_tracing_backend(view, key, tracing),
+            tracing_backend::check(view, key, tracing),
             meshes,
             &mut needed,
             &mut complete,
         );
     }
-    needed.sort_by_key(|(key, _)| *key);
+    needed.sort_by(|(a, _), (b, _)| a.cmp(b));
     (
         needed.into_iter().flat_map(|(_, providers)| providers).collect(),
         complete,
     )
 }
 
-fn take<'k, C>(
-    key: &'k Key,
+fn take<C>(
+    key: &Key,
     checked: Checked<'_, C>,
     meshes: &[&Arc<ObservabilityMesh>],
-    needed: &mut Vec<(&'k Key, Vec<Provider>)>,
+    needed: &mut Vec<(Key, Vec<Provider>)>,
     complete: &mut bool,
 ) {
     *complete &= checked
@@ -226,7 +235,7 @@ fn take<'k, C>(
         .mesh
         .is_some_and(|mesh| meshes.iter().any(|other| name_of(other) == name_of(mesh)))
     {
-        needed.push((key, checked.providers));
+        needed.push((key.clone(), checked.providers));
     }
 }
 

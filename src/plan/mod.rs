@@ -232,9 +232,9 @@ pub struct Memory<'a> {
 /// Makes the plan for a target.
 pub fn plan(view: &View<'_>, target: &Target, memory: &mut Memory<'_>) -> Plan {
     match target {
-        Target::Mesh(name) => judge::mesh(view, name, memory),
-        Target::TrafficLog(key) => judge::traffic_log(view, key),
-        Target::TracingBackend(key) => judge::tracing_backend(view, key, memory),
+        Target::Mesh(name) => judge::mesh::judge(view, name, memory),
+        Target::TrafficLog(key) => judge::traffic_log::judge(view, key),
+        Target::TracingBackend(key) => judge::tracing_backend::judge(view, key, memory),
         Target::Telemetries(namespace) => telemetries::plan(view, namespace).0,
         Target::MeshConfig(map) => mesh_config::plan(view, map),
         Target::InterfaceTraffic(map) => interface_traffic::plan(view, map),

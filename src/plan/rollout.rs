@@ -13,9 +13,10 @@ use crate::conditions::Reason;
 use crate::crds::{
     Agent, AgentReads, AgentReadsType, Dialect, Inject, ObservabilityMesh, TracingBackend, WorkloadKind, WorkloadRef,
 };
-use crate::policy::claims::{check_tracing_backend, trace_backend};
+use crate::policy::backends::{SpanReceiver, receiver};
+use crate::policy::claims::is_subset;
 use crate::policy::membership::{is_live, name_of, selects};
-use crate::policy::resolve::is_subset;
+use crate::policy::tracing_backend::check;
 use crate::render::interlink;
 use crate::render::metadata::INJECT;
 use crate::rollout::{
@@ -437,7 +438,7 @@ fn add_injected<'a>(
                 i.workloads.kinds.contains(&id.kind) && is_subset(&i.workloads.selector.match_labels, &labels)
             }) {
                 selected = true;
-                let checked = check_tracing_backend(view, policy, tracing);
+                let checked = check(view, policy, tracing);
                 if checked.mesh.is_some_and(|m| name_of(m) != name_of(mesh)) {
                     continue;
                 }
@@ -469,12 +470,15 @@ fn add_env(
     given: &mut BTreeMap<String, Key>,
     entry: &mut Workload<'_>,
 ) {
-    let Ok(Some(otlp)) = trace_backend(mesh, tracing).map(|backend| backend.otlp.as_ref()) else {
+    let namespace = tracing.metadata.namespace.as_deref().unwrap_or_default();
+    let Some(endpoint) = receiver(mesh, namespace, tracing)
+        .ok()
+        .and_then(SpanReceiver::otlp_grpc)
+    else {
         return;
     };
-    let endpoint = format!("{}:{}", otlp.endpoint.host, otlp.endpoint.port);
     let vars = match inject.dialect {
-        Dialect::InterLink => interlink::env(&endpoint, &interlink::unique_id(live)),
+        Dialect::InterLink => interlink::env(&endpoint.to_string(), &interlink::unique_id(live)),
     };
     match choose_containers(live, &inject.containers) {
         Ok(containers) => {

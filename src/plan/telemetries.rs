@@ -8,11 +8,11 @@ use super::effective::claims_in_force;
 use super::owned::is_ours;
 use super::{Apply, Delete, Event, Plan, Target, WriteRules, plan_object};
 use crate::conditions::{ConditionType, Finding, Reason};
-use crate::policy::claims::{Labels, PolicyKind, Source, Sources};
+use crate::policy::claims::{PolicyKind, Source, Sources, WorkloadSet};
 use crate::policy::membership::istio_of;
-use crate::policy::resolve::{NamespacePolicy, Overlap, is_subset, resolve};
-use crate::render::istio::telemetry;
-use crate::snapshot::{Fact, Key, Kind, View, key_of, string_map};
+use crate::policy::resolve::{NamespacePolicy, Overlap, resolve};
+use crate::render::istio::telemetry::{self, object_name};
+use crate::snapshot::{Fact, Key, Kind, View, key_of};
 
 /// Plans them: what every policy of the namespace, and of the mesh's root namespace where no root Telemetry may carry
 /// it, comes to. Beside the plan: the policies that were left out, each with one that it overlaps.
@@ -56,17 +56,16 @@ pub fn plan(view: &View<'_>, namespace: &str) -> (Plan, Overlapping) {
     let live: BTreeMap<Key, &Value> = live.into_iter().map(|object| (key_of(object), object)).collect();
     let wanted = render_all(view, namespace, &policy);
     let mut fewer_labels_first: Vec<_> = wanted.iter().collect();
-    fewer_labels_first.sort_by_key(|(labels, _)| labels.len());
-    let mut again: Vec<&Labels> = Vec::new();
-    for (labels, (object, tell)) in fewer_labels_first {
+    fewer_labels_first.sort_by_key(|(set, _)| object_name(set));
+    let mut again: Vec<&WorkloadSet> = Vec::new();
+    for (set, (object, tell)) in fewer_labels_first {
         let live = live.get(&key_of(object)).copied();
         // What selects by more labels has to be younger than what is made again now.
-        let waits = again.iter().any(|fewer| is_subset(fewer, labels));
-        let too_old =
-            live.filter(|live| is_ours(live) && (waits || is_too_old(labels, live, &policy, namespace, view)));
+        let waits = again.iter().any(|wider| set.is_within(wider));
+        let too_old = live.filter(|live| is_ours(live) && (waits || is_too_old(set, live, &policy, namespace, view)));
         if let Some(live) = too_old {
             make_again(&mut plan, object, live, tell);
-            again.push(labels);
+            again.push(set);
             continue;
         }
         let rules = WriteRules {
@@ -99,31 +98,31 @@ pub fn every_object(namespace: &str) -> Key {
 /// Policies that were left out because too many selectors overlap.
 type Overlapping = Vec<(Source, Option<Overlap>)>;
 
-type Wanted = BTreeMap<Labels, (Value, Vec<Target>)>;
+type Wanted = BTreeMap<WorkloadSet, (Value, Vec<Target>)>;
 
 fn render_all(view: &View<'_>, namespace: &str, policy: &NamespacePolicy) -> Wanted {
-    let render = |(labels, object): (&Labels, &crate::policy::resolve::ObjectPolicy)| {
+    let render = |(set, object): (&WorkloadSet, &crate::policy::resolve::ObjectPolicy)| {
         let revision = telemetry::mesh_of(object)
             .and_then(|mesh| istio_of(view.mesh(mesh)?))
             .and_then(|istio| match istio.revisions.as_slice() {
                 [only] if only != "default" => Some(only.clone()),
                 _ => None,
             });
-        let rendered = telemetry::render(namespace, labels, object, revision.as_deref());
-        (labels.clone(), (rendered, contributors(&object.sources)))
+        let rendered = telemetry::render(namespace, &object_name(set), set, object, revision.as_deref());
+        (set.clone(), (rendered, contributors(&object.sources)))
     };
     policy.objects.iter().map(render).collect()
 }
 
 fn contributors(sources: &Sources) -> Vec<Target> {
-    let logs = sources.logs.iter().map(|c| &c.source);
-    let traces = sources.traces.iter().map(|c| &c.source);
-    logs.chain(traces)
+    let resources = sources.resources().into_iter();
+    resources
         .map(|source| {
             let key = Key::new(&source.namespace, &source.name);
             match source.kind {
                 PolicyKind::TrafficLog => Target::TrafficLog(key),
                 PolicyKind::TracingBackend => Target::TracingBackend(key),
+                PolicyKind::ObservabilityMesh => Target::Mesh(key.name),
             }
         })
         .collect()
@@ -131,14 +130,14 @@ fn contributors(sources: &Sources) -> Vec<Target> {
 
 /// Istio applies objects with overlapping selectors oldest first: one that selects by more labels has to be newer than
 /// each that selects by fewer of them. Within one second the name decides, and names are made for it.
-fn is_too_old(labels: &Labels, live: &Value, policy: &NamespacePolicy, namespace: &str, view: &View<'_>) -> bool {
+fn is_too_old(set: &WorkloadSet, live: &Value, policy: &NamespacePolicy, namespace: &str, view: &View<'_>) -> bool {
     let Some(created) = creation(live) else { return false };
     let fewer = policy
         .objects
         .keys()
-        .filter(|other| !other.is_empty() && *other != labels && is_subset(other, labels));
+        .filter(|other| !other.is_namespace() && *other != set && set.is_within(other));
     fewer.into_iter().any(|other| {
-        let key = Key::new(namespace, telemetry::object_name(other));
+        let key = Key::new(namespace, object_name(other));
         match view.object(Kind::Telemetry, &key) {
             Fact::Present(other) => creation(other).is_some_and(|other| other > created),
             // It is about to be made, and would be the newer one.
@@ -155,11 +154,7 @@ fn creation(object: &Value) -> Option<&str> {
 /// In one step: the live object may hold the only copy of a policy's last good claim.
 fn make_again(plan: &mut Plan, object: &Value, live: &Value, tell: &[Target]) {
     let key = key_of(object);
-    let selector = string_map(object.pointer("/spec/selector/matchLabels"));
-    let note = format!(
-        "Telemetry {key} was older than one with fewer labels and is made again ({} labels).",
-        selector.len()
-    );
+    let note = format!("Telemetry {key} was older than one of a wider set of workloads and is made again.");
     plan.events.extend(tell.iter().map(|about| Event {
         about: about.clone(),
         warning: false,

@@ -1,10 +1,18 @@
 //! Who wins: from what users wrote to what each workload effectively gets. Pure.
 //!
 //! - [`membership`]: which mesh a policy belongs to.
-//! - [`claims`]: what a policy claims, once its spec is checked against the mesh.
+//! - [`traffic_log`], [`tracing_backend`], [`mesh_wide`]: check a spec against its mesh, which gives what it claims.
+//! - [`formats`], [`backends`], [`targets`]: what the checks have in common.
+//! - [`claims`]: the values that they give.
 //! - [`resolve`]: scopes, selector sets and the winner of each unit.
 
+pub mod backends;
 pub mod claims;
+pub mod formats;
 pub mod membership;
+pub mod mesh_wide;
 pub mod resolve;
+pub mod targets;
+pub mod tracing_backend;
+pub mod traffic_log;
 pub mod versions;

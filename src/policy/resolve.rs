@@ -2,12 +2,16 @@
 //!
 //! The unit is (scope, backend, side). Within a scope policies add up over backends; of two that claim one unit the one
 //! with more labels wins, then the higher priority, then the name that sorts first. Never the creation time: the same
-//! files give the same result anywhere.
+//! files give the same result anywhere. What a mesh requires wins in every scope.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::claims::{Labels, LogClaim, Side, Source, Sources, TraceClaim};
+use super::claims::{
+    Claim, Labels, LogClaim, LogEntry, MeshDefaults, Selection, Side, Source, Sources, TraceClaim, WorkloadSet,
+};
+use crate::crds::Tag;
+use crate::filter;
 
 /// Most selector sets in a namespace: past it the lowest ranked policy is left out.
 pub const MAX_SETS: usize = 16;
@@ -19,10 +23,22 @@ pub struct NamespaceClaims {
     pub logs: Vec<LogClaim>,
     /// Claims of the namespace's own TracingBackends.
     pub traces: Vec<TraceClaim>,
-    /// Claims of mesh scope that are rendered in this namespace, because no root Telemetry may carry them.
-    pub mesh_logs: Vec<LogClaim>,
-    /// The same for tracing.
-    pub mesh_traces: Vec<TraceClaim>,
+    /// Claims of mesh scope that are rendered in this namespace: in a root namespace those of the mesh itself, elsewhere
+    /// all of them where no root Telemetry may carry them.
+    pub here: MeshClaims,
+    /// Claims of mesh scope that another object carries.
+    pub elsewhere: MeshClaims,
+}
+
+/// Claims of mesh scope.
+#[derive(Clone, Debug, Default)]
+pub struct MeshClaims {
+    /// Of TrafficLogs of root namespaces.
+    pub logs: Vec<LogClaim>,
+    /// Of TracingBackends of root namespaces.
+    pub traces: Vec<TraceClaim>,
+    /// Of the meshes themselves, by name of the mesh.
+    pub defaults: Vec<MeshDefaults>,
 }
 
 /// What one Telemetry object says.
@@ -32,8 +48,16 @@ pub struct ObjectPolicy {
     pub logging: BTreeMap<Side, SideLogging>,
     /// Tracing; absent: falls through.
     pub tracing: Option<TraceClaim>,
-    /// The claims that won something.
+    /// Tags of the spans, those of wider scopes included.
+    pub tags: BTreeMap<String, Tag>,
+    /// The claims that won something, and the changes to metrics.
     pub sources: Sources,
+}
+
+impl ObjectPolicy {
+    fn says_nothing(&self) -> bool {
+        self.logging.is_empty() && self.tracing.is_none() && self.sources.metrics.is_none()
+    }
 }
 
 /// A policy that a pod may match beside another one.
@@ -50,15 +74,15 @@ pub struct Overlap {
 pub enum SideLogging {
     /// Switched off.
     Off,
-    /// Providers, each once.
-    To(BTreeSet<String>),
+    /// Providers, each once, with the filter of what goes there.
+    To(BTreeMap<String, Option<String>>),
 }
 
 /// What a namespace's policies come to.
 #[derive(Clone, Debug, Default)]
 pub struct NamespacePolicy {
-    /// One object for the namespace (no labels) and for each selector set.
-    pub objects: BTreeMap<Labels, ObjectPolicy>,
+    /// One object for the namespace and for each set of its workloads.
+    pub objects: BTreeMap<WorkloadSet, ObjectPolicy>,
     /// Policies that were left out because too many selectors overlap, each with one that it overlaps.
     pub overlapping: Vec<(Source, Option<Overlap>)>,
 }
@@ -66,48 +90,19 @@ pub struct NamespacePolicy {
 /// A unit that a policy lost, and to whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {
-    /// The backend, or `None` for tracing or an off switch.
+    /// The backend, or `None` for an off switch.
     pub backend: Option<String>,
-    /// The side, where it is a unit of logging.
-    pub side: Option<Side>,
+    /// The side.
+    pub side: Side,
+    /// The set of workloads.
+    pub set: WorkloadSet,
     /// The winner.
     pub winner: Source,
 }
 
-/// What claims have in common for ranking.
-trait Ranked {
-    fn source(&self) -> &Source;
-    fn selector(&self) -> &Labels;
-    fn priority(&self) -> i32;
-}
-
-impl Ranked for LogClaim {
-    fn source(&self) -> &Source {
-        &self.source
-    }
-    fn selector(&self) -> &Labels {
-        &self.selector
-    }
-    fn priority(&self) -> i32 {
-        self.priority
-    }
-}
-
-impl Ranked for TraceClaim {
-    fn source(&self) -> &Source {
-        &self.source
-    }
-    fn selector(&self) -> &Labels {
-        &self.selector
-    }
-    fn priority(&self) -> i32 {
-        0
-    }
-}
-
 /// The winner first: more labels, higher priority, name.
-fn rank<C: Ranked>(a: &C, b: &C) -> Ordering {
-    let key = |c: &C| (Reverse(c.selector().len()), Reverse(c.priority()));
+fn rank<C: Claim>(a: &C, b: &C) -> Ordering {
+    let key = |c: &C| (Reverse(c.selection().selector.len()), Reverse(c.priority()));
     key(a).cmp(&key(b)).then_with(|| {
         let name = |c: &C| (c.source().name.clone(), c.source().namespace.clone(), c.source().kind);
         name(a).cmp(&name(b))
@@ -116,158 +111,285 @@ fn rank<C: Ranked>(a: &C, b: &C) -> Ordering {
 
 /// Resolves the claims of a namespace.
 pub fn resolve(claims: &NamespaceClaims) -> NamespacePolicy {
+    let (sets, overlapping) = workload_sets(claims);
+    let inherited = inherited_tags(claims);
+    let whole = namespace_object(claims, &inherited);
+    let own_tags = best(claims.traces.iter().filter(|c| c.selection.is_namespace())).map(|claim| &claim.tags);
+    let tags_of_namespace = with_tags(&inherited, own_tags);
     let mut policy = NamespacePolicy::default();
-    let whole = namespace_object(claims);
-    if whole != ObjectPolicy::default() {
-        policy.objects.insert(Labels::new(), whole);
+    if !whole.says_nothing() {
+        policy.objects.insert(WorkloadSet::namespace(), whole);
     }
-    let (sets, overlapping) = selector_sets(claims);
-    for labels in sets {
-        let applies = |selector: &Labels| !selector.is_empty() && is_subset(selector, &labels);
-        let logs: Vec<&LogClaim> = claims.logs.iter().filter(|c| applies(&c.selector)).collect();
-        let traces: Vec<&TraceClaim> = claims.traces.iter().filter(|c| applies(&c.selector)).collect();
-        let left_out = |source: &Source| overlapping.iter().any(|(out, _): &(Source, _)| out == source);
-        let logs: Vec<&LogClaim> = logs.into_iter().filter(|c| !left_out(&c.source)).collect();
-        let traces: Vec<&TraceClaim> = traces.into_iter().filter(|c| !left_out(&c.source)).collect();
-        policy.objects.insert(labels, object_of(&logs, &traces));
+    let left_out = |source: &Source| overlapping.iter().any(|(out, _): &(Source, _)| out == source);
+    let required: Vec<&LogClaim> = required(claims).collect();
+    for set in sets {
+        let logs = claims
+            .logs
+            .iter()
+            .filter(|c| c.selection.takes(&set) && !left_out(&c.source));
+        let traces = claims
+            .traces
+            .iter()
+            .filter(|c| c.selection.takes(&set) && !left_out(&c.source));
+        let mut object = ObjectPolicy::default();
+        object.log(&logs.collect::<Vec<_>>(), &required, Required::WhereNamed);
+        object.trace(best(traces), &tags_of_namespace);
+        policy.objects.insert(set, object);
     }
     policy.overlapping = overlapping;
     policy
 }
 
-fn namespace_object(claims: &NamespaceClaims) -> ObjectPolicy {
-    let own_logs: Vec<&LogClaim> = claims.logs.iter().filter(|c| c.selector.is_empty()).collect();
-    let own_traces: Vec<&TraceClaim> = claims.traces.iter().filter(|c| c.selector.is_empty()).collect();
-    let mut object = object_of(&own_logs, &own_traces);
-    let mesh_logs: Vec<&LogClaim> = claims.mesh_logs.iter().collect();
-    let mesh_traces: Vec<&TraceClaim> = claims.mesh_traces.iter().collect();
-    let wider = object_of(&mesh_logs, &mesh_traces);
-    // A side that the namespace names replaces the mesh's whole; the others fall through to it.
-    for (side, logging) in wider.logging {
-        if let std::collections::btree_map::Entry::Vacant(entry) = object.logging.entry(side) {
-            entry.insert(logging);
-            let used = wider.sources.logs.iter().filter(|c| c.sides.contains(&side));
-            object.sources.logs.extend(used.cloned().collect::<Vec<_>>());
-        }
-    }
-    if object.tracing.is_none() && wider.tracing.is_some() {
-        object.tracing = wider.tracing;
-        object.sources.traces = wider.sources.traces;
-    }
-    object.sources.logs.sort_by(|a, b| a.source.cmp(&b.source));
-    object.sources.logs.dedup();
-    object
+fn required(claims: &NamespaceClaims) -> impl Iterator<Item = &LogClaim> {
+    let meshes = claims.here.defaults.iter().chain(&claims.elsewhere.defaults);
+    meshes.flat_map(|defaults| &defaults.required)
 }
 
-/// What the claims of one scope come to.
-fn object_of(logs: &[&LogClaim], traces: &[&TraceClaim]) -> ObjectPolicy {
-    let mut ranked = logs.to_vec();
-    ranked.sort_by(|a, b| rank(*a, *b));
+fn best<'c, C: Claim + 'c>(claims: impl Iterator<Item = &'c C>) -> Option<&'c C> {
+    claims.min_by(|a, b| rank(*a, *b))
+}
+
+/// Tags that the namespace's workloads have from wider scopes.
+fn inherited_tags(claims: &NamespaceClaims) -> BTreeMap<String, Tag> {
+    let mut tags = BTreeMap::new();
+    for wide in [&claims.elsewhere, &claims.here] {
+        for defaults in &wide.defaults {
+            tags = with_tags(&tags, defaults.tracing.as_ref().map(|claim| &claim.tags));
+        }
+        tags = with_tags(&tags, best(wide.traces.iter()).map(|claim| &claim.tags));
+    }
+    tags
+}
+
+/// Tags of a deeper scope replace those of a wider one by name.
+fn with_tags(wider: &BTreeMap<String, Tag>, own: Option<&Vec<Tag>>) -> BTreeMap<String, Tag> {
+    let own = own.into_iter().flatten().map(|tag| (tag.name.clone(), tag.clone()));
+    wider.clone().into_iter().chain(own).collect()
+}
+
+fn namespace_object(claims: &NamespaceClaims, inherited: &BTreeMap<String, Tag>) -> ObjectPolicy {
+    let own_logs: Vec<&LogClaim> = claims.logs.iter().filter(|c| c.selection.is_namespace()).collect();
+    let required_anywhere: Vec<&LogClaim> = required(claims).collect();
     let mut object = ObjectPolicy::default();
-    let mut winners: BTreeMap<&Source, &LogClaim> = BTreeMap::new();
-    for side in Side::BOTH {
-        let mut units: BTreeMap<&str, &LogClaim> = BTreeMap::new();
-        let mut off = None;
-        for claim in ranked.iter().filter(|c| c.sides.contains(&side)) {
-            if claim.backends.is_empty() {
-                // It claims every backend that nobody of higher rank has.
-                off = Some(*claim);
-                break;
-            }
-            for backend in claim.backends.keys() {
-                units.entry(backend).or_insert(claim);
-            }
-        }
-        let providers: BTreeSet<String> = units
-            .iter()
-            .filter_map(|(backend, claim)| claim.backends.get(*backend).cloned())
-            .collect();
-        winners.extend(units.values().map(|claim| (&claim.source, *claim)));
-        match (providers.is_empty(), off) {
-            (false, _) => drop(object.logging.insert(side, SideLogging::To(providers))),
-            (true, Some(claim)) => {
-                winners.insert(&claim.source, claim);
-                object.logging.insert(side, SideLogging::Off);
-            }
-            (true, None) => {}
-        }
-    }
-    object.sources.logs = winners.into_values().cloned().collect();
-    object.tracing = traces
-        .iter()
-        .min_by(|a, b| rank(**a, **b))
-        .map(|claim| (*claim).clone());
-    object.sources.traces = object.tracing.iter().cloned().collect();
+    object.log(&own_logs, &required_anywhere, Required::WhereNamed);
+    object.trace(
+        best(claims.traces.iter().filter(|c| c.selection.is_namespace())),
+        inherited,
+    );
+
+    let mut wider = ObjectPolicy::default();
+    let wide_logs: Vec<&LogClaim> = claims.here.logs.iter().collect();
+    let required_here: Vec<&LogClaim> = claims.here.defaults.iter().flat_map(|d| &d.required).collect();
+    wider.log(&wide_logs, &required_here, Required::Always);
+    let default = || claims.here.defaults.iter().find_map(|d| d.tracing.as_ref());
+    wider.trace(best(claims.here.traces.iter()).or_else(default), inherited);
+    object.fall_through_to(wider);
+    object.sources.metrics = claims.here.defaults.iter().find_map(|d| d.metrics.clone());
     object
 }
 
-/// The units that a log claim loses to other claims of exactly its scope and selector.
+/// Where what a mesh requires is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Required {
+    /// On every side.
+    Always,
+    /// On the sides that a policy of this scope names: the others fall through.
+    WhereNamed,
+}
+
+impl ObjectPolicy {
+    /// Logging that the claims of one scope come to.
+    fn log(&mut self, claims: &[&LogClaim], required: &[&LogClaim], where_: Required) {
+        let mut ranked = claims.to_vec();
+        ranked.sort_by(|a, b| rank(*a, *b));
+        let mut winners: Vec<&LogClaim> = Vec::new();
+        for side in Side::BOTH {
+            let (mut units, off) = units(&ranked, side);
+            let is_named = !units.is_empty() || off.is_some();
+            if is_named || where_ == Required::Always {
+                for claim in required.iter().filter(|claim| claim.sides.contains(&side)) {
+                    units.extend(
+                        claim
+                            .backends
+                            .keys()
+                            .map(|backend| ((claim.mesh.as_str(), backend.as_str()), *claim)),
+                    );
+                }
+            }
+            let mut providers: BTreeMap<String, Option<String>> = BTreeMap::new();
+            for ((_, backend), claim) in &units {
+                for entry in claim.backends.get(*backend).into_iter().flatten() {
+                    add(&mut providers, entry);
+                }
+            }
+            winners.extend(units.into_values());
+            match (providers.is_empty(), off) {
+                (false, _) => drop(self.logging.insert(side, SideLogging::To(providers))),
+                (true, Some(claim)) => {
+                    winners.push(claim);
+                    self.logging.insert(side, SideLogging::Off);
+                }
+                (true, None) => {}
+            }
+        }
+        self.sources.logs.extend(winners.into_iter().cloned());
+        self.tidy_sources();
+    }
+
+    fn trace(&mut self, winner: Option<&TraceClaim>, inherited: &BTreeMap<String, Tag>) {
+        let Some(winner) = winner else { return };
+        self.tags = with_tags(inherited, Some(&winner.tags));
+        self.tracing = Some(winner.clone());
+        self.sources.traces = vec![winner.clone()];
+    }
+
+    /// A side that this names replaces the wider scope's whole; the others fall through to it.
+    fn fall_through_to(&mut self, wider: Self) {
+        for (side, logging) in wider.logging {
+            if let std::collections::btree_map::Entry::Vacant(entry) = self.logging.entry(side) {
+                entry.insert(logging);
+                let used = wider.sources.logs.iter().filter(|c| c.sides.contains(&side));
+                self.sources.logs.extend(used.cloned());
+            }
+        }
+        if self.tracing.is_none() && wider.tracing.is_some() {
+            self.tracing = wider.tracing;
+            self.tags = wider.tags;
+            self.sources.traces = wider.sources.traces;
+        }
+        self.tidy_sources();
+    }
+
+    fn tidy_sources(&mut self) {
+        let key = |claim: &LogClaim| (claim.source.clone(), claim.backends.clone(), claim.sides.clone());
+        self.sources.logs.sort_by_key(key);
+        self.sources.logs.dedup();
+    }
+}
+
+/// The claim that wins each backend of each mesh on a side, and the best that switches the side off.
+fn units<'c>(
+    ranked: &[&'c LogClaim],
+    side: Side,
+) -> (BTreeMap<(&'c str, &'c str), &'c LogClaim>, Option<&'c LogClaim>) {
+    let mut units: BTreeMap<(&str, &str), &LogClaim> = BTreeMap::new();
+    let mut off: BTreeMap<&str, &LogClaim> = BTreeMap::new();
+    for claim in ranked.iter().filter(|c| c.sides.contains(&side)) {
+        let mesh = claim.mesh.as_str();
+        if off.contains_key(mesh) {
+            continue;
+        }
+        if claim.backends.is_empty() {
+            // It claims every backend that nobody of higher rank has.
+            off.insert(mesh, claim);
+        }
+        for backend in claim.backends.keys() {
+            units.entry((mesh, backend)).or_insert(claim);
+        }
+    }
+    (units, off.into_values().min_by(|a, b| rank(*a, *b)))
+}
+
+/// Adds an entry. Istio keeps the last filter of a provider that it is given twice: one entry takes what any of them would.
+fn add(providers: &mut BTreeMap<String, Option<String>>, entry: &LogEntry) {
+    let both = match (providers.get(&entry.provider), &entry.filter) {
+        (None, filter) => filter.clone(),
+        (Some(Some(a)), Some(b)) if a != b => Some(filter::either(a, b)),
+        (Some(Some(a)), Some(_)) => Some(a.clone()),
+        (Some(_), _) => None,
+    };
+    providers.insert(entry.provider.clone(), both);
+}
+
+/// The units that a log claim loses to other claims of exactly its scope and selection.
 pub fn lost_units(claim: &LogClaim, all: &[LogClaim]) -> Vec<Lost> {
     let better = |other: &&LogClaim| {
-        other.selector == claim.selector
-            && !other.source.is_same_object(&claim.source)
-            && rank(*other, claim) == Ordering::Less
+        other.mesh == claim.mesh && !other.source.is_same_object(&claim.source) && rank(*other, claim) == Ordering::Less
     };
     let mut rivals: Vec<&LogClaim> = all.iter().filter(better).collect();
     rivals.sort_by(|a, b| rank(*a, *b));
     let mut lost = Vec::new();
-    for side in &claim.sides {
-        let on_side = || rivals.iter().filter(|rival| rival.sides.contains(side));
-        if claim.backends.is_empty()
-            && let Some(winner) = on_side().find(|rival| !rival.backends.is_empty())
-        {
-            let winner = winner.source.clone();
-            lost.push(Lost {
-                backend: None,
-                side: Some(*side),
-                winner,
-            });
-        }
-        for backend in claim.backends.keys() {
-            let takes = |rival: &&&LogClaim| rival.backends.is_empty() || rival.backends.contains_key(backend);
-            if let Some(winner) = on_side().find(takes) {
-                let winner = winner.source.clone();
+    for set in claim.selection.sets() {
+        let in_set: Vec<&&LogClaim> = rivals.iter().filter(|r| r.selection.sets().contains(&set)).collect();
+        for side in &claim.sides {
+            let on_side = || in_set.iter().filter(|rival| rival.sides.contains(side));
+            let mut lose = |backend: Option<String>, winner: &LogClaim| {
                 lost.push(Lost {
-                    backend: Some(backend.clone()),
-                    side: Some(*side),
-                    winner,
+                    backend,
+                    side: *side,
+                    set: set.clone(),
+                    winner: winner.source.clone(),
                 });
+            };
+            if claim.backends.is_empty()
+                && let Some(winner) = on_side().find(|rival| !rival.backends.is_empty())
+            {
+                lose(None, winner);
+            }
+            for backend in claim.backends.keys() {
+                let takes = |rival: &&&&LogClaim| rival.backends.is_empty() || rival.backends.contains_key(backend);
+                if let Some(winner) = on_side().find(takes) {
+                    lose(Some(backend.clone()), winner);
+                }
             }
         }
     }
     lost
 }
 
+/// The units of a log claim that stay as the mesh requires them, in another way than the claim says.
+pub fn required_units(claim: &LogClaim, required: &[LogClaim]) -> Vec<(String, Side)> {
+    let mut kept = Vec::new();
+    for required in required.iter().filter(|required| required.mesh == claim.mesh) {
+        for side in required.sides.iter().filter(|side| claim.sides.contains(side)) {
+            for (backend, entries) in &required.backends {
+                let says_otherwise = match claim.backends.get(backend) {
+                    Some(own) => own != entries,
+                    None => claim.backends.is_empty(),
+                };
+                if says_otherwise {
+                    kept.push((backend.clone(), *side));
+                }
+            }
+        }
+    }
+    kept.sort();
+    kept.dedup();
+    kept
+}
+
 /// How many units a claim has.
 pub fn unit_count(claim: &LogClaim) -> usize {
-    claim.sides.len() * claim.backends.len().max(1)
+    claim.selection.sets().len() * claim.sides.len() * claim.backends.len().max(1)
 }
 
-/// The claim that beats a tracing claim in exactly its scope and selector.
+/// The claim that beats a tracing claim in every set of workloads that it is for.
 pub fn tracing_winner(claim: &TraceClaim, all: &[TraceClaim]) -> Option<Source> {
-    all.iter()
-        .filter(|other| other.selector == claim.selector && !other.source.is_same_object(&claim.source))
-        .filter(|other| rank(*other, claim) == Ordering::Less)
-        .min_by(|a, b| rank(*a, *b))
-        .map(|winner| winner.source.clone())
+    let rivals = || {
+        all.iter()
+            .filter(|other| !other.source.is_same_object(&claim.source) && rank(*other, claim) == Ordering::Less)
+    };
+    let winner_in = |set: &WorkloadSet| best(rivals().filter(|rival| rival.selection.sets().contains(set)));
+    let winners: Option<Vec<&TraceClaim>> = claim.selection.sets().iter().map(winner_in).collect();
+    winners?.first().map(|winner| winner.source.clone())
 }
 
-/// Every selector, closed under intersection: for two that one pod may match, the labels of both are a set too. Istio
-/// applies all objects that match, oldest first; one complete object per set, with more labels always newer, gives each
-/// pod its own policy.
-fn selector_sets(claims: &NamespaceClaims) -> (BTreeSet<Labels>, Vec<(Source, Option<Overlap>)>) {
-    let mut selecting: Vec<(&Source, &Labels, i32)> = claims
-        .logs
-        .iter()
-        .map(|c| (&c.source, &c.selector, c.priority))
-        .chain(claims.traces.iter().map(|c| (&c.source, &c.selector, 0)))
-        .filter(|(_, selector, _)| !selector.is_empty())
-        .collect();
-    selecting.sort_by_key(|(source, selector, priority)| (Reverse(selector.len()), Reverse(*priority), *source));
+/// Every set of workloads that needs an object of its own: selectors, closed under intersection, and targets. For two
+/// selectors that one pod may match, the labels of both are a set too. Istio applies all objects that match, oldest
+/// first; one complete object per set, with more labels always newer, gives each pod its own policy.
+fn workload_sets(claims: &NamespaceClaims) -> (BTreeSet<WorkloadSet>, Vec<(Source, Option<Overlap>)>) {
+    let logs = claims.logs.iter().map(|c| (&c.source, &c.selection, c.priority));
+    let traces = claims.traces.iter().map(|c| (&c.source, &c.selection, 0));
+    let all: Vec<(&Source, &Selection, i32)> = logs.chain(traces).filter(|(_, s, _)| !s.is_namespace()).collect();
+    let targets = all.iter().filter(|(_, selection, _)| !selection.targets.is_empty());
+    let targets: BTreeSet<WorkloadSet> = targets.flat_map(|(_, selection, _)| selection.sets()).collect();
+    let mut selecting = all;
+    selecting.retain(|(_, selection, _)| selection.targets.is_empty());
+    selecting.sort_by_key(|(source, s, priority)| (Reverse(s.selector.len()), Reverse(*priority), *source));
     let mut sets: BTreeSet<Labels> = BTreeSet::new();
     let mut kept: Vec<(&Source, &Labels)> = Vec::new();
     let mut overlapping = Vec::new();
-    for (source, selector, _) in selecting {
+    for (source, Selection { selector, .. }, _) in selecting {
         let mut closed = sets.clone();
         closed.insert(selector.clone());
         closed.extend(sets.iter().filter_map(|set| intersection(set, selector)));
@@ -285,26 +407,35 @@ fn selector_sets(claims: &NamespaceClaims) -> (BTreeSet<Labels>, Vec<(Source, Op
         sets = closed;
         kept.push((source, selector));
     }
-    (sets, overlapping)
+    (
+        sets.into_iter().map(WorkloadSet::Labels).chain(targets).collect(),
+        overlapping,
+    )
 }
 
 /// The labels of pods that match both; `None` where no pod can.
-fn intersection(a: &Labels, b: &Labels) -> Option<Labels> {
+pub fn intersection(a: &Labels, b: &Labels) -> Option<Labels> {
     let disjoint = a
         .iter()
         .any(|(key, value)| b.get(key).is_some_and(|other| other != value));
     (!disjoint).then(|| a.iter().chain(b).map(|(k, v)| (k.clone(), v.clone())).collect())
 }
 
-/// Whether every label of `a` is in `b`: then each pod that `b` selects, `a` selects too.
-pub fn is_subset(a: &Labels, b: &Labels) -> bool {
-    a.iter().all(|(key, value)| b.get(key) == Some(value))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::policy::claims::PolicyKind;
+
+    fn set(text: &str) -> WorkloadSet {
+        WorkloadSet::Labels(labels(text))
+    }
+
+    fn selecting(text: &str) -> Selection {
+        Selection {
+            selector: labels(text),
+            ..Selection::default()
+        }
+    }
 
     fn labels(text: &str) -> Labels {
         text.split(',')
@@ -328,12 +459,18 @@ mod tests {
         LogClaim {
             source: source(PolicyKind::TrafficLog, name),
             mesh: "m".into(),
-            selector: labels(selector),
+            selection: selecting(selector),
             priority,
             sides: sides.to_vec(),
             backends: backends
                 .iter()
-                .map(|b| ((*b).to_owned(), format!("{name}:{b}")))
+                .map(|b| {
+                    let entry = LogEntry {
+                        provider: format!("{name}:{b}"),
+                        filter: None,
+                    };
+                    ((*b).to_owned(), vec![entry])
+                })
                 .collect(),
         }
     }
@@ -342,14 +479,15 @@ mod tests {
         TraceClaim {
             source: source(PolicyKind::TracingBackend, name),
             mesh: "m".into(),
-            selector: labels(selector),
+            selection: selecting(selector),
             provider: name.into(),
             sampling: "1".into(),
+            tags: Vec::new(),
         }
     }
 
     fn to(providers: &[&str]) -> SideLogging {
-        SideLogging::To(providers.iter().map(|p| (*p).to_owned()).collect())
+        SideLogging::To(providers.iter().map(|p| ((*p).to_owned(), None)).collect())
     }
 
     #[test]
@@ -362,7 +500,7 @@ mod tests {
             ],
             ..NamespaceClaims::default()
         };
-        let object = &resolve(&claims).objects[&labels("")];
+        let object = &resolve(&claims).objects[&set("")];
         assert_eq!(
             object.logging[&Side::Inbound],
             to(&["a:stdout", "b:file"]),
@@ -379,10 +517,13 @@ mod tests {
     fn a_side_that_the_namespace_names_replaces_the_meshs_whole_and_the_other_falls_through() {
         let claims = NamespaceClaims {
             logs: vec![log("ns", "", 0, &[Side::Inbound], &["file"])],
-            mesh_logs: vec![log("root", "", 0, &Side::BOTH, &["stdout"])],
+            here: MeshClaims {
+                logs: vec![log("root", "", 0, &Side::BOTH, &["stdout"])],
+                ..MeshClaims::default()
+            },
             ..NamespaceClaims::default()
         };
-        let object = &resolve(&claims).objects[&labels("")];
+        let object = &resolve(&claims).objects[&set("")];
         assert_eq!(object.logging[&Side::Inbound], to(&["ns:file"]));
         assert_eq!(object.logging[&Side::Outbound], to(&["root:stdout"]));
         assert_eq!(object.sources.logs.len(), 2);
@@ -400,18 +541,18 @@ mod tests {
             ..NamespaceClaims::default()
         };
         let objects = resolve(&claims).objects;
-        let sets: Vec<Labels> = objects.keys().cloned().collect();
-        let expected: BTreeSet<Labels> = [
+        let sets: BTreeSet<WorkloadSet> = objects.keys().cloned().collect();
+        let expected: BTreeSet<WorkloadSet> = [
             "app=cart",
             "app=cart,tier=web",
             "app=other",
             "app=other,tier=web",
             "tier=web",
         ]
-        .map(labels)
+        .map(set)
         .into();
-        assert_eq!(sets.into_iter().collect::<BTreeSet<_>>(), expected);
-        let both = &objects[&labels("app=cart,tier=web")];
+        assert_eq!(sets, expected);
+        let both = &objects[&set("app=cart,tier=web")];
         assert_eq!(
             both.logging[&Side::Inbound],
             to(&["web:stdout", "web:file"]),
@@ -436,12 +577,12 @@ mod tests {
             })
         };
         let object = resolved(vec![off.clone(), low.clone()]);
-        assert_eq!(object.objects[&labels("")].logging[&Side::Inbound], SideLogging::Off);
+        assert_eq!(object.objects[&set("")].logging[&Side::Inbound], SideLogging::Off);
         assert_eq!(lost_units(&low, &[off.clone(), low.clone()]).len(), 2);
         let high = log("aa", "", 0, &[Side::Inbound], &["stdout"]);
         let object = resolved(vec![off.clone(), high.clone()]);
-        assert_eq!(object.objects[&labels("")].logging[&Side::Inbound], to(&["aa:stdout"]));
-        assert_eq!(object.objects[&labels("")].logging[&Side::Outbound], SideLogging::Off);
+        assert_eq!(object.objects[&set("")].logging[&Side::Inbound], to(&["aa:stdout"]));
+        assert_eq!(object.objects[&set("")].logging[&Side::Outbound], SideLogging::Off);
     }
 
     #[test]

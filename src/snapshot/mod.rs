@@ -70,11 +70,17 @@ pub enum Kind {
     Deployment,
     /// `telemetry.istio.io/v1` Telemetry.
     Telemetry,
+    /// `extensions.istio.io/v1alpha1` WasmPlugin.
+    WasmPlugin,
+    /// `gateway.networking.k8s.io/v1` Gateway.
+    Gateway,
+    /// `networking.istio.io/v1` ServiceEntry.
+    ServiceEntry,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Namespace,
         Self::Service,
         Self::ConfigMap,
@@ -83,6 +89,9 @@ impl Kind {
         Self::Proxy,
         Self::Deployment,
         Self::Telemetry,
+        Self::WasmPlugin,
+        Self::Gateway,
+        Self::ServiceEntry,
     ];
 
     /// `(apiVersion, kind, plural)`.
@@ -95,6 +104,9 @@ impl Kind {
             Self::Pod | Self::Proxy => ("v1", "Pod", "pods"),
             Self::Deployment => ("apps/v1", "Deployment", "deployments"),
             Self::Telemetry => ("telemetry.istio.io/v1", "Telemetry", "telemetries"),
+            Self::WasmPlugin => ("extensions.istio.io/v1alpha1", "WasmPlugin", "wasmplugins"),
+            Self::Gateway => ("gateway.networking.k8s.io/v1", "Gateway", "gateways"),
+            Self::ServiceEntry => ("networking.istio.io/v1", "ServiceEntry", "serviceentries"),
         }
     }
 

@@ -10,6 +10,7 @@ use sightline::snapshot::{Key, Kind, key_of, labels_of, string_map};
 
 use super::{Outcome, diff, orders};
 
+use sightline::policy::claims::WorkloadSet;
 type Labels = BTreeMap<String, String>;
 
 fn namespace(name: &str, team: &str, injected: bool) -> Value {
@@ -28,7 +29,7 @@ fn mesh(name: &str, team: Option<&str>, tenancy: &Value, revisions: &[&str]) -> 
         "logging": {"backends": [
             {"name": "stdout", "type": "File", "file": {"path": "/dev/stdout"}},
             {"name": "audit", "type": "File", "file": {"path": "/var/log/audit.log"}},
-            {"name": "twin", "type": "File", "file": {"path": "/dev/stdout"}},
+            {"name": "twin", "type": "File", "file": {"path": "/dev/stderr"}},
         ]},
         "tracing": {"backends": [
             {"name": "tempo", "type": "OTLP", "otlp": {"endpoint": {"host": "tempo.monitoring.svc", "port": 4317}}},
@@ -149,9 +150,12 @@ fn live() -> impl Strategy<Value = Vec<Value>> {
         object
     };
     // The names are those of `telemetry::object_name`.
-    let app_x = sightline::render::istio::telemetry::object_name(&Labels::from([("app".into(), "x".into())]));
+    let app_x = sightline::render::istio::telemetry::object_name(&WorkloadSet::Labels(Labels::from([(
+        "app".into(),
+        "x".into(),
+    )])));
     let both = Labels::from([("app".into(), "x".into()), ("tier".into(), "x".into())]);
-    let both_name = sightline::render::istio::telemetry::object_name(&both);
+    let both_name = sightline::render::istio::telemetry::object_name(&WorkloadSet::Labels(both.clone()));
     let (app_x, both_name): (&'static str, &'static str) = (app_x.leak(), both_name.leak());
     subsequence(
         vec![

@@ -5,29 +5,41 @@
 
 use serde_json::{Map, Value, json};
 
+use super::metrics;
+use crate::crds::{Tag, TargetKind};
 use crate::digest;
-use crate::policy::claims::{Labels, PolicyKind, Side, Source, TraceClaim};
+use crate::policy::claims::{PolicyKind, Side, Source, WorkloadSet};
 use crate::policy::resolve::{ObjectPolicy, SideLogging};
 use crate::render::metadata::{MANAGED_BY, MANAGED_BY_US, MESH_LABEL, SOURCES};
 
-/// Name of the object of a scope. Within one second of creation Istio orders objects by name, so names sort fewer
-/// labels before more.
-pub fn object_name(labels: &Labels) -> String {
-    if labels.is_empty() {
-        return "sightline".into();
+/// Name of the object of a set of workloads. Within one second of creation Istio orders objects by name, so names sort
+/// fewer labels before more, and what is attached to a Service behind what is attached to its Gateway.
+pub fn object_name(set: &WorkloadSet) -> String {
+    match set {
+        WorkloadSet::Labels(labels) if labels.is_empty() => "sightline".into(),
+        WorkloadSet::Labels(labels) => {
+            let mut text = String::new();
+            for (key, value) in labels {
+                text.extend([key.as_str(), "=", value.as_str(), "\n"]);
+            }
+            format!("sightline-{:02}-{}", labels.len(), digest::short(&text, 10))
+        }
+        WorkloadSet::Target(kind, name) => {
+            let word = match kind {
+                TargetKind::Gateway => "gateway",
+                TargetKind::Service => "service",
+                TargetKind::ServiceEntry => "serviceentry",
+            };
+            format!("sightline-{word}-{}", digest::short(name, 10))
+        }
     }
-    let mut text = String::new();
-    for (key, value) in labels {
-        text.extend([key.as_str(), "=", value.as_str(), "\n"]);
-    }
-    let hex = digest::short(&text, 10);
-    format!("sightline-{:02}-{hex}", labels.len())
 }
 
-/// Renders the object of one scope.
+/// Renders the object of one set of workloads.
 ///
-/// `revision` is the value of the label `istio.io/rev`, which only istiods of that revision read.
-pub fn render(namespace: &str, labels: &Labels, policy: &ObjectPolicy, revision: Option<&str>) -> Value {
+/// `name` is usually [`object_name`]; an adopted object keeps its own. `revision` is the value of the label
+/// `istio.io/rev`, which only istiods of that revision read.
+pub fn render(namespace: &str, name: &str, set: &WorkloadSet, policy: &ObjectPolicy, revision: Option<&str>) -> Value {
     let mut object_labels = Map::from_iter([(MANAGED_BY.to_owned(), Value::from(MANAGED_BY_US))]);
     if let Some(mesh) = mesh_of(policy) {
         object_labels.insert(MESH_LABEL.to_owned(), Value::from(mesh));
@@ -37,7 +49,7 @@ pub fn render(namespace: &str, labels: &Labels, policy: &ObjectPolicy, revision:
     }
     let sources = serde_json::to_string(&policy.sources).unwrap_or_default();
     let mut metadata = Map::from_iter([
-        ("name".to_owned(), Value::from(object_name(labels))),
+        ("name".to_owned(), Value::from(name)),
         ("namespace".to_owned(), Value::from(namespace)),
         ("labels".to_owned(), Value::Object(object_labels)),
         ("annotations".to_owned(), json!({SOURCES: sources})),
@@ -46,61 +58,124 @@ pub fn render(namespace: &str, labels: &Labels, policy: &ObjectPolicy, revision:
     if !owners.is_empty() {
         metadata.insert("ownerReferences".to_owned(), Value::Array(owners));
     }
-    let mut spec = Map::new();
-    if !labels.is_empty() {
-        spec.insert("selector".to_owned(), json!({"matchLabels": labels}));
-    }
-    let logging: Vec<Value> = policy
-        .logging
-        .iter()
-        .flat_map(|(side, logging)| entries(*side, logging))
-        .collect();
-    if !logging.is_empty() {
-        spec.insert("accessLogging".to_owned(), Value::Array(logging));
-    }
-    if let Some(tracing) = &policy.tracing {
-        spec.insert("tracing".to_owned(), json!([tracing_entry(tracing)]));
-    }
     json!({
         "apiVersion": "telemetry.istio.io/v1",
         "kind": "Telemetry",
         "metadata": metadata,
-        "spec": spec,
+        "spec": spec(set, policy),
     })
+}
+
+fn spec(set: &WorkloadSet, policy: &ObjectPolicy) -> Map<String, Value> {
+    let mut spec = Map::new();
+    match set {
+        WorkloadSet::Labels(labels) if labels.is_empty() => {}
+        WorkloadSet::Labels(labels) => drop(spec.insert("selector".into(), json!({"matchLabels": labels}))),
+        WorkloadSet::Target(kind, name) => {
+            let target = json!({"group": kind.group(), "kind": kind, "name": name});
+            spec.insert("targetRefs".into(), json!([target]));
+        }
+    }
+    let logging = match set {
+        WorkloadSet::Labels(_) => entries_by_side(policy),
+        WorkloadSet::Target(..) => entries_of_a_target(policy),
+    };
+    if !logging.is_empty() {
+        spec.insert("accessLogging".to_owned(), Value::Array(logging));
+    }
+    if let Some(tracing) = &policy.tracing {
+        let tags = policy.tags.values().map(|tag| (tag.name.clone(), custom_tag(tag)));
+        // Every field that Istio would otherwise take from a wider scope, one by one, is written.
+        let entry = json!({
+            "providers": [{"name": tracing.provider}],
+            "randomSamplingPercentage": percentage(&tracing.sampling),
+            "disableSpanReporting": false,
+            "customTags": tags.collect::<Map<_, _>>(),
+        });
+        spec.insert("tracing".to_owned(), json!([entry]));
+    }
+    let changes = policy.sources.metrics.as_ref();
+    let overrides = changes
+        .map(|claim| metrics::overrides(&claim.overrides))
+        .unwrap_or_default();
+    if !overrides.is_empty() {
+        let entry = json!({"providers": [{"name": metrics::PROVIDER}], "overrides": overrides});
+        spec.insert("metrics".to_owned(), json!([entry]));
+    }
+    spec
 }
 
 /// The mesh whose label the object carries: the first by name of those that contribute.
 pub fn mesh_of(policy: &ObjectPolicy) -> Option<&str> {
-    let logs = policy.sources.logs.iter().map(|claim| claim.mesh.as_str());
-    logs.chain(policy.sources.traces.iter().map(|claim| claim.mesh.as_str()))
-        .min()
+    policy.sources.meshes().first().copied()
 }
 
-fn entries(side: Side, logging: &SideLogging) -> Vec<Value> {
-    let mode = match side {
-        Side::Inbound => "SERVER",
-        Side::Outbound => "CLIENT",
+fn entries_by_side(policy: &ObjectPolicy) -> Vec<Value> {
+    let sides = policy.logging.iter();
+    sides
+        .flat_map(|(side, logging)| entries(Some(*side), logging))
+        .collect()
+}
+
+/// A gateway is a client and a waypoint a server, whatever a policy knows of them: what holds for both sides has no mode.
+fn entries_of_a_target(policy: &ObjectPolicy) -> Vec<Value> {
+    let of = |side| policy.logging.get(&side);
+    match (of(Side::Inbound), of(Side::Outbound)) {
+        (Some(inbound), Some(outbound)) if inbound == outbound => entries(None, inbound),
+        _ => entries_by_side(policy),
+    }
+}
+
+fn entries(side: Option<Side>, logging: &SideLogging) -> Vec<Value> {
+    let entry = |provider: &str| {
+        let mut entry = Map::new();
+        let mode = side.map(|side| match side {
+            Side::Inbound => "SERVER",
+            Side::Outbound => "CLIENT",
+        });
+        if let Some(mode) = mode {
+            entry.insert("match".into(), json!({"mode": mode}));
+        }
+        entry.insert("providers".into(), json!([{"name": provider}]));
+        entry
     };
     match logging {
         // Naming the built-in provider is what also stops the fall-back to MeshConfig's accessLogFile.
         SideLogging::Off => {
-            vec![json!({"match": {"mode": mode}, "disabled": true, "providers": [{"name": "envoy"}]})]
+            let mut off = entry(BUILT_IN_LOG);
+            off.insert("disabled".into(), true.into());
+            vec![off.into()]
         }
-        SideLogging::To(providers) => providers
-            .iter()
-            .map(|name| json!({"match": {"mode": mode}, "providers": [{"name": name}]}))
-            .collect(),
+        SideLogging::To(providers) => {
+            let filtered = |(name, filter): (&String, &Option<String>)| {
+                let mut entry = entry(name);
+                if let Some(filter) = filter {
+                    entry.insert("filter".into(), json!({"expression": filter}));
+                }
+                entry.into()
+            };
+            providers.iter().map(filtered).collect()
+        }
     }
 }
 
-/// Every field that Istio would otherwise take from a wider scope, one by one, is written.
-fn tracing_entry(claim: &TraceClaim) -> Value {
-    json!({
-        "providers": [{"name": claim.provider}],
-        "randomSamplingPercentage": percentage(&claim.sampling),
-        "disableSpanReporting": false,
-        "customTags": {},
-    })
+/// Istio's provider of access logs that always exists, unless MeshConfig redefines it.
+pub const BUILT_IN_LOG: &str = "envoy";
+
+fn custom_tag(tag: &Tag) -> Value {
+    let named = |named: &crate::crds::NamedValue| match &named.default_value {
+        Some(default) => json!({"name": named.name, "defaultValue": default}),
+        None => json!({"name": named.name}),
+    };
+    let literal = tag.literal.as_ref().map(|value| json!({"literal": {"value": value}}));
+    let environment = || Some(json!({"environment": named(tag.environment.as_ref()?)}));
+    let header = || Some(json!({"header": named(tag.header.as_ref()?)}));
+    let formatter = || Some(json!({"formatter": {"value": tag.formatter.as_ref()?}}));
+    literal
+        .or_else(environment)
+        .or_else(header)
+        .or_else(formatter)
+        .unwrap_or_default()
 }
 
 /// The decimal as a JSON number, whole ones without a point: so the API server gives them back.
@@ -115,28 +190,22 @@ fn percentage(text: &str) -> Value {
 }
 
 /// The contributing resources, so that the object goes when the last of them goes even if the operator is not there.
-/// None where one of them is in another namespace: it needs the object too, and cannot own it from there.
+/// None where one of them is in another namespace, or a mesh: it needs the object too, and cannot own it.
 fn owner_references(namespace: &str, policy: &ObjectPolicy) -> Vec<Value> {
-    let logs = policy.sources.logs.iter().map(|claim| &claim.source);
-    let mut owners: Vec<&Source> = logs
-        .chain(policy.sources.traces.iter().map(|claim| &claim.source))
-        .collect();
+    let owners = policy.sources.resources();
     if owners.iter().any(|source| source.namespace != namespace) {
         return Vec::new();
     }
-    owners.retain(|source| source.uid.is_some());
-    owners.sort();
-    owners.dedup();
-    owners
-        .into_iter()
-        .map(|source| {
-            let kind = match source.kind {
-                PolicyKind::TrafficLog => "TrafficLog",
-                PolicyKind::TracingBackend => "TracingBackend",
-            };
-            json!({"apiVersion": "sightline.dev/v1alpha1", "kind": kind, "name": source.name, "uid": source.uid})
-        })
-        .collect()
+    let reference = |source: &Source| {
+        let kind = match source.kind {
+            PolicyKind::TrafficLog => "TrafficLog",
+            PolicyKind::TracingBackend => "TracingBackend",
+            PolicyKind::ObservabilityMesh => "ObservabilityMesh",
+        };
+        let uid = source.uid.as_ref()?;
+        Some(json!({"apiVersion": "sightline.dev/v1alpha1", "kind": kind, "name": source.name, "uid": uid}))
+    };
+    owners.into_iter().filter_map(reference).collect()
 }
 
 #[cfg(test)]
@@ -145,8 +214,11 @@ mod tests {
 
     #[test]
     fn names_sort_fewer_labels_before_more() {
-        let labels = |n: usize| (0..n).map(|i| (format!("k{i}"), "v".to_owned())).collect::<Labels>();
-        let names: Vec<String> = (0..=8).map(|n| object_name(&labels(n))).collect();
+        let labels = |n: usize| WorkloadSet::Labels((0..n).map(|i| (format!("k{i}"), "v".to_owned())).collect());
+        let gateway = WorkloadSet::Target(TargetKind::Gateway, "a".into());
+        let service = WorkloadSet::Target(TargetKind::Service, "a".into());
+        let sets = (0..=8).map(labels).chain([gateway, service]);
+        let names: Vec<String> = sets.map(|set| object_name(&set)).collect();
         let mut sorted = names.clone();
         sorted.sort();
         assert_eq!(names, sorted);
@@ -163,8 +235,8 @@ mod tests {
     #[test]
     fn off_names_the_built_in_provider_for_its_side_only() {
         assert_eq!(
-            entries(Side::Inbound, &SideLogging::Off),
-            [json!({"match": {"mode": "SERVER"}, "disabled": true, "providers": [{"name": "envoy"}]})]
+            entries(Some(Side::Inbound), &SideLogging::Off),
+            [json!({"match": {"mode": "SERVER"}, "providers": [{"name": "envoy"}], "disabled": true})]
         );
     }
 }

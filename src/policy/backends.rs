@@ -1,0 +1,380 @@
+//! From backends, formats and filters to extension providers; and whether what they name exists.
+
+use serde_json::Value;
+
+use super::claims::{LogEntry, rejected, unresolved};
+use super::formats::Lines;
+use super::membership::{istio_of, name_of};
+use crate::conditions::{ConditionType, Finding, Reason, some_names};
+use crate::crds::{
+    AlsProtocol, CustomBackends, DestinationType, Endpoint, LogBackend, ObservabilityMesh, OtlpBackend, OtlpProtocol,
+    TraceBackend, TracingBackend, ZipkinBackend,
+};
+use crate::filter;
+use crate::render::istio::provider::Provider;
+use crate::snapshot::{Fact, Key, Kind, View};
+
+/// What a claim on one log backend comes to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LogTarget {
+    /// What is written to Telemetries.
+    pub entries: Vec<LogEntry>,
+    /// The providers that they name.
+    pub providers: Vec<Provider>,
+    /// Whether its format says nothing there, because the backend's entries are fixed.
+    pub has_no_format: bool,
+    /// Whether leaving out what is absent cannot be said there.
+    pub ignores_omit_empty: bool,
+}
+
+impl LogTarget {
+    fn push(&mut self, provider: Option<Provider>, filter: Option<String>) -> bool {
+        let Some(provider) = provider else { return false };
+        self.entries.push(LogEntry {
+            provider: provider.name.clone(),
+            filter,
+        });
+        self.providers.push(provider);
+        true
+    }
+}
+
+/// What a policy that names this backend comes to.
+///
+/// # Errors
+/// The finding where the backend cannot be used: its Service is missing, or a mesh cannot send there.
+pub fn log_target(
+    view: &View<'_>,
+    mesh: &ObservabilityMesh,
+    backend: &LogBackend,
+    lines: &Lines,
+    own_filter: Option<&str>,
+) -> Result<LogTarget, Finding> {
+    if let Some(endpoint) = log_endpoint(backend)
+        && let Some(finding) = missing_service(view, endpoint, Transport::Grpc)
+    {
+        return Err(finding);
+    }
+    let mut target = LogTarget::default();
+    let only =
+        |protocol: &str| Some(own_filter.map_or_else(|| protocol.to_owned(), |filter| filter::both(protocol, filter)));
+    let mut written = |provider: &dyn Fn(&super::formats::Line) -> Option<Provider>| match &lines.tcp {
+        None => target.push(provider(&lines.http), own_filter.map(str::to_owned)),
+        Some(tcp) => {
+            target.push(provider(&lines.http), only(filter::HTTP_ONLY))
+                && target.push(provider(tcp), only(filter::TCP_ONLY))
+        }
+    };
+    let is_sent = if let Some(file) = &backend.file {
+        written(&|line| {
+            Some(Provider::file_access_log(
+                &file.path,
+                &line.format,
+                line.omit_empty_values,
+            ))
+        })
+    } else if let Some(otlp) = &backend.otlp {
+        let sent = written(&|line| Provider::otlp_access_log(&otlp.endpoint, &line.format));
+        target.ignores_omit_empty =
+            lines.http.omit_empty_values || lines.tcp.as_ref().is_some_and(|tcp| tcp.omit_empty_values);
+        sent
+    } else if let Some(als) = &backend.envoy_als {
+        target.has_no_format = true;
+        let http = als.protocol == AlsProtocol::Tcp
+            || target.push(
+                Provider::http_als(&als.endpoint, &als.log_name),
+                only(filter::HTTP_ONLY),
+            );
+        let tcp = als.protocol == AlsProtocol::Http
+            || target.push(Provider::tcp_als(&als.endpoint, &als.log_name), only(filter::TCP_ONLY));
+        http && tcp
+    } else {
+        false
+    };
+    if is_sent {
+        return Ok(target);
+    }
+    Err(match log_endpoint(backend) {
+        Some(endpoint) => not_in_registry(mesh, &backend.name, endpoint),
+        None => lacks_settings(mesh, &backend.name),
+    })
+}
+
+/// The address that a log backend sends to, if it does.
+pub fn log_endpoint(backend: &LogBackend) -> Option<&Endpoint> {
+    let otlp = backend.otlp.as_ref().map(|otlp| &otlp.endpoint);
+    otlp.or(backend.envoy_als.as_ref().map(|als| &als.endpoint))
+}
+
+/// A log backend of a mesh.
+///
+/// # Errors
+/// The mesh has none of that name.
+pub fn log_backend<'m>(mesh: &'m ObservabilityMesh, path: &str, name: &str) -> Result<&'m LogBackend, Finding> {
+    let backends = &mesh.spec.logging.backends;
+    let known = || backends.iter().map(|b| b.name.as_str()).collect();
+    let found = backends.iter().find(|backend| backend.name == name);
+    found.ok_or_else(|| unknown_backend(path, name, mesh, known()))
+}
+
+/// A tracing backend of a mesh.
+///
+/// # Errors
+/// The mesh has none of that name.
+pub fn trace_backend<'m>(mesh: &'m ObservabilityMesh, path: &str, name: &str) -> Result<&'m TraceBackend, Finding> {
+    let backends = mesh.spec.tracing.iter().flat_map(|t| &t.backends);
+    let found = backends.clone().find(|b| b.name == name);
+    found.ok_or_else(|| unknown_backend(path, name, mesh, backends.map(|b| b.name.as_str()).collect()))
+}
+
+/// Where spans go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpanReceiver<'m> {
+    /// A receiver of OTLP.
+    Otlp(&'m OtlpBackend),
+    /// A receiver of Zipkin's format.
+    Zipkin(&'m ZipkinBackend),
+    /// Datadog's agent.
+    Datadog(&'m Endpoint),
+}
+
+impl<'m> SpanReceiver<'m> {
+    /// The receiver of a mesh's backend.
+    ///
+    /// # Errors
+    /// The backend lacks its settings.
+    pub fn of_backend(mesh: &ObservabilityMesh, backend: &'m TraceBackend) -> Result<Self, Finding> {
+        let datadog = backend.datadog.as_ref().map(|d| &d.endpoint);
+        Self::of(backend.otlp.as_ref(), backend.zipkin.as_ref(), datadog)
+            .ok_or_else(|| lacks_settings(mesh, &backend.name))
+    }
+
+    fn of(
+        otlp: Option<&'m OtlpBackend>,
+        zipkin: Option<&'m ZipkinBackend>,
+        datadog: Option<&'m Endpoint>,
+    ) -> Option<Self> {
+        let otlp = otlp.map(Self::Otlp);
+        otlp.or(zipkin.map(Self::Zipkin)).or(datadog.map(Self::Datadog))
+    }
+
+    /// Its address.
+    pub const fn endpoint(self) -> &'m Endpoint {
+        match self {
+            Self::Otlp(otlp) => &otlp.endpoint,
+            Self::Zipkin(zipkin) => &zipkin.endpoint,
+            Self::Datadog(endpoint) => endpoint,
+        }
+    }
+
+    /// Its address where it takes OTLP over gRPC.
+    pub fn otlp_grpc(self) -> Option<&'m Endpoint> {
+        match self {
+            Self::Otlp(otlp) if otlp.protocol == OtlpProtocol::Grpc => Some(&otlp.endpoint),
+            _ => None,
+        }
+    }
+
+    /// The extension provider that sends there; `None` where the host is no Service with its namespace.
+    pub fn provider(self) -> Option<Provider> {
+        match self {
+            Self::Otlp(otlp) => Provider::otlp_tracing(otlp),
+            Self::Zipkin(zipkin) => Provider::zipkin(zipkin),
+            Self::Datadog(endpoint) => Provider::datadog(endpoint),
+        }
+    }
+
+    /// The finding that its Service, or its port, is missing. Only proxies go by what a port is said to speak.
+    pub fn missing(self, view: &View<'_>, mesh: &ObservabilityMesh) -> Option<Finding> {
+        let is_grpc = istio_of(mesh).is_some() && self.otlp_grpc().is_some();
+        let transport = if is_grpc { Transport::Grpc } else { Transport::Tcp };
+        missing_service(view, self.endpoint(), transport)
+    }
+}
+
+/// Where the spans of a TracingBackend go: a backend of the mesh, or a Service of its own namespace where the mesh allows
+/// it.
+///
+/// # Errors
+/// The finding where it may not, or where the mesh has no such backend.
+pub fn receiver<'m>(
+    mesh: &'m ObservabilityMesh,
+    namespace: &str,
+    tracing: &'m TracingBackend,
+) -> Result<SpanReceiver<'m>, Finding> {
+    let destination = &tracing.spec.destination;
+    if destination.type_ == DestinationType::MeshBackend {
+        let Some(wanted) = &destination.mesh_backend else {
+            let message = "spec.destination.meshBackend is missing; name a backend of the mesh.";
+            return Err(rejected(Reason::InvalidSpec, message));
+        };
+        let backend = trace_backend(mesh, "spec.destination.meshBackend.name", &wanted.name)?;
+        return SpanReceiver::of_backend(mesh, backend);
+    }
+    let datadog = destination.datadog.as_ref().map(|d| &d.endpoint);
+    let Some(custom) = SpanReceiver::of(destination.otlp.as_ref(), destination.zipkin.as_ref(), datadog) else {
+        let message = "spec.destination lacks the member of its type; apply the resource again.";
+        return Err(rejected(Reason::InvalidSpec, message));
+    };
+    let allowed = mesh
+        .spec
+        .tracing
+        .as_ref()
+        .map(|t| t.custom_backends)
+        .unwrap_or_default();
+    if allowed == CustomBackends::Denied {
+        let message = format!(
+            "spec.destination: ObservabilityMesh {} lets nobody send to an address of their own (tracing.customBackends: Denied); use type: MeshBackend, or ask the platform team.",
+            name_of(mesh)
+        );
+        return Err(rejected(Reason::LimitedByMesh, message));
+    }
+    let host = &custom.endpoint().host;
+    if custom.endpoint().service().is_none_or(|(of, _)| of != namespace) {
+        let message = format!(
+            "spec.destination: host {host} is no Service of namespace {namespace} (tracing.customBackends: SameNamespace); write NAME.{namespace}.svc.cluster.local."
+        );
+        return Err(rejected(Reason::LimitedByMesh, message));
+    }
+    Ok(custom)
+}
+
+fn unknown_backend(path: &str, name: &str, mesh: &ObservabilityMesh, known: Vec<&str>) -> Finding {
+    let known = if known.is_empty() {
+        "none".to_owned()
+    } else {
+        some_names(known)
+    };
+    let message = format!(
+        "{path}: ObservabilityMesh {} has no backend {name}; it has {known}.",
+        name_of(mesh)
+    );
+    unresolved(Reason::UnknownBackend, message)
+}
+
+fn lacks_settings(mesh: &ObservabilityMesh, backend: &str) -> Finding {
+    let message = format!(
+        "Backend {backend} of ObservabilityMesh {} lacks its settings; apply the ObservabilityMesh again.",
+        name_of(mesh)
+    );
+    rejected(Reason::InvalidSpec, message)
+}
+
+/// The finding that istiod could not send to a backend's host.
+pub fn not_in_registry(mesh: &ObservabilityMesh, backend: &str, endpoint: &Endpoint) -> Finding {
+    let message = format!(
+        "Backend {backend} of ObservabilityMesh {}: istiod only sends to what is in its registry; write the host as NAME.NAMESPACE.svc.cluster.local, not {}.",
+        name_of(mesh),
+        endpoint.host
+    );
+    rejected(Reason::NotExpressible, message)
+}
+
+/// What a backend's port has to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// gRPC: Envoy needs to know that the upstream speaks HTTP/2.
+    Grpc,
+    /// Anything over TCP.
+    Tcp,
+}
+
+/// The finding that a backend's Service, or its port, does not exist or does not speak what is needed. A host that is no
+/// Service of this cluster is not looked up.
+pub fn missing_service(view: &View<'_>, endpoint: &Endpoint, transport: Transport) -> Option<Finding> {
+    let (namespace, name) = endpoint.service()?;
+    let service = match view.object(Kind::Service, &Key::new(namespace, name)) {
+        Fact::Present(service) => service,
+        Fact::Unknown => {
+            let message = format!("Service {namespace}/{name} has not been read yet.");
+            let type_ = ConditionType::ResolvedRefs;
+            return Some(Finding::unknown(type_, Reason::FactsPending, message));
+        }
+        _ => {
+            let message = format!(
+                "Service {namespace}/{name} does not exist; create it, or correct the backend's endpoint.host."
+            );
+            return Some(unresolved(Reason::ServiceNotFound, message));
+        }
+    };
+    let ports = service.pointer("/spec/ports").and_then(Value::as_array);
+    let number = |port: &Value| port.get("port").and_then(Value::as_i64);
+    let ports: Vec<&Value> = ports
+        .into_iter()
+        .flatten()
+        .filter(|port| number(port).is_some())
+        .collect();
+    let Some(port) = ports.iter().find(|port| number(port) == Some(i64::from(endpoint.port))) else {
+        let has = some_names(
+            ports
+                .iter()
+                .filter_map(|port| number(port))
+                .map(|number| number.to_string()),
+        );
+        let message = format!(
+            "Service {namespace}/{name} has no port {}; it has {has}. Correct the backend's endpoint.port.",
+            endpoint.port
+        );
+        return Some(unresolved(Reason::ServicePortNotFound, message));
+    };
+    (!speaks(port, transport)).then(|| {
+        let message = match transport {
+            Transport::Grpc => format!(
+                "Port {} of Service {namespace}/{name} is not known to speak gRPC, so a proxy would talk HTTP/1.1 to it; name it grpc or grpc-…, or set its appProtocol: grpc.",
+                endpoint.port
+            ),
+            Transport::Tcp => format!(
+                "Port {} of Service {namespace}/{name} is not TCP; name a TCP port in the backend's endpoint.port.",
+                endpoint.port
+            ),
+        };
+        unresolved(Reason::ServicePortProtocol, message)
+    })
+}
+
+/// Whether Istio takes a Service's port for what is needed: by `appProtocol`, else by the first part of its name.
+fn speaks(port: &Value, transport: Transport) -> bool {
+    let text = |member| port.get(member).and_then(Value::as_str);
+    if text("protocol").is_some_and(|protocol| protocol != "TCP") {
+        return false;
+    }
+    if transport == Transport::Tcp {
+        return true;
+    }
+    let said = match (text("appProtocol"), text("name")) {
+        (Some(protocol), _) => protocol.to_ascii_lowercase(),
+        (None, Some(name)) if name.starts_with("grpc-web") => "grpc-web".to_owned(),
+        (None, Some(name)) => name.split('-').next().unwrap_or_default().to_ascii_lowercase(),
+        (None, None) => return false,
+    };
+    matches!(said.as_str(), "grpc" | "http2" | "kubernetes.io/h2c" | "grpc-web")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_port_speaks_grpc_by_its_app_protocol_or_by_the_first_part_of_its_name() {
+        let speaks_grpc = |port: &Value| speaks(port, Transport::Grpc);
+        assert!(speaks_grpc(&json!({"name": "grpc-otlp"})));
+        assert!(speaks_grpc(&json!({"name": "grpc"})));
+        assert!(speaks_grpc(&json!({"name": "otlp", "appProtocol": "grpc"})));
+        assert!(speaks_grpc(&json!({"name": "http2"})));
+        assert!(
+            !speaks_grpc(&json!({"name": "otlp-grpc"})),
+            "only the first part counts"
+        );
+        assert!(
+            !speaks_grpc(&json!({"name": "grpc", "appProtocol": "http"})),
+            "appProtocol wins over the name"
+        );
+        assert!(
+            !speaks_grpc(&json!({})),
+            "one without a name is sniffed, and stays HTTP/1.1"
+        );
+        assert!(!speaks(&json!({"name": "grpc", "protocol": "UDP"}), Transport::Tcp));
+    }
+}

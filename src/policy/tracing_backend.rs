@@ -1,0 +1,184 @@
+//! Checks a TracingBackend against its mesh: the part that concerns the mesh's proxies.
+
+use super::backends::{SpanReceiver, not_in_registry, receiver};
+use super::claims::{Checked, DEFAULT_SAMPLING, PolicyKind, Selection, Source, TraceClaim, rejected};
+use super::formats::{BadFormat, oldest_envoy};
+use super::membership::{self, istio_of, name_of, root_namespace};
+use super::targets;
+use super::traffic_log::bad_format;
+use crate::conditions::{Finding, Reason};
+use crate::crds::{IstioMesh, ObservabilityMesh, Sampling, Tag, TracingBackend};
+use crate::format;
+use crate::snapshot::{Key, View};
+
+/// Checks a TracingBackend against its mesh.
+pub fn check<'a>(view: &View<'a>, key: &Key, tracing: &TracingBackend) -> Checked<'a, TraceClaim> {
+    let spec = &tracing.spec;
+    let mesh = match membership::mesh_of(view, &key.namespace, spec.mesh_ref.as_ref()) {
+        Ok(mesh) => mesh,
+        Err(error) => return Checked::not_a_member(error),
+    };
+    let receiver = match receiver(mesh, &key.namespace, tracing) {
+        Ok(receiver) => receiver,
+        Err(finding) => return Checked::failed(Some(mesh), finding),
+    };
+    if let Some(finding) = receiver.missing(view, mesh) {
+        return Checked::failed(Some(mesh), finding);
+    }
+    if !spec.inject.is_empty() && receiver.otlp_grpc().is_none() {
+        let message = "spec.inject: interLink sends OTLP over gRPC only; name a destination of type OTLP with protocol: GRPC, or remove inject.";
+        return Checked::failed(Some(mesh), rejected(Reason::NotExpressible, message));
+    }
+    let Some(istio) = istio_of(mesh) else {
+        return without_proxies(mesh, tracing);
+    };
+    let is_tenant = match root_namespace(view, &istio) {
+        Ok(root) => root != key.namespace,
+        Err(error) => return Checked::not_a_member(error),
+    };
+    let selection = Selection::new(spec.selector.as_ref(), &spec.target_refs);
+    if let Some(refused) = targets::would_be_mesh_wide(view, key, mesh, &selection) {
+        return refused;
+    }
+    if let Some(finding) = targets::missing(view, &key.namespace, &selection) {
+        return Checked::failed(Some(mesh), finding);
+    }
+    let Some(provider) = receiver.provider() else {
+        return Checked::failed(Some(mesh), unreachable(mesh, tracing, receiver));
+    };
+    let source = Source::new(PolicyKind::TracingBackend, key, &tracing.metadata);
+    let wanted = percentage(spec.sampling.as_ref());
+    let Some((sampling, limited)) = permitted_sampling(mesh, wanted, is_tenant) else {
+        return Checked::failed(Some(mesh), no_percentage("spec.sampling.percentage", wanted));
+    };
+    if let Err(finding) = check_tags("spec.tags", &spec.tags, view, mesh, &istio) {
+        return Checked::failed(Some(mesh), finding);
+    }
+    let claim = TraceClaim {
+        source,
+        mesh: name_of(mesh).to_owned(),
+        selection,
+        provider: provider.name.clone(),
+        sampling,
+        tags: spec.tags.clone(),
+    };
+    let mut checked = Checked::good(mesh, Some(claim));
+    checked.limited = limited;
+    checked.providers.push(provider);
+    if !spec.inject.is_empty() {
+        let said = [
+            (
+                "spec.sampling",
+                spec.sampling.is_some(),
+                "interLink samples every request",
+            ),
+            ("spec.tags", !spec.tags.is_empty(), "interLink's tags are fixed"),
+        ];
+        let lost = said.iter().filter(|(_, said, _)| *said);
+        checked.not_expressed = lost
+            .map(|(path, _, why)| format!("{path} for inject ({why})"))
+            .collect();
+    }
+    checked
+}
+
+/// Where there are no proxies, only `inject` has somebody to serve.
+fn without_proxies<'a>(
+    mesh: &'a std::sync::Arc<ObservabilityMesh>,
+    tracing: &TracingBackend,
+) -> Checked<'a, TraceClaim> {
+    let spec = &tracing.spec;
+    if spec.inject.is_empty() {
+        let message = format!(
+            "ObservabilityMesh {} is of type None: there is no proxy that could trace. Add inject, or use a mesh of type Istio.",
+            name_of(mesh)
+        );
+        return Checked::failed_for_good(mesh, rejected(Reason::NotExpressible, message));
+    }
+    let said = [
+        (
+            "spec.sampling (interLink samples every request)",
+            spec.sampling.is_some(),
+        ),
+        ("spec.tags (interLink's tags are fixed)", !spec.tags.is_empty()),
+        ("spec.selector (there are no proxies)", spec.selector.is_some()),
+        ("spec.targetRefs (there are no proxies)", !spec.target_refs.is_empty()),
+    ];
+    let lost = said.iter().filter(|(_, said)| *said);
+    Checked {
+        not_expressed: lost.map(|(path, _)| (*path).to_owned()).collect(),
+        ..Checked::good(mesh, None)
+    }
+}
+
+fn unreachable(mesh: &ObservabilityMesh, tracing: &TracingBackend, receiver: SpanReceiver<'_>) -> Finding {
+    let backend = tracing.spec.destination.mesh_backend.as_ref();
+    not_in_registry(
+        mesh,
+        backend.map_or("of its own", |b| b.name.as_str()),
+        receiver.endpoint(),
+    )
+}
+
+/// The share that is asked for, or the default.
+pub fn percentage(sampling: Option<&Sampling>) -> &str {
+    sampling.map_or(DEFAULT_SAMPLING, |s| s.percentage.as_str())
+}
+
+/// Whether a text is a share in percent.
+pub fn is_percentage(text: &str) -> bool {
+    text.parse::<f64>().is_ok_and(|p| (0.0..=100.0).contains(&p))
+}
+
+/// The finding of a text that is no share in percent.
+pub fn no_percentage(path: &str, text: &str) -> Finding {
+    let message = format!("{path}: {text} is no share in percent; write a decimal such as 0.5.");
+    rejected(Reason::InvalidSpec, message)
+}
+
+fn permitted_sampling(mesh: &ObservabilityMesh, wanted: &str, is_tenant: bool) -> Option<(String, Option<String>)> {
+    let asked: f64 = wanted.parse().ok().filter(|_| is_percentage(wanted))?;
+    let maximum = &mesh.spec.tenancy.max_sampling_percentage;
+    let most: f64 = maximum.parse().ok()?;
+    if is_tenant && asked > most {
+        let message = format!(
+            "spec.sampling.percentage: ObservabilityMesh {} allows tenants at most {maximum} percent (tenancy.maxSamplingPercentage); that is used.",
+            name_of(mesh)
+        );
+        return Some((maximum.clone(), Some(message)));
+    }
+    Some((wanted.to_owned(), None))
+}
+
+/// Checks the formatters among tags: Envoy refuses a listener for a bad one.
+///
+/// # Errors
+/// The finding of the first that is wrong, or that the oldest proxy does not know.
+pub fn check_tags(
+    path: &str,
+    tags: &[Tag],
+    view: &View<'_>,
+    mesh: &ObservabilityMesh,
+    istio: &IstioMesh,
+) -> Result<(), Finding> {
+    let formatters = tags.iter().filter_map(|tag| Some((&tag.name, tag.formatter.as_ref()?)));
+    for (name, formatter) in formatters {
+        let place = format!("{path}[{name}].formatter");
+        let oldest = oldest_envoy(view, mesh, istio)?;
+        if oldest < format::TAG_TEXT_SINCE {
+            let message = format!(
+                "{place}: proxies know it from Istio 1.29 (Envoy {}) on, and the oldest is Envoy {oldest}; upgrade it, or use another type of tag.",
+                format::TAG_TEXT_SINCE
+            );
+            return Err(rejected(Reason::FormatUnsupported, message));
+        }
+        if let Err(errors) = format::check_text(formatter, oldest) {
+            let bad = BadFormat {
+                path: "",
+                errors: std::sync::Arc::new(errors),
+            };
+            return Err(bad_format(&place, &bad));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! Checks a TrafficLog against its mesh.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::backends::{log_backend, log_target};
+use super::claims::{Checked, LogClaim, PolicyKind, Selection, Side, Source, rejected};
+use super::formats::{self, Lines, oldest_envoy};
+use super::membership::{self, istio_of, name_of, root_namespace};
+use super::targets;
+use crate::conditions::{Finding, Reason};
+use crate::crds::{IstioMesh, LogFilter, ObservabilityMesh, Permission, TrafficLog};
+use crate::filter;
+use crate::format::EnvoyVersion;
+use crate::snapshot::{Key, View};
+
+/// Checks a TrafficLog against its mesh.
+pub fn check<'a>(view: &View<'a>, key: &Key, log: &TrafficLog) -> Checked<'a, LogClaim> {
+    let spec = &log.spec;
+    let mesh = match membership::mesh_of(view, &key.namespace, spec.mesh_ref.as_ref()) {
+        Ok(mesh) => mesh,
+        Err(error) => return Checked::not_a_member(error),
+    };
+    let Some(istio) = istio_of(mesh) else {
+        let message = format!(
+            "ObservabilityMesh {} is of type None: there is no proxy that could log. Remove this TrafficLog, or use a mesh of type Istio.",
+            name_of(mesh)
+        );
+        return Checked::failed_for_good(mesh, rejected(Reason::NotExpressible, message));
+    };
+    let is_tenant = match root_namespace(view, &istio) {
+        Ok(root) => root != key.namespace,
+        Err(error) => return Checked::not_a_member(error),
+    };
+    let selection = Selection::new(spec.selector.as_ref(), &spec.target_refs);
+    if let Some(refused) = targets::would_be_mesh_wide(view, key, mesh, &selection) {
+        return refused;
+    }
+    if let Some(finding) = targets::missing(view, &key.namespace, &selection) {
+        return Checked::failed(Some(mesh), finding);
+    }
+    let claim = LogClaim {
+        source: Source::new(PolicyKind::TrafficLog, key, &log.metadata),
+        mesh: name_of(mesh).to_owned(),
+        selection,
+        priority: spec.priority,
+        sides: Side::of(spec.direction),
+        backends: BTreeMap::new(),
+    };
+    if spec.disabled {
+        return switched_off(mesh, claim, is_tenant);
+    }
+    logged(view, mesh, &istio, log, claim, is_tenant)
+}
+
+fn switched_off<'a>(mesh: &'a Arc<ObservabilityMesh>, claim: LogClaim, is_tenant: bool) -> Checked<'a, LogClaim> {
+    if is_tenant && mesh.spec.tenancy.disable_logging == Permission::Denied {
+        let message = format!(
+            "spec.disabled: ObservabilityMesh {} does not let tenants switch logging off (tenancy.disableLogging: Denied); remove spec.disabled, or ask the platform team.",
+            name_of(mesh)
+        );
+        return Checked::failed_for_good(mesh, rejected(Reason::LimitedByMesh, message));
+    }
+    Checked {
+        keeps_last_good: false,
+        ..Checked::good(mesh, Some(claim))
+    }
+}
+
+fn logged<'a>(
+    view: &View<'a>,
+    mesh: &'a Arc<ObservabilityMesh>,
+    istio: &IstioMesh,
+    log: &TrafficLog,
+    claim: LogClaim,
+    is_tenant: bool,
+) -> Checked<'a, LogClaim> {
+    let spec = &log.spec;
+    let oldest = match oldest_envoy(view, mesh, istio) {
+        Ok(oldest) => oldest,
+        Err(finding) => return Checked::failed(Some(mesh), finding),
+    };
+    let filter = match spec
+        .filter
+        .as_ref()
+        .map(|filter| compile_filter(filter, oldest))
+        .transpose()
+    {
+        Ok(filter) => filter,
+        Err(finding) => return Checked::failed(Some(mesh), finding),
+    };
+    let (own_format, limited) = formats::permitted(mesh, spec.format.as_ref(), is_tenant);
+    let (lines, withdrawn) = match lines_of(mesh, own_format, oldest) {
+        Ok(lines) => lines,
+        Err(finding) => return Checked::failed(Some(mesh), finding),
+    };
+    let names = if spec.backends.is_empty() {
+        mesh.spec.logging.effective_default_backends()
+    } else {
+        spec.backends.clone()
+    };
+    let mut checked = Checked::good(mesh, Some(claim));
+    checked.limited = limited;
+    for name in names {
+        let target = log_backend(mesh, "spec.backends", &name)
+            .and_then(|backend| log_target(view, mesh, backend, &lines, filter.as_deref()));
+        let target = match target {
+            Ok(target) => target,
+            Err(finding) => return Checked::failed(Some(mesh), finding),
+        };
+        if target.has_no_format && spec.format.is_some() {
+            checked.not_expressed.push(format!(
+                "spec.format (on backend {name} Envoy fixes what an entry holds)"
+            ));
+        }
+        if target.ignores_omit_empty && own_format.is_some() {
+            checked
+                .not_expressed
+                .push(format!("spec.format.omitEmptyValues (backend {name} is no file)"));
+        }
+        checked.providers.extend(target.providers);
+        checked.claim.iter_mut().for_each(|claim| {
+            claim.backends.insert(name.clone(), target.entries.clone());
+        });
+    }
+    if let Some(finding) = withdrawn {
+        checked.findings.retain(|other| other.type_ != finding.type_);
+        checked.findings.insert(0, finding);
+    }
+    checked
+}
+
+/// The lines of a policy's own format, else of the mesh's. A format that a newer proxy would take is withdrawn to the
+/// mesh's, and the finding says so: what is live would make the oldest proxy refuse its listener.
+fn lines_of(
+    mesh: &ObservabilityMesh,
+    own: Option<&crate::crds::LogFormat>,
+    oldest: EnvoyVersion,
+) -> Result<(Lines, Option<Finding>), Finding> {
+    let Some(own) = own else {
+        return Ok((mesh_lines(mesh, oldest)?, None));
+    };
+    match formats::lines(own, oldest) {
+        Ok(lines) => Ok((lines, None)),
+        Err(bad) => {
+            let finding = bad_format(&format!("spec.format{}", bad.path), &bad);
+            if finding.reason == Reason::FormatUnsupported {
+                Ok((mesh_lines(mesh, oldest)?, Some(finding)))
+            } else {
+                Err(finding)
+            }
+        }
+    }
+}
+
+/// The lines of the mesh's own format. Where the oldest proxy does not know it, Istio's default: logging goes on, and the
+/// mesh is told.
+///
+/// # Errors
+/// The finding where it does not compile for any proxy.
+pub fn mesh_lines(mesh: &ObservabilityMesh, oldest: EnvoyVersion) -> Result<Lines, Finding> {
+    let path = format!("spec.logging.format of ObservabilityMesh {}", name_of(mesh));
+    let compiled = formats::lines(&mesh.spec.logging.format, oldest);
+    match compiled {
+        Err(bad) if bad.errors.is_unsupported() => formats::lines(&crate::crds::LogFormat::default(), oldest),
+        other => other,
+    }
+    .map_err(|bad| bad_format(&format!("{path}{}", bad.path), &bad))
+}
+
+/// The finding of a format that does not compile.
+pub fn bad_format(place: &str, bad: &formats::BadFormat) -> Finding {
+    let reason = if bad.errors.is_unsupported() {
+        Reason::FormatUnsupported
+    } else {
+        Reason::InvalidFormat
+    };
+    rejected(reason, format!("{place}: {}", bad.errors))
+}
+
+fn compile_filter(filter: &LogFilter, oldest: EnvoyVersion) -> Result<String, Finding> {
+    let bad = |path: &str, error: &dyn std::fmt::Display| {
+        rejected(Reason::InvalidFilter, format!("spec.filter.{path}: {error}"))
+    };
+    if let Some(expression) = &filter.expression {
+        return filter::check(expression, oldest).map_err(|error| bad("expression", &error));
+    }
+    let Some(wanted) = &filter.match_ else {
+        return Err(bad(
+            "type",
+            &"the member of that type is missing; apply the TrafficLog again.",
+        ));
+    };
+    let min_duration = match &wanted.min_duration {
+        None => None,
+        Some(span) => Some(span.get().ok_or_else(|| {
+            bad(
+                "match.minDuration",
+                &"this is no span of time; write one such as 500ms.",
+            )
+        })?),
+    };
+    let wanted = filter::Match {
+        min_status: wanted.min_status.and_then(|status| u16::try_from(status).ok()),
+        min_duration,
+        methods: wanted.methods.clone(),
+        hosts: wanted.hosts.clone(),
+        path_prefixes: wanted.path_prefixes.clone(),
+        response_flags: wanted.response_flags.clone(),
+        include_tcp: wanted.include_tcp,
+    };
+    filter::from_match(&wanted).map_err(|error| bad("match", &error))
+}
