@@ -4,6 +4,8 @@
 //!
 //! - [`crds`]: the three resources, and their schemas.
 //! - [`format`]: Envoy's access-log format language.
+//! - [`filter`]: access-log filters: from what users write to CEL that Envoy takes.
+//! - [`cel`]: CEL as Envoy's access logs take it.
 //! - [`snapshot`]: the world as plain data, and a view of it that remembers what was read.
 //! - [`policy`]: who wins: from resources to what each workload effectively gets.
 //! - [`render`]: from effective policy to the objects that meshes and agents read.
@@ -19,12 +21,14 @@
 //! - [`cli`]: the commands.
 
 pub mod admission;
+pub mod cel;
 pub mod cli;
 pub mod cluster;
 pub mod conditions;
 pub mod controllers;
 pub mod crds;
 pub mod digest;
+pub mod filter;
 pub mod format;
 pub mod plan;
 pub mod policy;

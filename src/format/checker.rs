@@ -7,11 +7,11 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use super::cel;
 use super::diagnostic::{Diagnostic, Kind, nearest};
 use super::parser::{self, OperatorUse, Part};
 use super::table::{self, Availability, Grammar, Operator, Presence};
 use super::version::EnvoyVersion;
+use crate::cel;
 
 /// What was found in all strings of a format.
 #[derive(Debug, Default)]
@@ -222,11 +222,11 @@ fn check_grammar(operator: &Operator, arguments: &str, oldest: EnvoyVersion) -> 
             "Envoy takes this mask, but it is no prefix length",
             "write a number from 0 to 32 for IPv4, or to 128 for IPv6",
         ),
-        Grammar::CelExpression => match cel::refusal(arguments) {
-            None => Ok(None),
-            Some(message) => Err(invalid(
+        Grammar::CelExpression => match cel::parse(arguments) {
+            Ok(_) => Ok(None),
+            Err(refusal) => Err(invalid(
                 Place::Arguments,
-                message,
+                refusal.message,
                 "write an expression such as `request.path`",
             )),
         },

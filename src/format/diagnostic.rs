@@ -97,7 +97,7 @@ impl Diagnostic {
 }
 
 /// At most `limit` characters of the text on one line: messages quote what a user wrote, and end up in a status.
-fn shorten(text: &str, limit: usize) -> String {
+pub(crate) fn shorten(text: &str, limit: usize) -> String {
     let mut short = String::new();
     let mut rest = text.chars();
     for c in rest.by_ref().take(limit) {
@@ -157,7 +157,7 @@ impl FormatErrors {
 }
 
 /// The name of `known` that is nearest to `wrong`, if any is near enough to be meant.
-pub(super) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (wrong.chars().count() / 3).max(1);
     known
         .map(|name| (distance(wrong, name), name))

@@ -10,16 +10,14 @@
 //! | `parser` | where operators begin and end, with byte spans; no operator by name |
 //! | `operators.tsv`, `table` | the operators: name, version, arguments, length |
 //! | `checker` | whether an operator is used as Envoy takes it |
-//! | `cel` | whether Envoy takes a CEL expression |
 //! | `presets`, `compose` | default formats, and what `fields` and `omit` do to them |
 //! | `diagnostic` | what errors and warnings look like |
 //! | `testdata/envoy-verdicts.tsv` | what Envoy 1.36 to 1.40 said to some thousand strings; a test compares |
 //!
-//! Of CEL expressions (`cel`) a function that was not seen to work in Envoy is refused, although one may.
+//! Of CEL expressions (`crate::cel`) a function that was not seen to work in Envoy is refused, although one may.
 //! Not there yet: the preview of a line, warnings for operators that print `-` on TCP and for headers that carry
 //! secrets, nested JSON names, the presets of Kuma, ECS and OpenTelemetry, and Kuma's own operators.
 
-mod cel;
 mod checker;
 mod compose;
 mod diagnostic;
@@ -34,6 +32,7 @@ mod tests;
 use serde_json::{Map, Value};
 
 pub use diagnostic::{Diagnostic, FormatErrors, Kind};
+pub(crate) use diagnostic::{nearest, shorten};
 pub use version::{EnvoyVersion, InvalidVersion};
 
 /// How a log entry is written.
