@@ -25,6 +25,11 @@ fn items(schema: Option<&Value>) -> Option<&Value> {
     schema?.get("items")
 }
 
+fn keeps_unknown(schema: Option<&Value>) -> bool {
+    let keeps = schema.and_then(|schema| schema.get("x-kubernetes-preserve-unknown-fields"));
+    keeps.is_some_and(|keeps| *keeps == true)
+}
+
 fn limit(schema: &Value, key: &str) -> Option<u64> {
     schema.get(key).and_then(Value::as_u64)
 }
@@ -74,6 +79,8 @@ fn prune_member(schema: Option<&Value>, key: &str, value: &Value, path: &str, un
     let path = child(path, key);
     match property(schema, key).or_else(|| map_values(schema)) {
         Some(schema) => prune(Some(schema), value, &path, unknown),
+        // Below a field that nobody knows nothing is pruned either.
+        None if keeps_unknown(schema) => {}
         None => unknown.push(path),
     }
 }

@@ -14,6 +14,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod leaves;
 mod properties;
 
 use std::collections::BTreeMap;
