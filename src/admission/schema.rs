@@ -21,13 +21,12 @@ fn map_values(schema: Option<&Value>) -> Option<&Value> {
     schema?.get("additionalProperties").filter(|schema| schema.is_object())
 }
 
-fn items(schema: Option<&Value>) -> Option<&Value> {
-    schema?.get("items")
+fn keeps_unknown_fields(schema: Option<&Value>) -> bool {
+    schema.and_then(|schema| schema.get("x-kubernetes-preserve-unknown-fields")) == Some(&Value::Bool(true))
 }
 
-fn keeps_unknown(schema: Option<&Value>) -> bool {
-    let keeps = schema.and_then(|schema| schema.get("x-kubernetes-preserve-unknown-fields"));
-    keeps.is_some_and(|keeps| *keeps == true)
+fn items(schema: Option<&Value>) -> Option<&Value> {
+    schema?.get("items")
 }
 
 fn limit(schema: &Value, key: &str) -> Option<u64> {
@@ -79,8 +78,7 @@ fn prune_member(schema: Option<&Value>, key: &str, value: &Value, path: &str, un
     let path = child(path, key);
     match property(schema, key).or_else(|| map_values(schema)) {
         Some(schema) => prune(Some(schema), value, &path, unknown),
-        // Below a field that nobody knows nothing is pruned either.
-        None if keeps_unknown(schema) => {}
+        None if keeps_unknown_fields(schema) => {}
         None => unknown.push(path),
     }
 }

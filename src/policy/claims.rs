@@ -125,10 +125,8 @@ impl WorkloadSet {
     pub fn is_within(&self, wider: &Self) -> bool {
         match (self, wider) {
             (Self::Labels(labels), Self::Labels(fewer)) => is_subset(fewer, labels),
-            (Self::Target(TargetKind::Service | TargetKind::ServiceEntry, _), Self::Target(TargetKind::Gateway, _)) => {
-                true
-            }
-            (Self::Target(TargetKind::Gateway, _), Self::Labels(_)) => true,
+            (Self::Target(TargetKind::Service | TargetKind::ServiceEntry, _), Self::Target(TargetKind::Gateway, _))
+            | (Self::Target(TargetKind::Gateway, _), Self::Labels(_)) => true,
             (Self::Target(..), Self::Labels(labels)) => labels.is_empty(),
             (Self::Target(..), Self::Target(..)) => self == wider,
             (Self::Labels(_), Self::Target(..)) => false,

@@ -66,7 +66,7 @@ const NOT_YET: &[&str] = &[
 
 /// A leaf, and the spec's parts of two worlds that differ in it alone, each merged into the spec of the world below. The
 /// member that belongs to a discriminator goes with it.
-const TRAFFIC_LOG: &str = r#"
+const TRAFFIC_LOG: &str = r"
 meshRef.name                  | {meshRef: {name: default}} | {meshRef: {name: none}}
 selector.matchLabels          | {selector: {matchLabels: {app: a}}} | {selector: {matchLabels: {app: b}}}
 targetRefs[].kind             | {targetRefs: [{kind: Gateway, name: a}]} | {targetRefs: [{kind: Service, name: a}]}
@@ -84,7 +84,7 @@ filter.match.hosts[]          | {filter: {type: Match, match: {hosts: [a.example
 filter.match.pathPrefixes[]   | {filter: {type: Match, match: {pathPrefixes: [/a]}}} | {filter: {type: Match, match: {pathPrefixes: [/b]}}}
 filter.match.responseFlags[]  | {filter: {type: Match, match: {responseFlags: [UF]}}} | {filter: {type: Match, match: {responseFlags: [UH]}}}
 filter.match.includeTCP       | {filter: {type: Match, match: {minStatus: 400, includeTCP: false}}} | {filter: {type: Match, match: {minStatus: 400, includeTCP: true}}}
-"#;
+";
 
 const TRACING_BACKEND: &str = r#"
 meshRef.name                      | {meshRef: {name: default}} | {meshRef: {name: none}}
