@@ -13,10 +13,11 @@ use serde_json::{Map, Value, json};
 use super::files::Document;
 use crate::admission;
 use crate::cluster::hash_key::{SECRET_KEY, SECRET_NAME};
-use crate::crds::{AgentReadsType, ObservabilityMesh, TracingBackend, TrafficLog};
+use crate::crds::{AgentReadsType, ObservabilityMesh, TargetRef, TracingBackend, TrafficLog};
 use crate::plan::simulate::{Converged, SimulationError, complete_rollout, converge};
 use crate::policy::backends::{SpanReceiver, log_endpoint};
 use crate::policy::membership::istio_of;
+use crate::policy::targets::kind_of;
 use crate::policy::versions::is_istiod;
 use crate::render::istio::mesh_config;
 use crate::render::metadata::SHARED;
@@ -164,10 +165,11 @@ impl World {
     /// Fills in what no file says, each with one documented default; returns what was assumed, a sentence each.
     pub fn assume_missing_facts(&mut self) -> Vec<String> {
         let mut assumed = Vec::new();
+        self.assume_services(&mut assumed);
+        self.assume_targets(&mut assumed);
         let meshes: Vec<Arc<ObservabilityMesh>> = self.snapshot.meshes.values().cloned().collect();
         for mesh in &meshes {
             self.assume_control_plane(mesh, &mut assumed);
-            self.assume_services(mesh, &mut assumed);
             self.assume_secrets(mesh, &mut assumed);
             let has_password = mesh
                 .spec
@@ -262,11 +264,17 @@ impl World {
         }
     }
 
-    fn assume_services(&mut self, mesh: &ObservabilityMesh, assumed: &mut Vec<String>) {
-        let logs = mesh.spec.logging.backends.iter().filter_map(log_endpoint);
-        let traces = mesh.spec.tracing.iter().flat_map(|tracing| &tracing.backends);
-        let traces = traces.filter_map(|backend| SpanReceiver::of_backend(mesh, backend).ok());
-        let endpoints = logs.chain(traces.map(SpanReceiver::endpoint));
+    fn assume_services(&mut self, assumed: &mut Vec<String>) {
+        let meshes = self.snapshot.meshes.values();
+        let of_meshes = meshes.flat_map(|mesh| {
+            let logs = mesh.spec.logging.backends.iter().filter_map(log_endpoint);
+            let traces = mesh.spec.tracing.iter().flat_map(|tracing| &tracing.backends);
+            let traces = traces.filter_map(|backend| SpanReceiver::of_backend(mesh, backend).ok());
+            logs.chain(traces.map(SpanReceiver::endpoint))
+        });
+        let policies = self.snapshot.tracing_backends.values();
+        let of_policies = policies.filter_map(|policy| SpanReceiver::of_destination(&policy.spec.destination));
+        let endpoints = of_meshes.chain(of_policies.map(SpanReceiver::endpoint));
         let mut ports: BTreeMap<Key, BTreeSet<i32>> = BTreeMap::new();
         for endpoint in endpoints {
             if let Some((namespace, name)) = endpoint.service() {
@@ -294,6 +302,32 @@ impl World {
                 Kind::Service,
                 json!({"metadata": {"namespace": service.namespace, "name": service.name}, "spec": {"ports": ports}}),
             );
+        }
+    }
+
+    fn assume_targets(&mut self, assumed: &mut Vec<String>) {
+        let snapshot = &self.snapshot;
+        let logs = snapshot
+            .traffic_logs
+            .iter()
+            .map(|(key, log)| (key, &log.spec.target_refs));
+        let traces = snapshot
+            .tracing_backends
+            .iter()
+            .map(|(key, t)| (key, &t.spec.target_refs));
+        let targets = logs.chain(traces).flat_map(|(policy, targets)| {
+            let key = |target: &TargetRef| (kind_of(target.kind), Key::new(&policy.namespace, &target.name));
+            targets.iter().map(key)
+        });
+        let targets: BTreeSet<(Kind, Key)> = targets.collect();
+        for (kind, target) in targets {
+            if self.snapshot.object(kind, &target).is_none() {
+                assumed.push(format!("{} {target} exists", kind.names().1));
+                self.put(
+                    kind,
+                    json!({"metadata": {"namespace": target.namespace, "name": target.name}}),
+                );
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use crate::policy::membership::{
 };
 use crate::policy::resolve::NamespaceClaims;
 use crate::policy::{mesh_wide, tracing_backend, traffic_log};
+use crate::render::istio::metrics;
 use crate::render::metadata::{FIELD_MANAGER, SOURCES};
 use crate::snapshot::{Fact, Kind, View};
 use k8s_openapi::jiff::Timestamp;
@@ -162,8 +163,9 @@ impl Planning<'_, '_> {
             let last_good = || live.traces.iter().find(|c| c.source.is_same_object(&source)).cloned();
             self.in_force(checked, last_good)
         });
-        let metrics = match mesh_wide::check_metrics(self.view, mesh) {
-            Ok([]) => None,
+        let changes = match mesh_wide::check_metrics(self.view, mesh) {
+            // What changes nothing is not written: an object that says nothing would stand in the way of others.
+            Ok(overrides) if metrics::overrides(overrides).is_empty() => None,
             Ok(overrides) => Some(MetricsClaim {
                 source,
                 overrides: overrides.to_vec(),
@@ -177,7 +179,7 @@ impl Planning<'_, '_> {
             mesh: name_of(mesh).to_owned(),
             required,
             tracing,
-            metrics,
+            metrics: changes,
         }
     }
 

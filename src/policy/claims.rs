@@ -119,14 +119,14 @@ impl WorkloadSet {
         matches!(self, Self::Labels(labels) if labels.is_empty())
     }
 
-    /// Whether every workload of `self` is in `wider` too, for all that selectors tell. A waypoint applies what is
-    /// attached to its Gateway and then what is attached to the Service.
+    /// Whether workloads of `self` may be in `wider` too, so that its object has to be the newer one. A waypoint applies
+    /// what is attached to its Gateway and then what is attached to the Service. The pods of a gateway may carry any
+    /// labels; those of a waypoint are never selected by them, but which of the two a Gateway is, its name does not tell.
     pub fn is_within(&self, wider: &Self) -> bool {
         match (self, wider) {
             (Self::Labels(labels), Self::Labels(fewer)) => is_subset(fewer, labels),
-            (Self::Target(TargetKind::Service | TargetKind::ServiceEntry, _), Self::Target(TargetKind::Gateway, _)) => {
-                true
-            }
+            (Self::Target(TargetKind::Service | TargetKind::ServiceEntry, _), Self::Target(TargetKind::Gateway, _))
+            | (Self::Target(TargetKind::Gateway, _), Self::Labels(_)) => true,
             (Self::Target(..), Self::Labels(labels)) => labels.is_empty(),
             (Self::Target(..), Self::Target(..)) => self == wider,
             (Self::Labels(_), Self::Target(..)) => false,
@@ -384,6 +384,16 @@ impl<'a, C> Checked<'a, C> {
             keeps_last_good: true,
             not_expressed: Vec::new(),
         }
+    }
+
+    /// It holds, but for a part that was withdrawn, of which this finding speaks.
+    #[must_use]
+    pub fn but(mut self, withdrawn: Option<Finding>) -> Self {
+        if let Some(finding) = withdrawn {
+            self.findings.retain(|other| other.type_ != finding.type_);
+            self.findings.insert(0, finding);
+        }
+        self
     }
 
     /// A finding fails; what was live before stays.

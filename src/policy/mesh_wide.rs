@@ -8,7 +8,7 @@ use super::backends::{SpanReceiver, log_backend, log_target, not_in_registry, tr
 use super::claims::{Checked, LogClaim, PolicyKind, Selection, Side, Source, TraceClaim, rejected};
 use super::formats::oldest_envoy;
 use super::membership::{istio_of, name_of};
-use super::tracing_backend::{check_tags, is_percentage, no_percentage, percentage};
+use super::tracing_backend::{is_percentage, no_percentage, percentage, usable_tags};
 use super::traffic_log::mesh_lines;
 use crate::conditions::{Finding, Reason};
 use crate::crds::{IstioMesh, MetricOverride, ObservabilityMesh, RequiredLog};
@@ -83,22 +83,22 @@ pub fn check_default_tracing<'a>(view: &View<'a>, mesh: &'a Arc<ObservabilityMes
         if !is_percentage(sampling) {
             return Err(no_percentage("spec.tracing.default.sampling.percentage", sampling));
         }
-        check_tags("spec.tracing.default.tags", &default.tags, view, mesh, &istio)?;
+        let (tags, withdrawn) = usable_tags("spec.tracing.default.tags", &default.tags, view, mesh, &istio)?;
         let claim = TraceClaim {
             source: source_of(mesh),
             mesh: name_of(mesh).to_owned(),
             selection: Selection::default(),
             provider: provider.name.clone(),
             sampling: sampling.to_owned(),
-            tags: default.tags.clone(),
+            tags,
         };
-        Ok((claim, provider))
+        Ok((claim, provider, withdrawn))
     };
     Some(match claim() {
         Err(finding) => Checked::failed(Some(mesh), finding),
-        Ok((claim, provider)) => Checked {
+        Ok((claim, provider, withdrawn)) => Checked {
             providers: vec![provider],
-            ..Checked::good(mesh, Some(claim))
+            ..Checked::good(mesh, Some(claim)).but(withdrawn)
         },
     })
 }

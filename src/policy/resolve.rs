@@ -112,10 +112,7 @@ fn rank<C: Claim>(a: &C, b: &C) -> Ordering {
 /// Resolves the claims of a namespace.
 pub fn resolve(claims: &NamespaceClaims) -> NamespacePolicy {
     let (sets, overlapping) = workload_sets(claims);
-    let inherited = inherited_tags(claims);
-    let whole = namespace_object(claims, &inherited);
-    let own_tags = best(claims.traces.iter().filter(|c| c.selection.is_namespace())).map(|claim| &claim.tags);
-    let tags_of_namespace = with_tags(&inherited, own_tags);
+    let whole = namespace_object(claims);
     let mut policy = NamespacePolicy::default();
     if !whole.says_nothing() {
         policy.objects.insert(WorkloadSet::namespace(), whole);
@@ -133,7 +130,7 @@ pub fn resolve(claims: &NamespaceClaims) -> NamespacePolicy {
             .filter(|c| c.selection.takes(&set) && !left_out(&c.source));
         let mut object = ObjectPolicy::default();
         object.log(&logs.collect::<Vec<_>>(), &required, Required::WhereNamed);
-        object.trace(best(traces), &tags_of_namespace);
+        object.trace(best(traces), |winner| tags_of_namespace(claims, winner));
         policy.objects.insert(set, object);
     }
     policy.overlapping = overlapping;
@@ -149,16 +146,24 @@ fn best<'c, C: Claim + 'c>(claims: impl Iterator<Item = &'c C>) -> Option<&'c C>
     claims.min_by(|a, b| rank(*a, *b))
 }
 
-/// Tags that the namespace's workloads have from wider scopes.
-fn inherited_tags(claims: &NamespaceClaims) -> BTreeMap<String, Tag> {
+/// Tags that the workloads of a namespace have from wider scopes of the mesh whose tracing they get.
+fn inherited_tags(claims: &NamespaceClaims, winner: &TraceClaim) -> BTreeMap<String, Tag> {
     let mut tags = BTreeMap::new();
     for wide in [&claims.elsewhere, &claims.here] {
-        for defaults in &wide.defaults {
+        for defaults in wide.defaults.iter().filter(|defaults| defaults.mesh == winner.mesh) {
             tags = with_tags(&tags, defaults.tracing.as_ref().map(|claim| &claim.tags));
         }
-        tags = with_tags(&tags, best(wide.traces.iter()).map(|claim| &claim.tags));
+        let of_mesh = wide.traces.iter().filter(|claim| claim.mesh == winner.mesh);
+        tags = with_tags(&tags, best(of_mesh).map(|claim| &claim.tags));
     }
     tags
+}
+
+/// Tags that a set of workloads has from its namespace, and from wider scopes.
+fn tags_of_namespace(claims: &NamespaceClaims, winner: &TraceClaim) -> BTreeMap<String, Tag> {
+    let own = claims.traces.iter().filter(|claim| claim.selection.is_namespace());
+    let own = best(own).filter(|claim| claim.mesh == winner.mesh);
+    with_tags(&inherited_tags(claims, winner), own.map(|claim| &claim.tags))
 }
 
 /// Tags of a deeper scope replace those of a wider one by name.
@@ -167,11 +172,12 @@ fn with_tags(wider: &BTreeMap<String, Tag>, own: Option<&Vec<Tag>>) -> BTreeMap<
     wider.clone().into_iter().chain(own).collect()
 }
 
-fn namespace_object(claims: &NamespaceClaims, inherited: &BTreeMap<String, Tag>) -> ObjectPolicy {
+fn namespace_object(claims: &NamespaceClaims) -> ObjectPolicy {
     let own_logs: Vec<&LogClaim> = claims.logs.iter().filter(|c| c.selection.is_namespace()).collect();
     let required_anywhere: Vec<&LogClaim> = required(claims).collect();
     let mut object = ObjectPolicy::default();
     object.log(&own_logs, &required_anywhere, Required::WhereNamed);
+    let inherited = |winner: &TraceClaim| inherited_tags(claims, winner);
     object.trace(
         best(claims.traces.iter().filter(|c| c.selection.is_namespace())),
         inherited,
@@ -205,6 +211,9 @@ impl ObjectPolicy {
         let mut winners: Vec<&LogClaim> = Vec::new();
         for side in Side::BOTH {
             let (mut units, off) = units(&ranked, side);
+            // Who names the side is a source even where the mesh requires all of it: without it, it would fall through.
+            winners.extend(units.values());
+            winners.extend(off.filter(|_| units.is_empty()));
             let is_named = !units.is_empty() || off.is_some();
             if is_named || where_ == Required::Always {
                 for claim in required.iter().filter(|claim| claim.sides.contains(&side)) {
@@ -223,22 +232,19 @@ impl ObjectPolicy {
                 }
             }
             winners.extend(units.into_values());
-            match (providers.is_empty(), off) {
+            match (providers.is_empty(), is_named) {
                 (false, _) => drop(self.logging.insert(side, SideLogging::To(providers))),
-                (true, Some(claim)) => {
-                    winners.push(claim);
-                    self.logging.insert(side, SideLogging::Off);
-                }
-                (true, None) => {}
+                (true, true) => drop(self.logging.insert(side, SideLogging::Off)),
+                (true, false) => {}
             }
         }
         self.sources.logs.extend(winners.into_iter().cloned());
         self.tidy_sources();
     }
 
-    fn trace(&mut self, winner: Option<&TraceClaim>, inherited: &BTreeMap<String, Tag>) {
+    fn trace(&mut self, winner: Option<&TraceClaim>, inherited: impl Fn(&TraceClaim) -> BTreeMap<String, Tag>) {
         let Some(winner) = winner else { return };
-        self.tags = with_tags(inherited, Some(&winner.tags));
+        self.tags = with_tags(&inherited(winner), Some(&winner.tags));
         self.tracing = Some(winner.clone());
         self.sources.traces = vec![winner.clone()];
     }
@@ -363,15 +369,17 @@ pub fn unit_count(claim: &LogClaim) -> usize {
     claim.selection.sets().len() * claim.sides.len() * claim.backends.len().max(1)
 }
 
-/// The claim that beats a tracing claim in every set of workloads that it is for.
-pub fn tracing_winner(claim: &TraceClaim, all: &[TraceClaim]) -> Option<Source> {
+/// The sets of workloads that a tracing claim loses, each with its winner.
+pub fn lost_sets(claim: &TraceClaim, all: &[TraceClaim]) -> Vec<(WorkloadSet, Source)> {
     let rivals = || {
         all.iter()
             .filter(|other| !other.source.is_same_object(&claim.source) && rank(*other, claim) == Ordering::Less)
     };
-    let winner_in = |set: &WorkloadSet| best(rivals().filter(|rival| rival.selection.sets().contains(set)));
-    let winners: Option<Vec<&TraceClaim>> = claim.selection.sets().iter().map(winner_in).collect();
-    winners?.first().map(|winner| winner.source.clone())
+    let lost = |set: WorkloadSet| {
+        let winner = best(rivals().filter(|rival| rival.selection.sets().contains(&set)))?;
+        Some((set, winner.source.clone()))
+    };
+    claim.selection.sets().into_iter().filter_map(lost).collect()
 }
 
 /// Every set of workloads that needs an object of its own: selectors, closed under intersection, and targets. For two

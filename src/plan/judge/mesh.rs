@@ -4,20 +4,23 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{agents_in_sync, refused};
+use super::{agents_in_sync, not_written, providers_stand, refused, selected_namespaces, stands};
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
 use crate::crds::{Logging, ObservabilityMesh, Tenancy};
 use crate::plan::{
     Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, mesh_config, owned, rollout,
-    wasm_plugins,
+    telemetries, wasm_plugins,
 };
 use crate::policy::backends::{SpanReceiver, Transport, log_endpoint, missing_service};
+use crate::policy::claims::WorkloadSet;
 use crate::policy::formats::{self, oldest_envoy};
-use crate::policy::membership::{is_live, istio_of, mesh_of, name_of, shared_map_of};
+use crate::policy::membership::{
+    MeshScope, NotAMember, is_live, istio_of, mesh_of, mesh_scope, name_of, root_namespace, shared_map_of,
+};
 use crate::policy::mesh_wide::{check_default_tracing, check_metrics, check_required};
 use crate::policy::traffic_log::bad_format;
 use crate::policy::versions;
-use crate::render::istio::wasm_plugin::object_name;
+use crate::render::istio::{metrics, telemetry, wasm_plugin};
 use crate::render::metadata::{FINALIZER, MESH_LABEL};
 use crate::snapshot::{Fact, Key, Kind, View, labels_of};
 
@@ -212,6 +215,9 @@ fn programmed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Plan) -
             }
         }
     }
+    if let Err(finding) = own_claims_stand(view, mesh, plan) {
+        return finding;
+    }
     if let Some(traffic) = &mesh.spec.interface_traffic {
         let map = Key::new(&traffic.config_map.namespace, &traffic.config_map.name);
         if let Some(writer) = interface_traffic::writer(view, &map).filter(|w| name_of(w) != name_of(mesh)) {
@@ -264,7 +270,7 @@ fn wasm_programmed(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<Finding>
     for namespace in namespaces {
         match wasm_plugins::stands(view, mesh, &namespace) {
             Ok(true) => {}
-            Ok(false) => pending.push(Key::new(&namespace, object_name(name_of(mesh)))),
+            Ok(false) => pending.push(Key::new(&namespace, wasm_plugin::object_name(name_of(mesh)))),
             Err(finding) => return Some(finding),
         }
     }
@@ -279,6 +285,42 @@ fn wasm_programmed(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<Finding>
             format!("WasmPlugin {names} is not written yet; wait."),
         )
     })
+}
+
+/// Whether what the mesh itself says of its workloads (required logs, default tracing, changes to metrics) stands in its
+/// Telemetries.
+///
+/// # Errors
+/// The finding of what does not, and why.
+fn own_claims_stand(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Plan) -> Result<(), Finding> {
+    let Some(istio) = istio_of(mesh) else { return Ok(()) };
+    let required = check_required(view, mesh);
+    let tracing = check_default_tracing(view, mesh);
+    let changes = check_metrics(view, mesh).map(metrics::overrides).unwrap_or_default();
+    if required.is_empty() && tracing.is_none() && changes.is_empty() {
+        return Ok(());
+    }
+    for checked in &required {
+        providers_stand(view, plan, checked, false)?;
+    }
+    if let Some(checked) = &tracing {
+        providers_stand(view, plan, checked, false)?;
+    }
+    let no_mesh = |error: NotAMember| Finding::unknown(ConditionType::Programmed, error.reason, error.message);
+    let root = root_namespace(view, &istio).map_err(no_mesh)?;
+    let namespaces = match mesh_scope(view, mesh, &istio).map_err(no_mesh)? {
+        MeshScope::RootTelemetry => vec![root],
+        MeshScope::PerNamespace => selected_namespaces(view, mesh, &root),
+    };
+    let mut pending = Vec::new();
+    for namespace in namespaces {
+        let key = Key::new(&namespace, telemetry::object_name(&WorkloadSet::namespace()));
+        let (of_namespace, _) = telemetries::plan(view, &namespace);
+        if !stands(view, &of_namespace, &key)? {
+            pending.push(key.to_string());
+        }
+    }
+    not_written(pending).map_or(Ok(()), Err)
 }
 
 /// A mesh that we wrote objects for leaves only when they are gone. What we may not look at (any more) does not hold it.

@@ -54,31 +54,8 @@ fn programmed<C: Claim>(view: &View<'_>, plan: &mut Plan, checked: &Checked<'_, 
     let Some(mesh) = checked.mesh else {
         return not_programmed(checked);
     };
-    let Some(istio) = istio_of(mesh) else {
-        return not_programmed(checked);
-    };
-    if let Err(finding) = mesh_config::writable(view, &shared_map_of(&istio)) {
+    if let Err(finding) = providers_stand(view, plan, checked, claim.switches_off()) {
         return finding;
-    }
-    let map = shared_map_of(&istio);
-    let missing = checked
-        .providers
-        .iter()
-        .find(|provider| view.provider(&map, &provider.name).is_none());
-    if let Some(finding) = missing.and_then(|_| refused(view, Kind::ConfigMap, &map)) {
-        return finding;
-    }
-    if missing.is_some_and(|provider| mesh_config::is_full_for(view, &map, provider)) {
-        let message = format!(
-            "ConfigMap {map} has no room for another format; use a format that other policies have, or a shorter one."
-        );
-        return Finding::fails(ConditionType::Programmed, Reason::CapacityExceeded, message);
-    }
-    if let Err(not_usable) = control_plane::usable(view, mesh, &istio, &checked.providers, claim.switches_off()) {
-        if let Some(at) = not_usable.look_again {
-            plan.look_again_at(at);
-        }
-        return not_usable.finding;
     }
     let source = claim.source();
     let namespaces = if is_per_namespace(view, mesh, claim) {
@@ -109,15 +86,62 @@ fn programmed<C: Claim>(view: &View<'_>, plan: &mut Plan, checked: &Checked<'_, 
             }
         }
     }
-    if pending.is_empty() {
-        return Finding::holds(
+    not_written(pending).unwrap_or_else(|| {
+        Finding::holds(
             ConditionType::Programmed,
             Reason::Programmed,
             "The rendered objects stand as rendered.",
-        );
+        )
+    })
+}
+
+/// The finding that Telemetries are still to be written.
+fn not_written(pending: Vec<String>) -> Option<Finding> {
+    (!pending.is_empty()).then(|| {
+        let message = format!("Telemetry {} is not written yet; wait.", some_names(pending));
+        Finding::fails(ConditionType::Programmed, Reason::Pending, message)
+    })
+}
+
+/// Whether there is a claim, and istiod knows the extension providers that it names.
+///
+/// # Errors
+/// The finding of why it does not.
+fn providers_stand<C>(
+    view: &View<'_>,
+    plan: &mut Plan,
+    checked: &Checked<'_, C>,
+    switches_off: bool,
+) -> Result<(), Finding> {
+    let mesh = checked.claim.as_ref().and(checked.mesh);
+    let Some((mesh, istio)) = mesh.and_then(|mesh| Some((mesh, istio_of(mesh)?))) else {
+        return Err(not_programmed(checked));
+    };
+    let map = shared_map_of(&istio);
+    mesh_config::writable(view, &map)?;
+    let missing = checked
+        .providers
+        .iter()
+        .find(|provider| view.provider(&map, &provider.name).is_none());
+    if let Some(finding) = missing.and_then(|_| refused(view, Kind::ConfigMap, &map)) {
+        return Err(finding);
     }
-    let message = format!("Telemetry {} is not written yet; wait.", some_names(pending));
-    Finding::fails(ConditionType::Programmed, Reason::Pending, message)
+    if missing.is_some_and(|provider| mesh_config::is_full_for(view, &map, provider)) {
+        let message = format!(
+            "ConfigMap {map} has no room for another format; use a format that other policies have, or a shorter one."
+        );
+        return Err(Finding::fails(
+            ConditionType::Programmed,
+            Reason::CapacityExceeded,
+            message,
+        ));
+    }
+    control_plane::usable(view, mesh, &istio, &checked.providers, switches_off).map_err(|not_usable| {
+        if let Some(at) = not_usable.look_again {
+            plan.look_again_at(at);
+        }
+        not_usable.finding
+    })
 }
 
 /// Whether a Telemetry stands as wanted.

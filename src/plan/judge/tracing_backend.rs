@@ -9,9 +9,9 @@ use crate::conditions::{ConditionType, Finding, Reason, Truth, with_ready};
 use crate::crds::{DestinationType, EffectiveTracing, InjectStatus, ObservabilityMesh, TracingBackend};
 use crate::plan::{Memory, Plan, Status, Target, rollout};
 use crate::policy::backends::receiver;
-use crate::policy::claims::{Checked, TraceClaim};
+use crate::policy::claims::{Checked, TraceClaim, WorkloadSet};
 use crate::policy::membership::istio_of;
-use crate::policy::resolve::tracing_winner;
+use crate::policy::resolve::lost_sets;
 use crate::policy::tracing_backend::check;
 use crate::render::metadata::INJECT;
 use crate::snapshot::{Fact, Key, Kind, View};
@@ -41,14 +41,28 @@ pub fn judge(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> Plan {
     let needs_proxies = checked.mesh.is_none_or(|mesh| istio_of(mesh).is_some());
     match &checked.claim {
         Some(claim) => {
-            let finding = match tracing_winner(claim, &rivals) {
-                Some(winner) => {
+            let lost = lost_sets(claim, &rivals);
+            let finding = match lost.first() {
+                Some((_, winner)) if lost.len() == claim.selection.sets().len() => {
                     let message = format!(
                         "{winner} wins; only one TracingBackend holds in a scope. Change labels or name, or remove one of the two."
                     );
                     Finding::fails(ConditionType::Programmed, Reason::Overridden, message)
                 }
-                None => programmed(view, &mut plan, &checked, claim),
+                Some((WorkloadSet::Target(kind, name), winner)) => {
+                    let message = format!(
+                        "{} of {} targets are lost, such as {kind:?} {name} to {winner}; change the name, or name each target in one of the two.",
+                        lost.len(),
+                        claim.selection.sets().len()
+                    );
+                    findings.push(Finding::holds(
+                        ConditionType::PartiallyOverridden,
+                        Reason::Overridden,
+                        message,
+                    ));
+                    programmed(view, &mut plan, &checked, claim)
+                }
+                _ => programmed(view, &mut plan, &checked, claim),
             };
             if finding.status == Truth::True {
                 fields.insert("effective".into(), json!(effective(key, tracing, claim, &checked)));
@@ -73,7 +87,9 @@ pub fn judge(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> Plan {
         findings.push(finding);
         fields.insert("inject".into(), json!(status));
     }
-    if let Some(message) = &checked.limited {
+    if let Some(message) = &checked.limited
+        && findings.iter().all(|f| f.type_ != ConditionType::PartiallyOverridden)
+    {
         findings.push(Finding::holds(
             ConditionType::PartiallyOverridden,
             Reason::LimitedByMesh,

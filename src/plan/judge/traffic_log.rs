@@ -30,9 +30,12 @@ pub fn judge(view: &View<'_>, key: &Key) -> Plan {
         None => findings.push(not_programmed(&checked)),
         Some(claim) => {
             let losses = Losses::of(view, &checked, claim);
-            let finding = losses
-                .all_lost(claim)
-                .unwrap_or_else(|| programmed(view, &mut plan, &checked, claim));
+            let all_lost = losses.all_lost(claim);
+            let some_lost = match all_lost {
+                Some(_) => None,
+                None => losses.some_lost(claim, checked.limited.as_deref()),
+            };
+            let finding = all_lost.unwrap_or_else(|| programmed(view, &mut plan, &checked, claim));
             if finding.status == Truth::True {
                 let effective = effective(log, claim, &losses, &checked);
                 if !effective.is_empty() {
@@ -40,7 +43,7 @@ pub fn judge(view: &View<'_>, key: &Key) -> Plan {
                 }
             }
             findings.push(finding);
-            findings.extend(losses.some_lost(claim, checked.limited.as_deref()));
+            findings.extend(some_lost);
         }
     }
     findings.extend(not_expressed(&checked));
@@ -119,9 +122,6 @@ impl Losses {
         let type_ = ConditionType::PartiallyOverridden;
         if let Some(first) = self.lost.first() {
             let all = unit_count(claim);
-            if self.lost.len() == all {
-                return None;
-            }
             let message = format!(
                 "{} of {all} units (a backend in a direction) are lost, such as {} {:?} to {}; change labels, priority or name to win them.",
                 self.lost.len(),
