@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{agents_in_sync, refused};
+use super::{agents_in_sync, others_of_mesh};
 use crate::conditions::{ConditionType, Finding, Reason, Truth, with_ready};
 use crate::crds::{Logging, ObservabilityMesh, Tenancy};
 use crate::plan::{
-    Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, mesh_config, owned, rollout,
+    Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, mesh_config, owned, refusal, rollout,
 };
 use crate::policy::backends::{SpanReceiver, Transport, log_endpoint, missing_service};
 use crate::policy::formats::{self, oldest_envoy};
 use crate::policy::membership::{is_live, istio_of, mesh_of, name_of, shared_map_of};
-use crate::policy::mesh_wide::{check_default_tracing, check_metrics, check_required};
+use crate::policy::mesh_wide::{check_default_tracing, check_metrics, check_required, source_of};
 use crate::policy::traffic_log::bad_format;
 use crate::policy::versions;
 use crate::render::metadata::{FINALIZER, MESH_LABEL};
@@ -29,7 +29,11 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
         ..Plan::default()
     };
     let mut findings = vec![accepted(view, mesh), refs(view, mesh)];
-    findings.push(programmed(view, mesh, &mut plan));
+    let others = others_of_mesh(view, mesh, &source_of(mesh));
+    let programmed = programmed(view, mesh, &mut plan);
+    let shadowed = others.shadowed().filter(|_| programmed.status == Truth::True);
+    findings.push(shadowed.unwrap_or(programmed));
+    findings.extend(others.contested());
     let mut fields = Map::new();
     if !mesh.spec.agents.is_empty() {
         let rollouts = rollout::rollouts(view, mesh, memory);
@@ -199,7 +203,7 @@ fn programmed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Plan) -
             Fact::Present(_) if of_map.apply.is_empty() => {}
             Fact::Unknown => return control_plane::not_read_yet(&map),
             _ => {
-                if let Some(finding) = refused(view, Kind::ConfigMap, &map) {
+                if let Some(finding) = refusal::finding(view, Kind::ConfigMap, &map, None) {
                     return finding;
                 }
                 let message = format!("ConfigMap {map} is not written yet; wait.");
@@ -237,7 +241,7 @@ fn programmed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Plan) -
             };
         }
         if !of_map.apply.is_empty() || !is_there {
-            if let Some(finding) = refused(view, Kind::ConfigMap, &map) {
+            if let Some(finding) = refusal::finding(view, Kind::ConfigMap, &map, None) {
                 return finding;
             }
             return Finding::fails(

@@ -4,14 +4,18 @@ pub mod mesh;
 pub mod tracing_backend;
 pub mod traffic_log;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Event, Plan, Target, control_plane, mesh_config, refusal_message, rollout, telemetries};
+use super::foreign::{Beside, Effect, Section};
+use super::owned::is_ours;
+use super::telemetries::Telemetries;
+use super::{Event, Plan, Target, control_plane, mesh_config, refusal, rollout, telemetries};
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names};
 use crate::crds::ObservabilityMesh;
-use crate::policy::claims::{Checked, Claim};
+use crate::policy::claims::{Checked, Claim, Source};
 use crate::policy::membership::{MeshScope, istio_of, mesh_scope, name_of, root_namespace, selects, shared_map_of};
 use crate::policy::resolve::{MAX_SETS, Overlap};
 use crate::render::istio::telemetry::object_name;
@@ -49,36 +53,168 @@ fn not_programmed<C>(checked: &Checked<'_, C>) -> Finding {
     }
 }
 
-/// `Programmed` of a policy with a claim: its providers can be named, and each object that carries it stands as wanted.
-fn programmed<C: Claim>(view: &View<'_>, plan: &mut Plan, checked: &Checked<'_, C>, claim: &C) -> Finding {
+/// `Programmed` of a policy with a claim, and `Contested` where somebody else's Telemetry takes part in it.
+fn programmed<C: Claim>(
+    view: &View<'_>,
+    plan: &mut Plan,
+    checked: &Checked<'_, C>,
+    claim: &C,
+) -> (Finding, Option<Finding>) {
     let Some(mesh) = checked.mesh else {
-        return not_programmed(checked);
+        return (not_programmed(checked), None);
     };
+    let namespaces = match nameable(view, plan, checked, claim, mesh) {
+        Ok(namespaces) => namespaces,
+        Err(finding) => return (finding, None),
+    };
+    let mut pending = Vec::new();
+    let mut others = Others::default();
+    for namespace in &namespaces {
+        let telemetries = telemetries::plan(view, namespace);
+        let source = claim.source();
+        if let Some((_, other)) = telemetries
+            .overlapping
+            .iter()
+            .find(|(out, _)| out.is_same_object(source))
+        {
+            return (overlaps(namespace, other.as_ref()), None);
+        }
+        for set in claim.selection().sets() {
+            let ours = telemetries.ours.get(&set);
+            let key = ours.map_or_else(|| Key::new(namespace, object_name(&set)), |ours| ours.key.clone());
+            match stands(view, &telemetries, &key) {
+                Ok(true) => {}
+                Ok(false) => pending.push(key.to_string()),
+                Err(finding) => return (finding, None),
+            }
+            if let Some(ours) = ours {
+                others.note(&ours.beside, &Section::of_source(&ours.sources, source));
+            }
+        }
+    }
+    if let Some(finding) = others.shadowed() {
+        return (finding, None);
+    }
+    if pending.is_empty() {
+        let finding = Finding::holds(
+            ConditionType::Programmed,
+            Reason::Programmed,
+            "The rendered objects stand as rendered.",
+        );
+        return (finding, others.contested());
+    }
+    let message = format!("Telemetry {} is not written yet; wait.", some_names(pending));
+    let finding = Finding::fails(ConditionType::Programmed, Reason::Pending, message);
+    (finding, others.contested())
+}
+
+/// What Telemetries of somebody else do to a resource: sentences.
+#[derive(Default)]
+struct Others {
+    shadows: Vec<String>,
+    contests: Vec<String>,
+}
+
+/// Most Telemetries of somebody else that a condition tells of.
+const MAX_OTHERS: usize = 3;
+
+impl Others {
+    /// Those beside one object to which the resource contributes these sections.
+    fn note(&mut self, beside: &[Beside], sections: &BTreeSet<Section>) {
+        for other in beside.iter().filter(|other| other.concerns(sections)) {
+            let message = other.message(sections);
+            match other.effect {
+                Effect::IgnoresOurs => self.shadows.push(message),
+                _ => self.contests.push(message),
+            }
+        }
+    }
+
+    fn shadowed(&self) -> Option<Finding> {
+        let message = Self::text(&self.shadows)?;
+        Some(Finding::fails(ConditionType::Programmed, Reason::ShadowedBy, message))
+    }
+
+    fn contested(&self) -> Option<Finding> {
+        let message = Self::text(&self.contests)?;
+        Some(Finding::holds(ConditionType::Contested, Reason::Contested, message))
+    }
+
+    fn text(messages: &[String]) -> Option<String> {
+        let shown = messages.iter().take(MAX_OTHERS).cloned().collect::<Vec<_>>().join(" ");
+        match messages.len() {
+            0 => None,
+            all if all <= MAX_OTHERS => Some(shown),
+            all => Some(format!("{shown} And {} more.", all - MAX_OTHERS)),
+        }
+    }
+}
+
+/// What Telemetries of somebody else do to what a mesh itself says.
+fn others_of_mesh(view: &View<'_>, mesh: &ObservabilityMesh, source: &Source) -> Others {
+    let mut others = Others::default();
+    let Some((istio, root)) =
+        istio_of(mesh).and_then(|istio| Some((istio.clone(), root_namespace(view, &istio).ok()?)))
+    else {
+        return others;
+    };
+    let namespaces = match mesh_scope(view, mesh, &istio) {
+        Ok(MeshScope::RootTelemetry) => vec![root],
+        Ok(MeshScope::PerNamespace) => selected_namespaces(view, mesh, &root),
+        Err(_) => Vec::new(),
+    };
+    let has_foreign = |namespace: &String| match view.objects_in(Kind::Telemetry, namespace) {
+        Fact::Present(live) => live.into_iter().any(|object| !is_ours(object)),
+        _ => false,
+    };
+    for namespace in namespaces.iter().filter(|namespace| has_foreign(namespace)) {
+        for ours in telemetries::plan(view, namespace).ours.values() {
+            others.note(&ours.beside, &Section::of_source(&ours.sources, source));
+        }
+    }
+    others
+}
+
+/// The namespaces in which a claim is written, where its providers can be named.
+///
+/// # Errors
+/// The finding of `Programmed` of why they cannot.
+fn nameable<C: Claim>(
+    view: &View<'_>,
+    plan: &mut Plan,
+    checked: &Checked<'_, C>,
+    claim: &C,
+    mesh: &Arc<ObservabilityMesh>,
+) -> Result<Vec<String>, Finding> {
     let Some(istio) = istio_of(mesh) else {
-        return not_programmed(checked);
+        return Err(not_programmed(checked));
     };
     if let Err(finding) = mesh_config::writable(view, &shared_map_of(&istio)) {
-        return finding;
+        return Err(finding);
     }
     let map = shared_map_of(&istio);
     let missing = checked
         .providers
         .iter()
         .find(|provider| view.provider(&map, &provider.name).is_none());
-    if let Some(finding) = missing.and_then(|_| refused(view, Kind::ConfigMap, &map)) {
-        return finding;
+    if let Some(finding) = missing.and_then(|_| refusal::finding(view, Kind::ConfigMap, &map, None)) {
+        return Err(finding);
     }
     if missing.is_some_and(|provider| mesh_config::is_full_for(view, &map, provider)) {
         let message = format!(
             "ConfigMap {map} has no room for another format; use a format that other policies have, or a shorter one."
         );
-        return Finding::fails(ConditionType::Programmed, Reason::CapacityExceeded, message);
+        return Err(Finding::fails(
+            ConditionType::Programmed,
+            Reason::CapacityExceeded,
+            message,
+        ));
     }
     if let Err(not_usable) = control_plane::usable(view, mesh, &istio, &checked.providers, claim.switches_off()) {
         if let Some(at) = not_usable.look_again {
             plan.look_again_at(at);
         }
-        return not_usable.finding;
+        return Err(not_usable.finding);
     }
     let source = claim.source();
     let namespaces = if is_per_namespace(view, mesh, claim) {
@@ -92,53 +228,33 @@ fn programmed<C: Claim>(view: &View<'_>, plan: &mut Plan, checked: &Checked<'_, 
     };
     if let Some(namespace) = namespaces.iter().find(|namespace| leaving(namespace)) {
         let message = format!("Namespace {namespace} is being deleted: nothing is written there any more.");
-        return Finding::fails(ConditionType::Programmed, Reason::Deleting, message);
+        return Err(Finding::fails(ConditionType::Programmed, Reason::Deleting, message));
     }
-    let mut pending = Vec::new();
-    for namespace in &namespaces {
-        let (of_namespace, overlapping) = telemetries::plan(view, namespace);
-        if let Some((_, other)) = overlapping.into_iter().find(|(out, _)| out.is_same_object(source)) {
-            return overlaps(namespace, other);
-        }
-        for set in claim.selection().sets() {
-            let key = Key::new(namespace, object_name(&set));
-            match stands(view, &of_namespace, &key) {
-                Ok(true) => {}
-                Ok(false) => pending.push(key.to_string()),
-                Err(finding) => return finding,
-            }
-        }
-    }
-    if pending.is_empty() {
-        return Finding::holds(
-            ConditionType::Programmed,
-            Reason::Programmed,
-            "The rendered objects stand as rendered.",
-        );
-    }
-    let message = format!("Telemetry {} is not written yet; wait.", some_names(pending));
-    Finding::fails(ConditionType::Programmed, Reason::Pending, message)
+    Ok(namespaces)
 }
 
 /// Whether a Telemetry stands as wanted.
 ///
 /// # Errors
 /// The finding of why it cannot be written.
-fn stands(view: &View<'_>, of_namespace: &Plan, key: &Key) -> Result<bool, Finding> {
+fn stands(view: &View<'_>, telemetries: &Telemetries, key: &Key) -> Result<bool, Finding> {
+    let plan = &telemetries.plan;
     let every = telemetries::every_object(&key.namespace);
-    if let Some((_, finding)) = of_namespace.blocked.iter().find(|(at, _)| at == key || *at == every) {
+    if let Some((_, finding)) = plan.blocked.iter().find(|(at, _)| at == key || *at == every) {
         return Err(finding.clone());
     }
-    let is_written = of_namespace.apply.iter().all(|a| key_of(&a.object) != *key)
-        && of_namespace.delete.iter().all(|d| d.key != *key)
+    let is_written = plan.apply.iter().all(|a| key_of(&a.object) != *key)
+        && plan.delete.iter().all(|d| d.key != *key)
         && matches!(view.object(Kind::Telemetry, key), Fact::Present(_));
-    match refused(view, Kind::Telemetry, key).filter(|_| !is_written) {
+    let sources = || telemetries.ours.values().find(|ours| ours.key == *key);
+    let refused = || refusal::finding(view, Kind::Telemetry, key, sources().map(|ours| &ours.sources));
+    match (!is_written).then(refused).flatten() {
         Some(finding) => Err(finding),
         None => Ok(is_written),
     }
 }
 
-fn overlaps(namespace: &str, other: Option<Overlap>) -> Finding {
+fn overlaps(namespace: &str, other: Option<&Overlap>) -> Finding {
     let apart = other.map_or_else(
         || "give the policies a label that keeps them apart".to_owned(),
         |o| {
@@ -167,15 +283,6 @@ fn is_per_namespace<C: Claim>(view: &View<'_>, mesh: &ObservabilityMesh, claim: 
 fn only_rivals_of<'m, C: Claim>(view: &View<'_>, checked: &Checked<'m, C>) -> Option<&'m str> {
     let (mesh, claim) = (checked.mesh?, checked.claim.as_ref()?);
     is_per_namespace(view, mesh, claim).then(|| name_of(mesh))
-}
-
-fn refused(view: &View<'_>, kind: Kind, key: &Key) -> Option<Finding> {
-    let why = view.refusal(kind, key)?;
-    Some(Finding::fails(
-        ConditionType::Programmed,
-        Reason::WriteRefused,
-        refusal_message(kind, key, why),
-    ))
 }
 
 fn selected_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, but: &str) -> Vec<String> {

@@ -41,12 +41,13 @@ pub fn judge(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> Plan {
     let needs_proxies = checked.mesh.is_none_or(|mesh| istio_of(mesh).is_some());
     match &checked.claim {
         Some(claim) => {
-            let finding = match tracing_winner(claim, &rivals) {
+            let (finding, contested) = match tracing_winner(claim, &rivals) {
                 Some(winner) => {
                     let message = format!(
                         "{winner} wins; only one TracingBackend holds in a scope. Change labels or name, or remove one of the two."
                     );
-                    Finding::fails(ConditionType::Programmed, Reason::Overridden, message)
+                    let lost = Finding::fails(ConditionType::Programmed, Reason::Overridden, message);
+                    (lost, None)
                 }
                 None => programmed(view, &mut plan, &checked, claim),
             };
@@ -54,6 +55,7 @@ pub fn judge(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> Plan {
                 fields.insert("effective".into(), json!(effective(key, tracing, claim, &checked)));
             }
             findings.push(finding);
+            findings.extend(contested);
         }
         None if needs_proxies || !checked.is_good() => findings.push(not_programmed(&checked)),
         None => findings.push(Finding::holds(

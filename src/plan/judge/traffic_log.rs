@@ -30,9 +30,10 @@ pub fn judge(view: &View<'_>, key: &Key) -> Plan {
         None => findings.push(not_programmed(&checked)),
         Some(claim) => {
             let losses = Losses::of(view, &checked, claim);
-            let finding = losses
-                .all_lost(claim)
-                .unwrap_or_else(|| programmed(view, &mut plan, &checked, claim));
+            let (finding, contested) = match losses.all_lost(claim) {
+                Some(lost) => (lost, None),
+                None => programmed(view, &mut plan, &checked, claim),
+            };
             if finding.status == Truth::True {
                 let effective = effective(log, claim, &losses, &checked);
                 if !effective.is_empty() {
@@ -41,6 +42,7 @@ pub fn judge(view: &View<'_>, key: &Key) -> Plan {
             }
             findings.push(finding);
             findings.extend(losses.some_lost(claim, checked.limited.as_deref()));
+            findings.extend(contested);
         }
     }
     findings.extend(not_expressed(&checked));
