@@ -170,11 +170,10 @@ fn effect(set: &WorkloadSet, theirs: &[WorkloadSet], theirs_is_older: bool) -> O
     match (set.is_namespace(), theirs_is_whole) {
         (true, true) if theirs_is_older => Some(Effect::IgnoresOurs),
         (true, true) => Some(Effect::IgnoresTheirs),
-        (true, false) => Some(Effect::TheirsWins),
         (false, true) => None,
         (false, false) if !theirs.iter().any(|other| may_meet(set, other)) => None,
         (false, false) if theirs_is_older => Some(Effect::OursWins),
-        (false, false) => Some(Effect::TheirsWins),
+        (true | false, false) => Some(Effect::TheirsWins),
     }
 }
 

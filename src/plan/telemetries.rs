@@ -13,7 +13,7 @@ use super::owned::is_ours;
 use super::{Apply, Delete, Event, Plan, Target, WriteRules, plan_object, services};
 use crate::conditions::{ConditionType, Finding, Reason};
 use crate::policy::claims::{PolicyKind, Source, Sources, WorkloadSet};
-use crate::policy::membership::istio_of;
+use crate::policy::membership::{istio_of, revision_label};
 use crate::policy::resolve::{NamespacePolicy, ObjectPolicy, Overlap, resolve};
 use crate::render::istio::telemetry::{self, Identity, object_name};
 use crate::snapshot::{Fact, Key, Kind, View, key_of};
@@ -189,12 +189,7 @@ fn render(
     live: Option<&Value>,
     plan: &mut Plan,
 ) -> Value {
-    let revision = telemetry::mesh_of(object)
-        .and_then(|mesh| istio_of(view.mesh(mesh)?))
-        .and_then(|istio| match istio.revisions.as_slice() {
-            [only] if only != "default" => Some(only.clone()),
-            _ => None,
-        });
+    let revision = telemetry::mesh_of(object).and_then(|mesh| revision_label(view.mesh(mesh)?));
     let (services, look_again) = services::annotation(view, object, live);
     if let Some(at) = look_again {
         plan.look_again_at(at);

@@ -189,10 +189,8 @@ fn nameable<C: Claim>(
     let Some(istio) = istio_of(mesh) else {
         return Err(not_programmed(checked));
     };
-    if let Err(finding) = mesh_config::writable(view, &shared_map_of(&istio)) {
-        return Err(finding);
-    }
     let map = shared_map_of(&istio);
+    mesh_config::writable(view, &map)?;
     let missing = checked
         .providers
         .iter()
