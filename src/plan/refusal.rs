@@ -135,4 +135,44 @@ mod tests {
         let quota = "exceeded quota: objects, requested: count/telemetries=1";
         assert_eq!(read(quota), None);
     }
+
+    fn sources(filter: Option<&str>) -> Sources {
+        let claim = |name: &str, filter: Option<&str>| {
+            serde_json::json!({"source": {"kind": "TrafficLog", "namespace": "shop", "name": name}, "mesh": "m", "priority": 0,
+                   "sides": ["Inbound"], "backends": {"stdout": [{"provider": "p", "filter": filter}]}})
+        };
+        let logs = serde_json::json!({"logs": [claim("errors", filter), claim("all", None)]});
+        serde_json::from_value(logs).unwrap()
+    }
+
+    #[test]
+    fn a_denied_write_names_the_policy_its_words_and_who_brings_what_it_denies() {
+        const STABLE: &str = "telemetries.telemetry.istio.io \"sightline\" is forbidden: ValidatingAdmissionPolicy 'stable' \
+                              with binding 'all' denied request: failed expression: !(has(object.spec.accessLogging)\n  \
+                              && object.spec.accessLogging.exists(l, has(l.filter)))";
+        let key = Key::new("shop", "sightline");
+        let message = |why, sources: &Sources| super::read(Kind::Telemetry, &key, why, Some(sources));
+        let (reason, text) = message(STABLE, &sources(Some("true")));
+        assert_eq!(reason, Reason::RejectedByPolicy);
+        assert_eq!(
+            text,
+            "ValidatingAdmissionPolicy stable refuses Telemetry shop/sightline for the filters of TrafficLog shop/errors; \
+             without spec.filter, format.tcp and backends of type EnvoyALS there it is accepted. What is live stays."
+        );
+        let (_, text) = message(STABLE, &sources(None));
+        assert!(
+            text.contains("stable refuses Telemetry shop/sightline: failed expression: !(has("),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("; have it let Telemetry shop/sightline pass. What is live stays."),
+            "{text}"
+        );
+        let (reason, text) = message("exceeded quota.", &sources(None));
+        assert_eq!(reason, Reason::WriteRefused);
+        assert_eq!(
+            text,
+            "The API server refused Telemetry shop/sightline: exceeded quota; see to its cause, it is tried again."
+        );
+    }
 }

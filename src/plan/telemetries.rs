@@ -157,7 +157,12 @@ fn write(
         };
         plan_object(plan, Kind::Telemetry, object.clone(), live, &rules);
     }
-    let names: BTreeSet<Key> = wanted.values().map(|(object, _)| key_of(object)).collect();
+    let mut names: BTreeSet<Key> = wanted.values().map(|(object, _)| key_of(object)).collect();
+    // Ours goes when what is taken over in its place is: that may be refused.
+    let not_yet_ours = places
+        .iter()
+        .filter(|(_, key)| live.get(key).is_some_and(|live| !is_ours(live)));
+    names.extend(not_yet_ours.map(|(set, key)| Key::new(&key.namespace, object_name(set))));
     for (key, object) in live
         .iter()
         .filter(|(key, object)| is_ours(object) && !names.contains(key))
