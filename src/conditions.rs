@@ -239,12 +239,12 @@ impl Finding {
 }
 
 /// Adds `Ready`: the first of the given conditions that does not hold decides its reason and message. An abnormal
-/// condition (`Partially…`) does not make a resource unready.
+/// condition (`Partially…`, `Contested`) does not make a resource unready.
 pub fn with_ready(mut findings: Vec<Finding>) -> Vec<Finding> {
     let normal = |f: &&Finding| {
         !matches!(
             f.type_,
-            ConditionType::PartiallyOverridden | ConditionType::PartiallyExpressed
+            ConditionType::PartiallyOverridden | ConditionType::PartiallyExpressed | ConditionType::Contested
         )
     };
     let first_bad = findings.iter().filter(normal).find(|f| f.status != Truth::True);

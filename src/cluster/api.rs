@@ -164,6 +164,7 @@ impl Cluster {
             }
             Some(live) => {
                 if !apply.prune.is_empty() {
+                    self.try_out(apply).await?;
                     self.prune(&api, &key.name, &what, &apply.prune, live.version.as_deref())
                         .await?;
                 }
@@ -173,12 +174,25 @@ impl Cluster {
                 }
             }
         }
+        let (params, body) = (apply_params(), Patch::Apply(&body));
+        call("apply", &what, api.patch(&key.name, &params, &body))
+            .await
+            .map(to_value)
+    }
+
+    /// Asks the API server whether it would take an object, and writes nothing: before something is taken away that an
+    /// object which is refused would not make up for.
+    pub async fn try_out(&self, apply: &Apply) -> Result<(), CallError> {
+        let key = key_of(&apply.object);
+        let resource = resource(apply.kind);
+        let what = format!("{} {key}", resource.kind);
         let params = PatchParams {
-            field_validation: Some(ValidationDirective::Strict),
-            ..PatchParams::apply(FIELD_MANAGER).force()
+            dry_run: true,
+            ..apply_params()
         };
-        let applied = call("apply", &what, api.patch(&key.name, &params, &Patch::Apply(&body))).await?;
-        Ok(to_value(applied))
+        let body = Patch::Apply(&apply.object);
+        let api = self.api(&resource, &key.namespace);
+        call("try", &what, api.patch(&key.name, &params, &body)).await.map(drop)
     }
 
     /// Takes fields of other people out of an object that is wholly ours, if it is still the version that was looked at.
@@ -303,6 +317,14 @@ impl Cluster {
             Err(CallError::Api { source, .. }) if matches!(&*source, kube::Error::Api(s) if s.code == 404) => Ok(()),
             other => other.map(|_| ()),
         }
+    }
+}
+
+/// How objects are applied: all that is ours is forced.
+fn apply_params() -> PatchParams {
+    PatchParams {
+        field_validation: Some(ValidationDirective::Strict),
+        ..PatchParams::apply(FIELD_MANAGER).force()
     }
 }
 

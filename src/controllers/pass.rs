@@ -17,7 +17,7 @@ use super::queue::Outcome;
 use crate::cluster::api::{CallError, ErrorClass};
 use crate::conditions::{ConditionType, Finding, Reason, to_conditions, with_ready};
 use crate::crds::{WorkloadKind, WorkloadRef};
-use crate::plan::{Delete, Memory, Plan, Status, Target, judge, plan};
+use crate::plan::{Apply, Delete, Memory, Plan, Status, Target, judge, plan};
 use crate::snapshot::{Key, Kind, key_of};
 
 /// Longest that one pass may take.
@@ -129,10 +129,10 @@ impl Operator {
         let mut refused = None;
         for apply in apply {
             let key = key_of(&apply.object);
-            if let Some(old) = &apply.replaces {
-                self.delete(target, old).await?;
-            }
-            let result = self.cluster.apply(&apply).await;
+            let result = match &apply.replaces {
+                Some(old) => self.replace(target, old, &apply).await,
+                None => self.cluster.apply(&apply).await,
+            };
             self.note_refusal(apply.kind, &key, &result);
             let live = match result {
                 // One object that is refused does not hold up the others.
@@ -207,6 +207,13 @@ impl Operator {
             next = next.min(Instant::now() + wait);
         }
         refused.map_or(Ok(next), Err)
+    }
+
+    /// Deletes an object and makes it again, unless it would be refused.
+    async fn replace(&self, target: &Target, old: &Delete, apply: &Apply) -> Result<Value, CallError> {
+        self.cluster.try_out(apply).await?;
+        self.delete(target, old).await?;
+        self.cluster.apply(apply).await
     }
 
     async fn delete(&self, target: &Target, delete: &Delete) -> Result<(), CallError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::owned::{is_ours, may_be_adopted};
+use super::owned::is_ours;
 use super::telemetries::uid_of;
 use super::{Delete, Plan, Target, WriteRules, plan_object};
 use crate::conditions::{ConditionType, Finding, Reason};
@@ -83,17 +83,6 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
         wholly_ours: &[],
         tell: &tell,
     };
-    if let Some(live) = live.filter(|live| !is_ours(live) && (rules.adopt || may_be_adopted(live))) {
-        plan.events.push(super::Event {
-            about: Target::Mesh(name_of(mesh).to_owned()),
-            warning: false,
-            reason: "Adopted",
-            note: format!(
-                "ConfigMap {} of somebody else is taken over.",
-                crate::snapshot::key_of(live)
-            ),
-        });
-    }
     plan_object(&mut plan, Kind::ConfigMap, object, live, &rules);
     plan
 }

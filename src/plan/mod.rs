@@ -5,11 +5,14 @@
 
 mod control_plane;
 mod effective;
+mod foreign;
 mod interface_traffic;
 pub mod judge;
 mod mesh_config;
 pub mod owned;
+mod refusal;
 mod rollout;
+mod services;
 pub mod simulate;
 mod telemetries;
 mod wasm_plugins;
@@ -241,7 +244,7 @@ pub fn plan(view: &View<'_>, target: &Target, memory: &mut Memory<'_>) -> Plan {
         Target::Mesh(name) => judge::mesh::judge(view, name, memory),
         Target::TrafficLog(key) => judge::traffic_log::judge(view, key),
         Target::TracingBackend(key) => judge::tracing_backend::judge(view, key, memory),
-        Target::Telemetries(namespace) => telemetries::plan(view, namespace).0,
+        Target::Telemetries(namespace) => telemetries::plan(view, namespace).plan,
         Target::WasmPlugins(namespace) => wasm_plugins::plan(view, namespace),
         Target::MeshConfig(map) => mesh_config::plan(view, map),
         Target::InterfaceTraffic(map) => interface_traffic::plan(view, map),
@@ -286,7 +289,7 @@ pub fn targets_of_mesh(mesh: &ObservabilityMesh) -> BTreeSet<Target> {
 
 /// Plans the write of one object that is wholly or partly ours: nothing, an apply, or why not.
 ///
-/// `event` names the resource that is told when somebody's edit is put back.
+/// `rules.tell` names the resources that are told when somebody's object is taken over, or an edit is put back.
 fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>, rules: &WriteRules<'_>) {
     let key = key_of(&wanted);
     let Some(live) = live else {
@@ -300,7 +303,8 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
         });
         return;
     };
-    if !owned::is_ours(live) && !rules.adopt && !owned::may_be_adopted(live) {
+    let adopts = !owned::is_ours(live);
+    if adopts && !rules.adopt && !owned::may_be_adopted(live) {
         let finding = not_ours(kind, &key, rules.how_to_adopt);
         plan.blocked.push((key, finding));
         return;
@@ -309,15 +313,21 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
     let Some(difference) = owned::difference(&wanted, live, rules.wholly_ours) else {
         return;
     };
-    if let Some((field, manager)) = difference.edited_by.as_ref().filter(|_| owned::is_ours(live)) {
-        let (_, name, _) = kind.names();
-        let note = format!("{name} {key}: field {field} was changed by {manager}; put back.");
+    let (_, name, _) = kind.names();
+    let mut tell = |warning, reason, note: String| {
         plan.events.extend(rules.tell.iter().map(|about| Event {
             about: about.clone(),
-            warning: true,
-            reason: "DriftReverted",
+            warning,
+            reason,
             note: note.clone(),
         }));
+    };
+    if adopts {
+        let note = format!("{name} {key} of somebody else is taken over.");
+        tell(false, "Adopted", note);
+    } else if let Some((field, manager)) = &difference.edited_by {
+        let note = format!("{name} {key}: field {field} was changed by {manager}; put back.");
+        tell(true, "DriftReverted", note);
     }
     plan.apply.push(Apply {
         kind,
@@ -338,18 +348,6 @@ fn not_ours(kind: Kind, key: &Key, how_to_adopt: Option<&str>) -> Finding {
     Finding::fails(crate::conditions::ConditionType::Programmed, Reason::NotOurs, message)
 }
 
-/// What a person reads of a refused write: the API server's words, and the next step.
-fn refusal_message(kind: Kind, key: &Key, why: &str) -> String {
-    // RBAC's own wording; admission policies and quotas say "forbidden" too, and name themselves.
-    let next = if why.contains("cannot ") && why.contains(" resource ") {
-        format!("install the Role of config/rbac in namespace {}", key.namespace)
-    } else {
-        "see to its cause, it is tried again".to_owned()
-    };
-    let why = why.trim_end_matches('.');
-    format!("The API server refused {} {key}: {why}; {next}.", kind.names().1)
-}
-
 /// How an object may be written.
 struct WriteRules<'a> {
     /// Whether the spec lets us take it over.
@@ -358,6 +356,6 @@ struct WriteRules<'a> {
     how_to_adopt: Option<&'a str>,
     /// Parts in which nothing of anybody else may stand.
     wholly_ours: owned::WhollyOurs<'a>,
-    /// Resources to tell when an edit is put back.
+    /// Resources to tell when it is taken over, or an edit is put back.
     tell: &'a [Target],
 }

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde_json::Value;
 
 use super::interface_traffic;
-use super::{Event, Memory, Plan, Target, WorkloadPatch, refusal_message};
+use super::{Event, Memory, Plan, Target, WorkloadPatch, refusal};
 use crate::conditions::Reason;
 use crate::crds::{
     Agent, AgentReads, AgentReadsType, Dialect, Inject, ObservabilityMesh, TracingBackend, WorkloadKind, WorkloadRef,
@@ -135,7 +135,7 @@ pub fn rollouts<'a>(view: &View<'a>, mesh: &Arc<ObservabilityMesh>, memory: &mut
     }
     let mut workloads: Vec<Workload<'a>> = workloads.into_values().collect();
     for workload in &mut workloads {
-        workload.refused = refusal(view, workload);
+        workload.refused = refused_patch(view, workload);
     }
     let seen: Vec<Observed> = workloads
         .iter()
@@ -161,12 +161,12 @@ pub fn rollouts<'a>(view: &View<'a>, mesh: &Arc<ObservabilityMesh>, memory: &mut
 }
 
 /// Why the API server refused our last patch of a workload that still has to be patched.
-fn refusal(view: &View<'_>, workload: &Workload<'_>) -> Option<String> {
+fn refused_patch(view: &View<'_>, workload: &Workload<'_>) -> Option<String> {
     let (live, wanted) = (workload.live?, workload.wanted.as_ref()?);
     let key = Key::new(&workload.id.namespace, &workload.id.name);
     let why = view.refusal(Kind::Deployment, &key)?;
     plan_template(live, wanted, None).patch?;
-    Some(refusal_message(Kind::Deployment, &key, why))
+    Some(refusal::message(Kind::Deployment, &key, why))
 }
 
 impl Rollouts<'_> {

@@ -4,23 +4,21 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{agents_in_sync, not_written, providers_stand, refused, selected_namespaces, stands};
+use super::{agents_in_sync, mesh_namespaces, not_written, others_of_mesh, providers_stand, stands};
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
 use crate::crds::{Logging, ObservabilityMesh, Tenancy};
 use crate::plan::{
-    Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, mesh_config, owned, rollout,
+    Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, mesh_config, owned, refusal, rollout,
     telemetries, wasm_plugins,
 };
 use crate::policy::backends::{SpanReceiver, Transport, log_endpoint, missing_service};
 use crate::policy::claims::WorkloadSet;
 use crate::policy::formats::{self, oldest_envoy};
-use crate::policy::membership::{
-    MeshScope, NotAMember, is_live, istio_of, mesh_of, mesh_scope, name_of, root_namespace, shared_map_of,
-};
-use crate::policy::mesh_wide::{check_default_tracing, check_metrics, check_required};
+use crate::policy::membership::{is_live, istio_of, mesh_of, name_of, shared_map_of};
+use crate::policy::mesh_wide::{check_default_tracing, check_metrics, check_required, source_of};
 use crate::policy::traffic_log::bad_format;
 use crate::policy::versions;
-use crate::render::istio::{metrics, telemetry, wasm_plugin};
+use crate::render::istio::{metrics, wasm_plugin};
 use crate::render::metadata::{FINALIZER, MESH_LABEL};
 use crate::snapshot::{Fact, Key, Kind, View, labels_of};
 
@@ -34,7 +32,11 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
         ..Plan::default()
     };
     let mut findings = vec![accepted(view, mesh), refs(view, mesh)];
-    findings.push(programmed(view, mesh, &mut plan));
+    let others = others_of_mesh(view, mesh, &source_of(mesh));
+    let programmed = programmed(view, mesh, &mut plan);
+    let shadowed = others.shadowed().filter(|_| programmed.status == Truth::True);
+    findings.push(shadowed.unwrap_or(programmed));
+    findings.extend(others.contested());
     let mut fields = Map::new();
     if !mesh.spec.agents.is_empty() {
         let rollouts = rollout::rollouts(view, mesh, memory);
@@ -204,7 +206,7 @@ fn programmed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Plan) -
             Fact::Present(_) if of_map.apply.is_empty() => {}
             Fact::Unknown => return control_plane::not_read_yet(&map),
             _ => {
-                if let Some(finding) = refused(view, Kind::ConfigMap, &map) {
+                if let Some(finding) = refusal::finding(view, Kind::ConfigMap, &map, None) {
                     return finding;
                 }
                 let message = format!("ConfigMap {map} is not written yet; wait.");
@@ -245,7 +247,7 @@ fn programmed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Plan) -
             };
         }
         if !of_map.apply.is_empty() || !is_there {
-            if let Some(finding) = refused(view, Kind::ConfigMap, &map) {
+            if let Some(finding) = refusal::finding(view, Kind::ConfigMap, &map, None) {
                 return finding;
             }
             return Finding::fails(
@@ -274,7 +276,10 @@ fn wasm_programmed(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<Finding>
             Err(finding) => return Some(finding),
         }
     }
-    if let Some(finding) = pending.iter().find_map(|key| refused(view, Kind::WasmPlugin, key)) {
+    if let Some(finding) = pending
+        .iter()
+        .find_map(|key| refusal::finding(view, Kind::WasmPlugin, key, None))
+    {
         return Some(finding);
     }
     (!pending.is_empty()).then(|| {
@@ -306,17 +311,13 @@ fn own_claims_stand(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut P
     if let Some(checked) = &tracing {
         providers_stand(view, plan, checked, false)?;
     }
-    let no_mesh = |error: NotAMember| Finding::unknown(ConditionType::Programmed, error.reason, error.message);
-    let root = root_namespace(view, &istio).map_err(no_mesh)?;
-    let namespaces = match mesh_scope(view, mesh, &istio).map_err(no_mesh)? {
-        MeshScope::RootTelemetry => vec![root],
-        MeshScope::PerNamespace => selected_namespaces(view, mesh, &root),
-    };
+    let namespaces = mesh_namespaces(view, mesh, &istio)
+        .map_err(|error| Finding::unknown(ConditionType::Programmed, error.reason, error.message))?;
     let mut pending = Vec::new();
     for namespace in namespaces {
-        let key = Key::new(&namespace, telemetry::object_name(&WorkloadSet::namespace()));
-        let (of_namespace, _) = telemetries::plan(view, &namespace);
-        if !stands(view, &of_namespace, &key)? {
+        let telemetries = telemetries::plan(view, &namespace);
+        let key = telemetries.key_of(&namespace, &WorkloadSet::namespace());
+        if !stands(view, &telemetries, &key)? {
             pending.push(key.to_string());
         }
     }

@@ -4,17 +4,22 @@ pub mod mesh;
 pub mod tracing_backend;
 pub mod traffic_log;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Event, Plan, Target, control_plane, mesh_config, refusal_message, rollout, telemetries};
+use super::foreign::{Beside, Effect, Section};
+use super::owned::is_ours;
+use super::telemetries::Telemetries;
+use super::{Event, Plan, Target, control_plane, mesh_config, refusal, rollout, telemetries};
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names};
-use crate::crds::ObservabilityMesh;
-use crate::policy::claims::{Checked, Claim};
-use crate::policy::membership::{MeshScope, istio_of, mesh_scope, name_of, root_namespace, selects, shared_map_of};
+use crate::crds::{IstioMesh, ObservabilityMesh};
+use crate::policy::claims::{Checked, Claim, Source};
+use crate::policy::membership::{
+    MeshScope, NotAMember, istio_of, mesh_scope, name_of, root_namespace, selects, shared_map_of,
+};
 use crate::policy::resolve::{MAX_SETS, Overlap};
-use crate::render::istio::telemetry::object_name;
 use crate::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
 
 fn insert_mesh(fields: &mut Map<String, Value>, mesh: Option<&Arc<ObservabilityMesh>>) {
@@ -49,14 +54,125 @@ fn not_programmed<C>(checked: &Checked<'_, C>) -> Finding {
     }
 }
 
-/// `Programmed` of a policy with a claim: its providers can be named, and each object that carries it stands as wanted.
-fn programmed<C: Claim>(view: &View<'_>, plan: &mut Plan, checked: &Checked<'_, C>, claim: &C) -> Finding {
+/// `Programmed` of a policy with a claim, and `Contested` where somebody else's Telemetry takes part in it.
+fn programmed<C: Claim>(
+    view: &View<'_>,
+    plan: &mut Plan,
+    checked: &Checked<'_, C>,
+    claim: &C,
+) -> (Finding, Option<Finding>) {
     let Some(mesh) = checked.mesh else {
-        return not_programmed(checked);
+        return (not_programmed(checked), None);
     };
     if let Err(finding) = providers_stand(view, plan, checked, claim.switches_off()) {
-        return finding;
+        return (finding, None);
     }
+    let namespaces = match places_of(view, claim, mesh) {
+        Ok(namespaces) => namespaces,
+        Err(finding) => return (finding, None),
+    };
+    let mut pending = Vec::new();
+    let mut others = Others::default();
+    for namespace in &namespaces {
+        let telemetries = telemetries::plan(view, namespace);
+        let source = claim.source();
+        if let Some((_, other)) = telemetries
+            .overlapping
+            .iter()
+            .find(|(out, _)| out.is_same_object(source))
+        {
+            return (overlaps(namespace, other.as_ref()), None);
+        }
+        for set in claim.selection().sets() {
+            let key = telemetries.key_of(namespace, &set);
+            match stands(view, &telemetries, &key) {
+                Ok(true) => {}
+                Ok(false) => pending.push(key.to_string()),
+                Err(finding) => return (finding, None),
+            }
+            if let Some(ours) = telemetries.ours.get(&set) {
+                others.note(&ours.beside, &Section::of_source(&ours.sources, source));
+            }
+        }
+    }
+    if let Some(finding) = others.shadowed() {
+        return (finding, None);
+    }
+    let finding = not_written(pending).unwrap_or_else(|| {
+        Finding::holds(
+            ConditionType::Programmed,
+            Reason::Programmed,
+            "The rendered objects stand as rendered.",
+        )
+    });
+    (finding, others.contested())
+}
+
+/// What Telemetries of somebody else do to a resource: sentences.
+#[derive(Default)]
+struct Others {
+    shadows: Vec<String>,
+    contests: Vec<String>,
+}
+
+/// Most Telemetries of somebody else that a condition tells of.
+const MAX_OTHERS: usize = 3;
+
+impl Others {
+    /// Those beside one object to which the resource contributes these sections.
+    fn note(&mut self, beside: &[Beside], sections: &BTreeSet<Section>) {
+        for other in beside.iter().filter(|other| other.concerns(sections)) {
+            let message = other.message(sections);
+            match other.effect {
+                Effect::IgnoresOurs => self.shadows.push(message),
+                _ => self.contests.push(message),
+            }
+        }
+    }
+
+    fn shadowed(&self) -> Option<Finding> {
+        let message = Self::text(&self.shadows)?;
+        Some(Finding::fails(ConditionType::Programmed, Reason::ShadowedBy, message))
+    }
+
+    fn contested(&self) -> Option<Finding> {
+        let message = Self::text(&self.contests)?;
+        Some(Finding::holds(ConditionType::Contested, Reason::Contested, message))
+    }
+
+    fn text(messages: &[String]) -> Option<String> {
+        let shown = messages.iter().take(MAX_OTHERS).cloned().collect::<Vec<_>>().join(" ");
+        match messages.len() {
+            0 => None,
+            all if all <= MAX_OTHERS => Some(shown),
+            all => Some(format!("{shown} And {} more.", all - MAX_OTHERS)),
+        }
+    }
+}
+
+/// What Telemetries of somebody else do to what a mesh itself says.
+fn others_of_mesh(view: &View<'_>, mesh: &ObservabilityMesh, source: &Source) -> Others {
+    let mut others = Others::default();
+    let namespaces = istio_of(mesh)
+        .and_then(|istio| mesh_namespaces(view, mesh, &istio).ok())
+        .unwrap_or_default();
+    let has_foreign = |namespace: &String| match view.objects_in(Kind::Telemetry, namespace) {
+        Fact::Present(live) => live.into_iter().any(|object| !is_ours(object)),
+        _ => false,
+    };
+    for namespace in namespaces.iter().filter(|namespace| has_foreign(namespace)) {
+        for ours in telemetries::plan(view, namespace).ours.values() {
+            others.note(&ours.beside, &Section::of_source(&ours.sources, source));
+        }
+    }
+    others
+}
+
+/// The namespaces in which a claim is written.
+///
+/// # Errors
+/// The finding of `Programmed` where one of them is being deleted.
+fn places_of<C: Claim>(view: &View<'_>, claim: &C, mesh: &ObservabilityMesh) -> Result<Vec<String>, Finding> {
     let source = claim.source();
     let namespaces = if is_per_namespace(view, mesh, claim) {
         selected_namespaces(view, mesh, &source.namespace)
@@ -69,30 +185,9 @@ fn programmed<C: Claim>(view: &View<'_>, plan: &mut Plan, checked: &Checked<'_, 
     };
     if let Some(namespace) = namespaces.iter().find(|namespace| leaving(namespace)) {
         let message = format!("Namespace {namespace} is being deleted: nothing is written there any more.");
-        return Finding::fails(ConditionType::Programmed, Reason::Deleting, message);
+        return Err(Finding::fails(ConditionType::Programmed, Reason::Deleting, message));
     }
-    let mut pending = Vec::new();
-    for namespace in &namespaces {
-        let (of_namespace, overlapping) = telemetries::plan(view, namespace);
-        if let Some((_, other)) = overlapping.into_iter().find(|(out, _)| out.is_same_object(source)) {
-            return overlaps(namespace, other);
-        }
-        for set in claim.selection().sets() {
-            let key = Key::new(namespace, object_name(&set));
-            match stands(view, &of_namespace, &key) {
-                Ok(true) => {}
-                Ok(false) => pending.push(key.to_string()),
-                Err(finding) => return finding,
-            }
-        }
-    }
-    not_written(pending).unwrap_or_else(|| {
-        Finding::holds(
-            ConditionType::Programmed,
-            Reason::Programmed,
-            "The rendered objects stand as rendered.",
-        )
-    })
+    Ok(namespaces)
 }
 
 /// The finding that Telemetries are still to be written.
@@ -123,7 +218,7 @@ fn providers_stand<C>(
         .providers
         .iter()
         .find(|provider| view.provider(&map, &provider.name).is_none());
-    if let Some(finding) = missing.and_then(|_| refused(view, Kind::ConfigMap, &map)) {
+    if let Some(finding) = missing.and_then(|_| refusal::finding(view, Kind::ConfigMap, &map, None)) {
         return Err(finding);
     }
     if missing.is_some_and(|provider| mesh_config::is_full_for(view, &map, provider)) {
@@ -148,21 +243,24 @@ fn providers_stand<C>(
 ///
 /// # Errors
 /// The finding of why it cannot be written.
-fn stands(view: &View<'_>, of_namespace: &Plan, key: &Key) -> Result<bool, Finding> {
+fn stands(view: &View<'_>, telemetries: &Telemetries, key: &Key) -> Result<bool, Finding> {
+    let plan = &telemetries.plan;
     let every = telemetries::every_object(&key.namespace);
-    if let Some((_, finding)) = of_namespace.blocked.iter().find(|(at, _)| at == key || *at == every) {
+    if let Some((_, finding)) = plan.blocked.iter().find(|(at, _)| at == key || *at == every) {
         return Err(finding.clone());
     }
-    let is_written = of_namespace.apply.iter().all(|a| key_of(&a.object) != *key)
-        && of_namespace.delete.iter().all(|d| d.key != *key)
+    let is_written = plan.apply.iter().all(|a| key_of(&a.object) != *key)
+        && plan.delete.iter().all(|d| d.key != *key)
         && matches!(view.object(Kind::Telemetry, key), Fact::Present(_));
-    match refused(view, Kind::Telemetry, key).filter(|_| !is_written) {
+    let sources = || telemetries.ours.values().find(|ours| ours.key == *key);
+    let refused = || refusal::finding(view, Kind::Telemetry, key, sources().map(|ours| &ours.sources));
+    match (!is_written).then(refused).flatten() {
         Some(finding) => Err(finding),
         None => Ok(is_written),
     }
 }
 
-fn overlaps(namespace: &str, other: Option<Overlap>) -> Finding {
+fn overlaps(namespace: &str, other: Option<&Overlap>) -> Finding {
     let apart = other.map_or_else(
         || "give the policies a label that keeps them apart".to_owned(),
         |o| {
@@ -193,13 +291,16 @@ fn only_rivals_of<'m, C: Claim>(view: &View<'_>, checked: &Checked<'m, C>) -> Op
     is_per_namespace(view, mesh, claim).then(|| name_of(mesh))
 }
 
-fn refused(view: &View<'_>, kind: Kind, key: &Key) -> Option<Finding> {
-    let why = view.refusal(kind, key)?;
-    Some(Finding::fails(
-        ConditionType::Programmed,
-        Reason::WriteRefused,
-        refusal_message(kind, key, why),
-    ))
+/// The namespaces in which stands what a mesh itself says.
+///
+/// # Errors
+/// [`NotAMember`]: who else names its istiod, or what its namespaces are, is not known.
+fn mesh_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, istio: &IstioMesh) -> Result<Vec<String>, NotAMember> {
+    let root = root_namespace(view, istio)?;
+    Ok(match mesh_scope(view, mesh, istio)? {
+        MeshScope::RootTelemetry => vec![root],
+        MeshScope::PerNamespace => selected_namespaces(view, mesh, &root),
+    })
 }
 
 fn selected_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, but: &str) -> Vec<String> {

@@ -42,12 +42,13 @@ pub fn judge(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> Plan {
     match &checked.claim {
         Some(claim) => {
             let lost = lost_sets(claim, &rivals);
-            let finding = match lost.first() {
+            let (finding, contested) = match lost.first() {
                 Some((_, winner)) if lost.len() == claim.selection.sets().len() => {
                     let message = format!(
                         "{winner} wins; only one TracingBackend holds in a scope. Change labels or name, or remove one of the two."
                     );
-                    Finding::fails(ConditionType::Programmed, Reason::Overridden, message)
+                    let lost = Finding::fails(ConditionType::Programmed, Reason::Overridden, message);
+                    (lost, None)
                 }
                 Some((WorkloadSet::Target(kind, name), winner)) => {
                     let message = format!(
@@ -68,6 +69,7 @@ pub fn judge(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> Plan {
                 fields.insert("effective".into(), json!(effective(key, tracing, claim, &checked)));
             }
             findings.push(finding);
+            findings.extend(contested);
         }
         None if needs_proxies || !checked.is_good() => findings.push(not_programmed(&checked)),
         None => findings.push(Finding::holds(

@@ -35,7 +35,8 @@ pub fn judge(view: &View<'_>, key: &Key) -> Plan {
                 Some(_) => None,
                 None => losses.some_lost(claim, checked.limited.as_deref()),
             };
-            let finding = all_lost.unwrap_or_else(|| programmed(view, &mut plan, &checked, claim));
+            let (finding, contested) =
+                all_lost.map_or_else(|| programmed(view, &mut plan, &checked, claim), |lost| (lost, None));
             if finding.status == Truth::True {
                 let effective = effective(log, claim, &losses, &checked);
                 if !effective.is_empty() {
@@ -44,6 +45,7 @@ pub fn judge(view: &View<'_>, key: &Key) -> Plan {
             }
             findings.push(finding);
             findings.extend(some_lost);
+            findings.extend(contested);
         }
     }
     findings.extend(not_expressed(&checked));
