@@ -8,7 +8,7 @@ use super::effective::claims_in_force;
 use super::owned::is_ours;
 use super::{Apply, Delete, Event, Plan, Target, WriteRules, plan_object};
 use crate::conditions::{ConditionType, Finding, Reason};
-use crate::policy::claims::{PolicyKind, Source, Sources, WorkloadSet};
+use crate::policy::claims::{Source, Sources, WorkloadSet};
 use crate::policy::membership::istio_of;
 use crate::policy::resolve::{NamespacePolicy, Overlap, resolve};
 use crate::render::istio::telemetry::{self, object_name};
@@ -115,17 +115,7 @@ fn render_all(view: &View<'_>, namespace: &str, policy: &NamespacePolicy) -> Wan
 }
 
 fn contributors(sources: &Sources) -> Vec<Target> {
-    let resources = sources.resources().into_iter();
-    resources
-        .map(|source| {
-            let key = Key::new(&source.namespace, &source.name);
-            match source.kind {
-                PolicyKind::TrafficLog => Target::TrafficLog(key),
-                PolicyKind::TracingBackend => Target::TracingBackend(key),
-                PolicyKind::ObservabilityMesh => Target::Mesh(key.name),
-            }
-        })
-        .collect()
+    sources.resources().into_iter().map(Target::from).collect()
 }
 
 /// Istio applies objects with overlapping selectors oldest first: one that selects by more labels has to be newer than

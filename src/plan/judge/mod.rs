@@ -10,10 +10,11 @@ use serde_json::{Map, Value};
 
 use super::{Event, Plan, Target, control_plane, mesh_config, refusal_message, rollout, telemetries};
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names};
-use crate::crds::ObservabilityMesh;
+use crate::crds::{IstioMesh, ObservabilityMesh};
 use crate::policy::claims::{Checked, Claim};
-use crate::policy::membership::{MeshScope, istio_of, mesh_scope, name_of, root_namespace, selects, shared_map_of};
+use crate::policy::membership::{MeshScope, istio_of, maps_of, mesh_scope, name_of, root_namespace, selects};
 use crate::policy::resolve::{MAX_SETS, Overlap};
+use crate::render::istio::provider::Provider;
 use crate::render::istio::telemetry::object_name;
 use crate::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
 
@@ -57,22 +58,8 @@ fn programmed<C: Claim>(view: &View<'_>, plan: &mut Plan, checked: &Checked<'_, 
     let Some(istio) = istio_of(mesh) else {
         return not_programmed(checked);
     };
-    if let Err(finding) = mesh_config::writable(view, &shared_map_of(&istio)) {
+    if let Some(finding) = not_writable(view, &istio, &claim.source().into(), &checked.providers) {
         return finding;
-    }
-    let map = shared_map_of(&istio);
-    let missing = checked
-        .providers
-        .iter()
-        .find(|provider| view.provider(&map, &provider.name).is_none());
-    if let Some(finding) = missing.and_then(|_| refused(view, Kind::ConfigMap, &map)) {
-        return finding;
-    }
-    if missing.is_some_and(|provider| mesh_config::is_full_for(view, &map, provider)) {
-        let message = format!(
-            "ConfigMap {map} has no room for another format; use a format that other policies have, or a shorter one."
-        );
-        return Finding::fails(ConditionType::Programmed, Reason::CapacityExceeded, message);
     }
     if let Err(not_usable) = control_plane::usable(view, mesh, &istio, &checked.providers, claim.switches_off()) {
         if let Some(at) = not_usable.look_again {
@@ -118,6 +105,17 @@ fn programmed<C: Claim>(view: &View<'_>, plan: &mut Plan, checked: &Checked<'_, 
     }
     let message = format!("Telemetry {} is not written yet; wait.", some_names(pending));
     Finding::fails(ConditionType::Programmed, Reason::Pending, message)
+}
+
+/// Why the providers of a resource, the target `of`, are not written to a map of its mesh.
+fn not_writable(view: &View<'_>, istio: &IstioMesh, of: &Target, providers: &[Provider]) -> Option<Finding> {
+    maps_of(istio).iter().find_map(|map| {
+        let is_missing = |provider: &Provider| view.provider(map, &provider.name).is_none();
+        mesh_config::not_writable(view, map).or_else(|| {
+            let missing = providers.iter().any(is_missing).then_some(map)?;
+            refused(view, Kind::ConfigMap, missing).or_else(|| view.map_finding(missing, of).cloned())
+        })
+    })
 }
 
 /// Whether a Telemetry stands as wanted.
