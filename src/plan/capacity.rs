@@ -198,7 +198,7 @@ mod tests {
         let refused: Vec<String> = refused.keys().map(ToString::to_string).collect();
         let again = admit(&map, &mut entries.clone(), wishes.to_vec(), &of_meshes, limits);
         assert_eq!(again.len(), refused.len(), "the next look says the same");
-        (Vec::from_iter(entries.into_keys()).join(" "), refused.join(" "))
+        (entries.into_keys().collect::<Vec<_>>().join(" "), refused.join(" "))
     }
 
     #[test]
