@@ -214,6 +214,12 @@ fn proven(
     reading: &Reading,
     providers: &[Provider],
 ) -> Result<(), NotUsable> {
+    if let Some(finding) = unreadable(view, istio, reading) {
+        return Err(NotUsable {
+            finding,
+            look_again: None,
+        });
+    }
     let mut missing = Vec::new();
     let mut settling: Option<(&Provider, Timestamp)> = None;
     for provider in providers {
@@ -251,6 +257,26 @@ fn proven(
             look_again: Some(settled),
         }),
     }
+}
+
+/// The finding that istiods read a MeshConfig that they may read in another way than we, or not at all. One of our own
+/// does not count: it is about to be put right.
+fn unreadable(view: &View<'_>, istio: &IstioMesh, reading: &Reading) -> Option<Finding> {
+    let own = match istio.mesh_config.mode {
+        MeshConfigMode::Shared => maps_of(istio),
+        MeshConfigMode::Patch | MeshConfigMode::Verify => BTreeSet::new(),
+    };
+    let mut others = reading.maps().filter(|map| !own.contains(map));
+    let (map, why) = others.find_map(|map| Some((map, view.unreadable(map)?)))?;
+    let message = format!(
+        "The MeshConfig of ConfigMap {map}, which istiod of revision {} reads, cannot be read: {why}.",
+        reading.revision
+    );
+    Some(Finding::fails(
+        ConditionType::Programmed,
+        Reason::MeshConfigUnreadable,
+        message,
+    ))
 }
 
 /// A provider of the MeshConfig that istiod makes of these maps, of which the first wins; and where it stands.

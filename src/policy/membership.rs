@@ -171,9 +171,13 @@ pub fn root_namespace(view: &View<'_>, istio: &IstioMesh) -> Result<String, NotA
     let primary = mesh_config::primary_map(&istio.namespace, revision);
     match view.mesh_config(&primary) {
         Fact::Present(Some(config)) => Ok(config.root_namespace.clone().unwrap_or_else(|| istio.namespace.clone())),
-        Fact::Present(None) => Err(pending(format!(
-            "ConfigMap {primary} holds no readable MeshConfig; correct it."
-        ))),
+        Fact::Present(None) => {
+            let why = view
+                .unreadable(&primary)
+                .map_or_else(String::new, |why| format!(": {why}"));
+            let message = format!("ConfigMap {primary} holds no readable MeshConfig{why}; correct it.");
+            Err(pending(message))
+        }
         Fact::Unknown => Err(pending(format!("ConfigMap {primary} has not been read yet."))),
         Fact::Absent | Fact::Forbidden | Fact::KindMissing => Ok(istio.namespace.clone()),
     }

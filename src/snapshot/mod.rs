@@ -263,6 +263,8 @@ pub struct Snapshot {
     objects: BTreeMap<Kind, BTreeMap<Key, Arc<Value>>>,
     watches: BTreeMap<(Kind, Scope), WatchState>,
     mesh_configs: BTreeMap<Key, MeshConfig>,
+    /// Why a MeshConfig is not read.
+    unreadable: BTreeMap<Key, String>,
     providers: BTreeMap<Key, BTreeMap<String, SeenProvider>>,
     /// Last entries of our providers that left their map while a live Telemetry named them.
     lost: BTreeMap<Key, BTreeMap<String, Value>>,
@@ -500,8 +502,11 @@ impl Snapshot {
             .and_then(data_written)
             .map_or(now, |at| at.min(now));
         self.mesh_configs.remove(map);
-        if let Some(config) = after.and_then(mesh_config::read) {
-            self.mesh_configs.insert(map.clone(), config);
+        self.unreadable.remove(map);
+        match after.map_or(Ok(None), mesh_config::read) {
+            Ok(Some(config)) => drop(self.mesh_configs.insert(map.clone(), config)),
+            Ok(None) => {}
+            Err(error) => drop(self.unreadable.insert(map.clone(), error.to_string())),
         }
         let listed = self.mesh_configs.get(map).map(|config| config.providers.clone());
         let new: BTreeMap<String, SeenProvider> = listed
@@ -768,6 +773,12 @@ impl<'a> View<'a> {
             Fact::Forbidden => Fact::Forbidden,
             Fact::KindMissing => Fact::KindMissing,
         }
+    }
+
+    /// Why the MeshConfig of a ConfigMap cannot be read, and what to do about it.
+    pub fn unreadable(&self, map: &Key) -> Option<&'a str> {
+        self.note(Read::Object(Kind::ConfigMap, map.clone()));
+        self.snapshot.unreadable.get(map).map(String::as_str)
     }
 
     /// The live Telemetries, ours or not, that name the provider.
