@@ -54,7 +54,7 @@ impl World {
                 .to_owned();
             if admission::is_ours(&object) {
                 match admission::admit(&object) {
-                    Ok(admitted) => object = admitted,
+                    Ok(admitted) => object = with_maps_of_status(admitted, &object),
                     Err(rejection) => {
                         let headline = rejection.headline();
                         let colon = if headline.is_empty() { "" } else { ": " };
@@ -384,6 +384,16 @@ fn put<K: Resource + serde::de::DeserializeOwned>(
         serde_json::from_value(object).context("the schema admits it and the types do not: a bug, please report it")?;
     K::put(snapshot, key, Some(Arc::new(resource)));
     Ok(())
+}
+
+/// Of a status one thing is not concluded anew: where extension providers were written before.
+fn with_maps_of_status(mut admitted: Value, read: &Value) -> Value {
+    let listed = read.pointer("/status/meshConfigMaps").and_then(Value::as_array);
+    if let (Some(listed), Some(object)) = (listed, admitted.as_object_mut()) {
+        let maps: Vec<&Value> = listed.iter().filter(|map| map.is_string()).collect();
+        object.insert("status".into(), json!({"meshConfigMaps": maps}));
+    }
+    admitted
 }
 
 fn default_namespace(object: &mut Value) {

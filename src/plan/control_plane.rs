@@ -232,7 +232,7 @@ fn proven(
                     continue;
                 }
                 return Err(NotUsable {
-                    finding: redefined(reading, map, &provider.name),
+                    finding: redefined(mesh, istio, reading, map, &provider.name),
                     look_again: None,
                 });
             }
@@ -326,9 +326,16 @@ fn not_yet(reading: &Reading, names: &str) -> Finding {
     Finding::fails(ConditionType::Programmed, Reason::ProviderPending, message)
 }
 
-fn redefined(reading: &Reading, map: &Key, name: &str) -> Finding {
+fn redefined(mesh: &ObservabilityMesh, istio: &IstioMesh, reading: &Reading, map: &Key, name: &str) -> Finding {
+    let next = match istio.mesh_config.mode {
+        MeshConfigMode::Verify => format!(
+            "make it what `sightline explain mesh {}` prints, or let Sightline write: spec.mesh.istio.meshConfig.mode Patch",
+            name_of(mesh)
+        ),
+        MeshConfigMode::Shared | MeshConfigMode::Patch => "remove that entry".to_owned(),
+    };
     let message = format!(
-        "ConfigMap {map}, which istiod of revision {} reads, has another extension provider of the name {name}; remove that entry.",
+        "ConfigMap {map}, which istiod of revision {} reads, has extension provider {name} with another content; {next}.",
         reading.revision
     );
     Finding::fails(ConditionType::Programmed, Reason::ProviderMissing, message)

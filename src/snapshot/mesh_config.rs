@@ -127,15 +127,13 @@ mod tests {
         read(&text(mesh)).unwrap().unwrap().root_namespace
     }
 
-    /// Providers as JSON, each with a space behind it; or what is wrong.
+    /// Providers as JSON; or what is wrong.
     fn seen(mesh: &str) -> String {
         match read(&text(mesh)) {
-            Ok(config) => config
-                .unwrap()
-                .providers
-                .values()
-                .map(|entry| format!("{entry} "))
-                .collect(),
+            Ok(config) => {
+                let entries = config.unwrap().providers.into_values();
+                entries.map(|entry| entry.to_string()).collect::<Vec<_>>().join(" ")
+            }
             Err(error) => error.to_string(),
         }
     }
@@ -154,15 +152,15 @@ mod tests {
     #[test]
     fn providers_have_two_names_and_the_json_name_counts_even_without_a_value() {
         let snake = "extension_providers: [{name: a, zipkin: {port: 1}}]\n";
-        assert_eq!(seen(snake), r#"{"name":"a","zipkin":{"port":1}} "#);
+        assert_eq!(seen(snake), r#"{"name":"a","zipkin":{"port":1}}"#);
         assert_eq!(
             seen(&format!("{snake}extensionProviders: [{{name: b}}]")),
-            r#"{"name":"b"} "#
+            r#"{"name":"b"}"#
         );
         assert_eq!(seen(&format!("{snake}extensionProviders:")), "");
         assert_eq!(
             seen("extensionProviders: [{name: envoy, envoy_file_access_log: {log_format: {labels: {a_b: c}}}}]"),
-            r#"{"name":"envoy","envoyFileAccessLog":{"log_format":{"labels":{"a_b":"c"}}}} "#
+            r#"{"name":"envoy","envoyFileAccessLog":{"log_format":{"labels":{"a_b":"c"}}}}"#
         );
     }
 
@@ -170,10 +168,10 @@ mod tests {
     fn a_merge_key_counts_as_istiod_lets_it_or_is_refused() {
         let base = "x: &x {extensionProviders: [{name: a}]}\n";
         let first = "<<: {extensionProviders: [{name: a}]}\n";
-        assert_eq!(seen(first), r#"{"name":"a"} "#);
+        assert_eq!(seen(first), r#"{"name":"a"}"#);
         assert_eq!(
             seen(&format!("{first}extensionProviders: [{{name: b}}]")),
-            r#"{"name":"b"} "#
+            r#"{"name":"b"}"#
         );
         for late in [
             format!("{base}<<: *x\n"),
