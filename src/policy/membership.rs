@@ -172,10 +172,8 @@ pub fn root_namespace(view: &View<'_>, istio: &IstioMesh) -> Result<String, NotA
     match view.mesh_config(&primary) {
         Fact::Present(Some(config)) => Ok(config.root_namespace.clone().unwrap_or_else(|| istio.namespace.clone())),
         Fact::Present(None) => {
-            let why = view
-                .unreadable(&primary)
-                .map_or_else(String::new, |why| format!(": {why}"));
-            let message = format!("ConfigMap {primary} holds no readable MeshConfig{why}; correct it.");
+            let why = view.unreadable(&primary).unwrap_or("correct it");
+            let message = format!("ConfigMap {primary} holds no readable MeshConfig: {why}.");
             Err(pending(message))
         }
         Fact::Unknown => Err(pending(format!("ConfigMap {primary} has not been read yet."))),
