@@ -23,7 +23,7 @@ use crate::policy::{mesh_wide, tracing_backend, traffic_log};
 use crate::render::istio::mesh_config::shared_map;
 use crate::render::istio::provider::{PREFIX, Provider};
 use crate::render::istio::splice::splice;
-use crate::render::metadata::FIELD_MANAGER;
+use crate::render::metadata::{FIELD_MANAGER, FINALIZER};
 use crate::snapshot::mesh_config::MESH_KEY;
 use crate::snapshot::{Fact, Key, Kind, MapFindings, View};
 
@@ -190,6 +190,9 @@ fn plan_foreign(
         }
         return Ok(());
     }
+    if !meshes.writers.iter().all(|mesh| is_on_record(mesh, map)) {
+        return Ok(());
+    }
     put_back(view, plan, map, live, wanted, meshes);
     let mut after = live.clone();
     if let Some(data) = after.get_mut("data") {
@@ -203,6 +206,14 @@ fn plan_foreign(
         starts: None,
     });
     Ok(())
+}
+
+/// Whether it stands in the cluster that the mesh writes this map: only then are its entries found again, whatever happens
+/// to the operator and to the mesh's spec.
+fn is_on_record(mesh: &ObservabilityMesh, map: &Key) -> bool {
+    let listed = mesh.status.iter().flat_map(|status| &status.mesh_config_maps);
+    let mut finalizers = mesh.metadata.finalizers.iter().flatten();
+    finalizers.any(|finalizer| finalizer == FINALIZER) && listed.into_iter().any(|name| *name == map.to_string())
 }
 
 /// The one change of the map, of this very version of it: whoever was faster is read first.

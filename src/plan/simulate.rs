@@ -9,7 +9,11 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{Delete, Memory, ObjectPatch, Plan, Status, Target, plan, targets_of};
+use crate::crds::ObservabilityMesh;
+use crate::policy::membership::{former_maps_of, is_live, istio_of, maps_of, name_of};
+use crate::render::metadata::FINALIZER;
 use crate::rollout::QuietMemory;
+use crate::snapshot::Resource as _;
 use crate::snapshot::Timings;
 use crate::snapshot::{Key, Kind, Snapshot, View, key_of};
 
@@ -62,6 +66,7 @@ pub fn converge(mut snapshot: Snapshot, start: Timestamp, hash_key: &[u8]) -> Re
         restarts: Vec::new(),
         writes: 0,
     };
+    record_maps(&mut snapshot);
     for _ in 0..ROUNDS {
         let mut busy = false;
         for target in targets_of(&snapshot).into_iter().filter(Target::is_output) {
@@ -78,6 +83,22 @@ pub fn converge(mut snapshot: Snapshot, start: Timestamp, hash_key: &[u8]) -> Re
             .unwrap_or(world.now);
     }
     Err(SimulationError::Restless(ROUNDS))
+}
+
+/// What the operator notes about a mesh before it writes a MeshConfig of somebody else.
+fn record_maps(snapshot: &mut Snapshot) {
+    let meshes: Vec<Arc<ObservabilityMesh>> = snapshot.meshes.values().filter(|mesh| is_live(mesh)).cloned().collect();
+    for mesh in meshes {
+        let Some(istio) = istio_of(&mesh) else { continue };
+        let mut noted = (*mesh).clone();
+        let maps = maps_of(&istio).into_iter().chain(former_maps_of(&mesh, &istio));
+        noted.status.get_or_insert_default().mesh_config_maps = maps.map(|map| map.to_string()).collect();
+        let finalizers = noted.metadata.finalizers.get_or_insert_default();
+        if finalizers.iter().all(|finalizer| finalizer != FINALIZER) {
+            finalizers.push(FINALIZER.to_owned());
+        }
+        ObservabilityMesh::put(snapshot, &Key::new("", name_of(&mesh)), Some(Arc::new(noted)));
+    }
 }
 
 struct World {

@@ -842,7 +842,7 @@ pub fn string_map(value: Option<&Value>) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Whether two versions of a resource differ in anything that a plan is made of. Status is not.
+/// Whether two versions of a resource differ in nothing that a plan is made of. Status is not, but for the maps of a mesh.
 pub fn means_the_same<K: kube::ResourceExt>(a: &K, b: &K) -> bool {
     a.uid() == b.uid()
         && a.meta().generation == b.meta().generation
@@ -863,7 +863,13 @@ impl Resource for ObservabilityMesh {
         if is_outdated(snapshot.meshes.get(&key.name), resource.as_ref()) {
             return BTreeSet::new();
         }
-        let changed = changes(snapshot.meshes.get(&key.name), resource.as_ref());
+        let before = snapshot.meshes.get(&key.name);
+        let maps = |mesh: Option<&Arc<Self>>| {
+            let status = mesh.and_then(|mesh| mesh.status.as_ref());
+            status.map(|status| status.mesh_config_maps.clone()).unwrap_or_default()
+        };
+        // Of a status only this is what a plan is made of.
+        let changed = changes(before, resource.as_ref()) || maps(before) != maps(resource.as_ref());
         match resource {
             Some(mesh) => drop(snapshot.meshes.insert(key.name.clone(), mesh)),
             None => drop(snapshot.meshes.remove(&key.name)),
