@@ -9,7 +9,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use crate::plan::owned::{is_ours, may_be_adopted};
-use crate::plan::{Apply, Delete, Finalizer, Target, WorkloadPatch};
+use crate::plan::{Apply, Delete, Finalizer, ObjectPatch, Target};
 use crate::render::metadata::{FIELD_MANAGER, FINALIZER};
 use crate::snapshot::{Key, Kind, key_of};
 
@@ -244,8 +244,9 @@ impl Cluster {
         }
     }
 
-    /// Patches a workload. Returns it as it stands then.
-    pub async fn patch_workload(&self, patch: &WorkloadPatch) -> Result<Value, CallError> {
+    /// Patches an object of somebody else, by a JSON patch and never by server-side apply: what we put must not be what
+    /// its owner's next apply fails on, or what goes with us. Returns it as it stands then.
+    pub async fn patch(&self, patch: &ObjectPatch) -> Result<Value, CallError> {
         let resource = resource(patch.kind);
         let api = self.api(&resource, &patch.key.namespace);
         let what = format!("{} {}", resource.kind, patch.key);

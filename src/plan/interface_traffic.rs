@@ -9,8 +9,7 @@ use super::telemetries::uid_of;
 use super::{Delete, Plan, Target, WriteRules, plan_object};
 use crate::conditions::{ConditionType, Finding, Reason};
 use crate::crds::{InterfaceTraffic, ObservabilityMesh, SecretKeysRef};
-use crate::policy::membership::{is_live, istio_of, name_of, shared_map_of};
-use crate::render::istio::mesh_config::primary_map;
+use crate::policy::membership::{former_maps_of, is_live, istio_of, maps_of, name_of, primary_maps};
 use crate::render::metadata::SHARED;
 use crate::render::solarmesh::{self, APPLICATION_KEY, Credentials};
 use crate::snapshot::{Fact, Key, Kind, View, labels_of};
@@ -89,12 +88,12 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
 
 /// Whether a map is one that some mesh keeps MeshConfig in: two writers would take each other's fields away.
 fn is_mesh_config(view: &View<'_>, map: &Key) -> bool {
-    view.meshes().filter_map(|mesh| istio_of(mesh)).any(|istio| {
-        let primaries = istio
-            .revisions
-            .iter()
-            .map(|revision| primary_map(&istio.namespace, revision));
-        shared_map_of(&istio) == *map || primaries.into_iter().any(|primary| primary == *map)
+    view.meshes().any(|mesh| {
+        istio_of(mesh).is_some_and(|istio| {
+            maps_of(&istio).contains(map)
+                || former_maps_of(mesh, &istio).contains(map)
+                || primary_maps(&istio).any(|primary| primary == *map)
+        })
     })
 }
 

@@ -3,6 +3,7 @@
 //! A plan is made for one [`Target`] at a time: a resource that is judged, or an output that is written. The operator
 //! executes plans, `sightline render` plays them on a snapshot of files, tests compare them.
 
+mod capacity;
 mod control_plane;
 mod effective;
 mod foreign;
@@ -24,8 +25,10 @@ use serde_json::{Map, Value};
 
 use crate::conditions::{Finding, Reason};
 use crate::crds::ObservabilityMesh;
+use crate::policy::claims::{PolicyKind, Source};
+use crate::policy::membership::{former_maps_of, istio_of, maps_of, name_of};
 use crate::rollout::QuietMemory;
-use crate::snapshot::{Key, Kind, Snapshot, View, key_of};
+use crate::snapshot::{Key, Kind, MapFindings, Snapshot, View, key_of};
 
 /// What a plan is made for. The work queue holds these; one target is never worked on twice at once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,7 +43,7 @@ pub enum Target {
     Telemetries(String),
     /// Writes the WasmPlugins of a namespace.
     WasmPlugins(String),
-    /// Writes a shared MeshConfig map.
+    /// Writes extension providers to a ConfigMap with MeshConfig.
     MeshConfig(Key),
     /// Writes a `grpc-logging` ConfigMap.
     InterfaceTraffic(Key),
@@ -74,6 +77,17 @@ impl Target {
     }
 }
 
+impl From<&Source> for Target {
+    fn from(source: &Source) -> Self {
+        let key = Key::new(&source.namespace, &source.name);
+        match source.kind {
+            PolicyKind::TrafficLog => Self::TrafficLog(key),
+            PolicyKind::TracingBackend => Self::TracingBackend(key),
+            PolicyKind::ObservabilityMesh => Self::Mesh(key.name),
+        }
+    }
+}
+
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -96,8 +110,8 @@ pub struct Plan {
     pub apply: Vec<Apply>,
     /// Objects to delete, after the applies.
     pub delete: Vec<Delete>,
-    /// Workloads to patch: each patch is a restart.
-    pub patch: Vec<WorkloadPatch>,
+    /// Objects of other people to patch; of a workload, each patch that says so is a restart.
+    pub patch: Vec<ObjectPatch>,
     /// Statuses to write where they differ.
     pub statuses: Vec<Status>,
     /// Events to tell.
@@ -106,6 +120,8 @@ pub struct Plan {
     pub finalizer: Option<Finalizer>,
     /// Objects that cannot be written, and why.
     pub blocked: Vec<(Key, Finding)>,
+    /// What the plan of a MeshConfig map says to those who need it: to be noted before it is executed.
+    pub map_findings: Option<(Key, MapFindings)>,
     /// When to look again although nothing changes.
     pub look_again: Option<Timestamp>,
 }
@@ -166,14 +182,14 @@ pub struct Delete {
     pub uid: Option<String>,
 }
 
-/// A workload to patch.
+/// An object of somebody else to patch: a workload, or a ConfigMap with MeshConfig.
 #[derive(Clone, Debug)]
-pub struct WorkloadPatch {
-    /// Kind of the workload.
+pub struct ObjectPatch {
+    /// Its kind.
     pub kind: Kind,
     /// Which.
     pub key: Key,
-    /// One JSON patch: one rollout.
+    /// One JSON patch: of a workload, one rollout. It tests the version that it was planned against.
     pub patch: json_patch::Patch,
     /// The time that the patch notes as the start of the restart; `None` where it restarts nothing.
     pub starts: Option<Timestamp>,
@@ -275,10 +291,11 @@ pub fn targets_of_namespace(name: &str) -> [Target; 2] {
 
 /// Targets that exist because of a mesh.
 pub fn targets_of_mesh(mesh: &ObservabilityMesh) -> BTreeSet<Target> {
-    let name = crate::policy::membership::name_of(mesh).to_owned();
+    let name = name_of(mesh).to_owned();
     let mut targets = BTreeSet::from([Target::Mesh(name.clone()), Target::Rollout(name)]);
-    if let Some(istio) = crate::policy::membership::istio_of(mesh) {
-        targets.insert(Target::MeshConfig(crate::policy::membership::shared_map_of(&istio)));
+    if let Some(istio) = istio_of(mesh) {
+        let maps = maps_of(&istio).into_iter().chain(former_maps_of(mesh, &istio));
+        targets.extend(maps.map(Target::MeshConfig));
     }
     if let Some(traffic) = &mesh.spec.interface_traffic {
         let map = &traffic.config_map;

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde_json::Value;
 
 use super::interface_traffic;
-use super::{Event, Memory, Plan, Target, WorkloadPatch, refusal};
+use super::{Event, Memory, ObjectPatch, Plan, Target, refusal};
 use crate::conditions::Reason;
 use crate::crds::{
     Agent, AgentReads, AgentReadsType, Dialect, Inject, ObservabilityMesh, TracingBackend, WorkloadKind, WorkloadRef,
@@ -102,7 +102,7 @@ pub fn plan(view: &View<'_>, mesh: &str, memory: &mut Memory<'_>) -> Plan {
             }));
         }
         let starts = template.restarts.then_some(view.now);
-        plan.patch.push(WorkloadPatch {
+        plan.patch.push(ObjectPatch {
             kind: Kind::Deployment,
             key,
             patch,

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::control_plane::later;
 use crate::digest;
-use crate::policy::membership::{istio_of, shared_map_of};
+use crate::policy::membership::{istio_of, maps_of, primary_maps};
 use crate::policy::resolve::{ObjectPolicy, SideLogging};
 use crate::render::metadata::SERVICES;
 use crate::snapshot::{Fact, Key, Kind, View};
@@ -58,7 +58,15 @@ fn named_by(view: &View<'_>, policy: &ObjectPolicy) -> BTreeSet<Key> {
         .meshes()
         .into_iter()
         .filter_map(|mesh| istio_of(view.mesh(mesh)?));
-    let maps: BTreeSet<Key> = istios.map(|istio| shared_map_of(&istio)).collect();
+    // Those that we do not write too: in mode `Verify` somebody else puts the entries there.
+    let maps: BTreeSet<Key> = istios
+        .flat_map(|istio| {
+            maps_of(&istio)
+                .into_iter()
+                .chain(primary_maps(&istio))
+                .collect::<Vec<_>>()
+        })
+        .collect();
     let entries = maps
         .iter()
         .flat_map(|map| names.iter().filter_map(|name| view.provider(map, name)));

@@ -12,7 +12,7 @@ use super::foreign::{self, Beside};
 use super::owned::is_ours;
 use super::{Apply, Delete, Event, Plan, Target, WriteRules, plan_object, services};
 use crate::conditions::{ConditionType, Finding, Reason};
-use crate::policy::claims::{PolicyKind, Source, Sources, WorkloadSet};
+use crate::policy::claims::{Source, Sources, WorkloadSet};
 use crate::policy::membership::{istio_of, revision_label};
 use crate::policy::resolve::{NamespacePolicy, ObjectPolicy, Overlap, resolve};
 use crate::render::istio::telemetry::{self, Identity, object_name};
@@ -215,17 +215,7 @@ fn render(
 }
 
 fn contributors(sources: &Sources) -> Vec<Target> {
-    let resources = sources.resources().into_iter();
-    resources
-        .map(|source| {
-            let key = Key::new(&source.namespace, &source.name);
-            match source.kind {
-                PolicyKind::TrafficLog => Target::TrafficLog(key),
-                PolicyKind::TracingBackend => Target::TracingBackend(key),
-                PolicyKind::ObservabilityMesh => Target::Mesh(key.name),
-            }
-        })
-        .collect()
+    sources.resources().into_iter().map(Target::from).collect()
 }
 
 /// Istio applies objects with overlapping selectors oldest first: one that selects by more labels has to be newer than

@@ -1,7 +1,7 @@
 //! What an ObservabilityMesh itself says to every proxy of its scope: logs that are required, default tracing, changes to
 //! metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::backends::{SpanReceiver, log_backend, log_target, not_in_registry, trace_backend};
@@ -64,6 +64,23 @@ fn check_one_required<'a>(
             }
         }
     }
+}
+
+/// Names of the extension providers that the mesh's own backends come to with its own format: what a policy needs that
+/// brings nothing of its own.
+pub fn own_providers(view: &View<'_>, mesh: &ObservabilityMesh) -> BTreeSet<String> {
+    let Some(istio) = istio_of(mesh) else {
+        return BTreeSet::new();
+    };
+    let lines = oldest_envoy(view, mesh, &istio).and_then(|oldest| mesh_lines(mesh, oldest));
+    let logs = lines.iter().flat_map(|lines| {
+        let targets = mesh.spec.logging.backends.iter();
+        targets.filter_map(|backend| log_target(view, mesh, backend, lines, None).ok())
+    });
+    let traces = mesh.spec.tracing.iter().flat_map(|tracing| &tracing.backends);
+    let traces = traces.filter_map(|backend| SpanReceiver::of_backend(mesh, backend).ok()?.provider());
+    let all = logs.flat_map(|target| target.providers).chain(traces);
+    all.map(|provider| provider.name).collect()
 }
 
 /// Checks the tracing that a mesh does by default; `None`: it leaves tracing alone.

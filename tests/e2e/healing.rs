@@ -113,14 +113,14 @@ async fn istiod_loses_its_wire(world: &World) -> Result<()> {
         );
         Ok(())
     };
-    set_shared(world, "SHARED_MESH_CONFIG-").await?;
+    world.set_env(ISTIOD, "SHARED_MESH_CONFIG-").await?;
     for obj in [ISTIO_SHOP, ACCESS_LOG, TRACES, CART_CALLS] {
         let line = "kubectl -n istio-system set env deployment/istiod SHARED_MESH_CONFIG=sightline-mesh-config";
         world.told(obj, "SharedConfigNotWired", &[line]).await?;
     }
     stays().await?;
 
-    set_shared(world, "SHARED_MESH_CONFIG=somebody-elses").await?;
+    world.set_env(ISTIOD, "SHARED_MESH_CONFIG=somebody-elses").await?;
     world
         .told(
             ISTIO_SHOP,
@@ -131,7 +131,9 @@ async fn istiod_loses_its_wire(world: &World) -> Result<()> {
     world.told(ACCESS_LOG, "SharedConfigTaken", &["somebody-elses"]).await?;
     stays().await?;
 
-    set_shared(world, "SHARED_MESH_CONFIG=sightline-mesh-config").await?;
+    world
+        .set_env(ISTIOD, "SHARED_MESH_CONFIG=sightline-mesh-config")
+        .await?;
     for obj in [ISTIO_SHOP, ACCESS_LOG, TRACES, CART_CALLS] {
         world.ready(obj).await?;
     }
@@ -158,23 +160,6 @@ async fn istiod_loses_its_wire(world: &World) -> Result<()> {
         world.ready(obj).await?;
     }
     stays().await
-}
-
-async fn set_shared(world: &World, env: &str) -> Result<()> {
-    world
-        .kubectl(&["-n", "istio-system", "set", "env", "deployment/istiod", env])
-        .await?;
-    world
-        .kubectl(&[
-            "-n",
-            "istio-system",
-            "rollout",
-            "status",
-            "deployment/istiod",
-            "--timeout=60s",
-        ])
-        .await?;
-    Ok(())
 }
 
 async fn recreate(world: &World, object: &Value) -> Result<()> {

@@ -293,6 +293,17 @@ impl World {
         .await
     }
 
+    /// Sets (`NAME=VALUE`) or takes away (`NAME-`) a variable of a Deployment, and waits for its new pods.
+    pub async fn set_env(&self, deployment: Obj<'_>, variable: &str) -> Result<()> {
+        let Obj(_, namespace, name) = deployment;
+        let target = format!("deployment/{name}");
+        self.kubectl(&["-n", namespace, "set", "env", &target, variable])
+            .await?;
+        self.kubectl(&["-n", namespace, "rollout", "status", &target, "--timeout=60s"])
+            .await
+            .map(drop)
+    }
+
     /// Sets the password of the Elasticsearch Secret.
     pub async fn set_password(&self, password: &str) -> Result<()> {
         self.patch(SECRET, serde_json::json!({"stringData": {"password": password}}))

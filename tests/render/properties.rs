@@ -292,9 +292,8 @@ fn every_provider_is_in_the_map(outcome: &Outcome) -> Result<(), TestCaseError> 
     let there = snapshot
         .object(Kind::ConfigMap, &map)
         .map(|map| {
-            sightline::snapshot::mesh_config::read(map)
-                .unwrap_or_default()
-                .providers
+            let config = sightline::snapshot::mesh_config::read(map).unwrap();
+            config.unwrap_or_default().providers
         })
         .unwrap_or_default();
     let objects = telemetries(outcome).into_values().flatten();

@@ -1,12 +1,13 @@
 //! Judges an ObservabilityMesh.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use super::{agents_in_sync, mesh_namespaces, not_written, others_of_mesh, providers_stand, stands};
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
-use crate::crds::{Logging, ObservabilityMesh, Tenancy};
+use crate::crds::{IstioMesh, Logging, ObservabilityMesh, Tenancy};
 use crate::plan::{
     Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, mesh_config, owned, refusal, rollout,
     telemetries, wasm_plugins,
@@ -14,10 +15,11 @@ use crate::plan::{
 use crate::policy::backends::{SpanReceiver, Transport, log_endpoint, missing_service};
 use crate::policy::claims::WorkloadSet;
 use crate::policy::formats::{self, oldest_envoy};
-use crate::policy::membership::{is_live, istio_of, mesh_of, name_of, shared_map_of};
+use crate::policy::membership::{former_maps_of, is_live, istio_of, maps_of, mesh_of, name_of};
 use crate::policy::mesh_wide::{check_default_tracing, check_metrics, check_required, source_of};
 use crate::policy::traffic_log::bad_format;
 use crate::policy::versions;
+use crate::render::istio::provider::Provider;
 use crate::render::istio::{metrics, wasm_plugin};
 use crate::render::metadata::{FINALIZER, MESH_LABEL};
 use crate::snapshot::{Fact, Key, Kind, View, labels_of};
@@ -33,7 +35,8 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     };
     let mut findings = vec![accepted(view, mesh), refs(view, mesh)];
     let others = others_of_mesh(view, mesh, &source_of(mesh));
-    let programmed = programmed(view, mesh, &mut plan);
+    let (providers, complete) = mesh_config::needed(view, mesh);
+    let programmed = programmed(view, mesh, &providers, &mut plan);
     let shadowed = others.shadowed().filter(|_| programmed.status == Truth::True);
     findings.push(shadowed.unwrap_or(programmed));
     findings.extend(others.contested());
@@ -96,10 +99,13 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
         .tracing_backends()
         .filter(|(key, t)| belongs(&key.namespace, t.spec.mesh_ref.as_ref()))
         .count();
-    let (providers, complete) = mesh_config::provider_count(view, mesh);
     fields.insert("trafficLogs".into(), Value::from(logs));
     fields.insert("tracingBackends".into(), Value::from(traces));
-    fields.insert("providers".into(), Value::from(providers));
+    fields.insert("providers".into(), Value::from(providers.len()));
+    let maps = listed_maps(view, mesh);
+    if !maps.is_empty() {
+        fields.insert("meshConfigMaps".into(), Value::from(maps));
+    }
     if let Some(istio) = istio_of(mesh)
         && let Ok(versions) = versions::status(view, mesh, &istio)
     {
@@ -187,35 +193,21 @@ fn refs(view: &View<'_>, mesh: &ObservabilityMesh) -> Finding {
     })
 }
 
-fn programmed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Plan) -> Finding {
+fn programmed(
+    view: &View<'_>,
+    mesh: &Arc<ObservabilityMesh>,
+    needed: &BTreeMap<String, Provider>,
+    plan: &mut Plan,
+) -> Finding {
     let type_ = ConditionType::Programmed;
+    if let Some(istio) = istio_of(mesh)
+        && let Err(finding) = extension_providers(view, mesh, &istio, needed, plan)
+    {
+        return finding;
+    }
     if !is_live(mesh) {
         let message = "The mesh is being deleted: Telemetries go first, then its extension providers.";
         return Finding::fails(type_, Reason::Deleting, message);
-    }
-    if let Some(istio) = istio_of(mesh) {
-        let map = shared_map_of(&istio);
-        let of_map = mesh_config::plan(view, &map);
-        if let Some((_, finding)) = of_map.blocked.into_iter().next() {
-            return finding;
-        }
-        if let Err(finding) = control_plane::wired(view, mesh, &istio) {
-            return finding;
-        }
-        match view.object(Kind::ConfigMap, &map) {
-            Fact::Present(_) if of_map.apply.is_empty() => {}
-            Fact::Unknown => return control_plane::not_read_yet(&map),
-            _ => {
-                if let Some(finding) = refusal::finding(view, Kind::ConfigMap, &map, None) {
-                    return finding;
-                }
-                let message = format!("ConfigMap {map} is not written yet; wait.");
-                if let Some(at) = of_map.look_again {
-                    plan.look_again_at(at);
-                }
-                return Finding::fails(type_, Reason::Pending, message);
-            }
-        }
     }
     if let Err(finding) = own_claims_stand(view, mesh, plan) {
         return finding;
@@ -305,11 +297,12 @@ fn own_claims_stand(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut P
     if required.is_empty() && tracing.is_none() && changes.is_empty() {
         return Ok(());
     }
+    let of = Target::Mesh(name_of(mesh).to_owned());
     for checked in &required {
-        providers_stand(view, plan, checked, false)?;
+        providers_stand(view, plan, checked, &of, false)?;
     }
     if let Some(checked) = &tracing {
-        providers_stand(view, plan, checked, false)?;
+        providers_stand(view, plan, checked, &of, false)?;
     }
     let namespaces = mesh_namespaces(view, mesh, &istio)
         .map_err(|error| Finding::unknown(ConditionType::Programmed, error.reason, error.message))?;
@@ -323,6 +316,92 @@ fn own_claims_stand(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut P
     }
     not_written(pending).map_or(Ok(()), Err)
 }
+
+/// Whether the extension providers of a mesh stand where its istiods read them.
+fn extension_providers(
+    view: &View<'_>,
+    mesh: &Arc<ObservabilityMesh>,
+    istio: &IstioMesh,
+    needed: &BTreeMap<String, Provider>,
+    plan: &mut Plan,
+) -> Result<(), Finding> {
+    let maps = maps_of(istio);
+    let plans: Vec<(Key, Plan)> = maps
+        .iter()
+        .cloned()
+        .chain(former_maps_of(mesh, istio))
+        .map(|map| {
+            let of_map = mesh_config::plan(view, &map);
+            (map, of_map)
+        })
+        .collect();
+    if let Some((_, finding)) = plans.iter().flat_map(|(_, of_map)| &of_map.blocked).next() {
+        return Err(finding.clone());
+    }
+    if !is_live(mesh) {
+        return Ok(());
+    }
+    control_plane::wired(view, mesh, istio)?;
+    for (map, of_map) in plans.iter().filter(|(map, _)| maps.contains(map)) {
+        map_stands(view, mesh, map, of_map, plan)?;
+    }
+    let needed: Vec<Provider> = needed.values().cloned().collect();
+    match control_plane::usable(view, mesh, istio, &needed, false) {
+        // New ones come and go with policies, who tell it themselves.
+        Err(not_usable) if not_usable.finding.reason != Reason::ProviderPending => Err(not_usable.finding),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a map that the mesh writes stands as planned.
+fn map_stands(
+    view: &View<'_>,
+    mesh: &ObservabilityMesh,
+    map: &Key,
+    of_map: &Plan,
+    plan: &mut Plan,
+) -> Result<(), Finding> {
+    let of = Target::Mesh(name_of(mesh).to_owned());
+    let no_room = of_map
+        .map_findings
+        .iter()
+        .find_map(|(_, findings)| findings.no_room.get(&of));
+    if let Some(finding) = no_room {
+        return Err(finding.clone());
+    }
+    match view.object(Kind::ConfigMap, map) {
+        Fact::Present(_) if of_map.apply.is_empty() && of_map.patch.is_empty() => Ok(()),
+        Fact::Unknown => Err(control_plane::not_read_yet(map)),
+        _ => {
+            if let Some(finding) = refusal::finding(view, Kind::ConfigMap, map, None) {
+                return Err(finding);
+            }
+            let message = format!("ConfigMap {map} is not written yet; wait.");
+            if let Some(at) = of_map.look_again {
+                plan.look_again_at(at);
+            }
+            Err(Finding::fails(ConditionType::Programmed, Reason::Pending, message))
+        }
+    }
+}
+
+/// The maps that may hold entries of the mesh, as its status lists them: those that it writes, and those that it wrote,
+/// while something of ours is, or may be, left there.
+fn listed_maps(view: &View<'_>, mesh: &ObservabilityMesh) -> Vec<String> {
+    let Some(istio) = istio_of(mesh) else {
+        return Vec::new();
+    };
+    let former = former_maps_of(mesh, &istio).into_iter();
+    let left = former.filter(|map| {
+        let may_be_looked_at = view.object(Kind::ConfigMap, map) != Fact::Forbidden;
+        !may_be_looked_at || mesh_config::is_left(view, map) != Some(false)
+    });
+    let all = maps_of(&istio).into_iter().chain(left);
+    all.take(MAX_MAPS).map(|map| map.to_string()).collect()
+}
+
+/// Most maps that a status lists.
+const MAX_MAPS: usize = 32;
 
 /// A mesh that we wrote objects for leaves only when they are gone. What we may not look at (any more) does not hold it.
 fn finalizer(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finalizer> {
@@ -339,7 +418,7 @@ fn finalizer(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finalizer
         istio.as_ref().map_or(Some(false), |_| leaves_telemetries(view, mesh)),
         istio
             .as_ref()
-            .map_or(Some(false), |istio| leaves_map(view, &shared_map_of(istio))),
+            .map_or(Some(false), |istio| leaves_entries(view, mesh, istio)),
         leaves_interface_traffic(view, mesh),
         wasm_plugins::are_left(view, mesh),
     ];
@@ -358,17 +437,18 @@ fn leaves_telemetries(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<bool>
     }
 }
 
-/// Whether a map of ours is left that no living mesh shares; `None`: not known yet.
-fn leaves_map(view: &View<'_>, map: &Key) -> Option<bool> {
-    let shared = view
-        .meshes()
-        .any(|other| is_live(other) && istio_of(other).is_some_and(|i| shared_map_of(&i) == *map));
-    match view.object(Kind::ConfigMap, map) {
-        _ if shared => Some(false),
-        Fact::Present(live) => Some(owned::is_ours(live)),
-        Fact::Unknown => None,
-        Fact::Absent | Fact::Forbidden | Fact::KindMissing => Some(false),
+/// Whether a map with something of ours is left that no living mesh writes; `None`: not known yet.
+fn leaves_entries(view: &View<'_>, mesh: &ObservabilityMesh, istio: &IstioMesh) -> Option<bool> {
+    let is_written = |map: &Key| {
+        let mut others = view.meshes().filter(|other| is_live(other));
+        others.any(|other| istio_of(other).is_some_and(|istio| maps_of(&istio).contains(map)))
+    };
+    for map in maps_of(istio).into_iter().chain(former_maps_of(mesh, istio)) {
+        if !is_written(&map) && mesh_config::is_left(view, &map)? {
+            return Some(true);
+        }
     }
+    Some(false)
 }
 
 /// Whether a `grpc-logging` that we made for this mesh is left; `None`: not known yet.

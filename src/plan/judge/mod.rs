@@ -17,9 +17,10 @@ use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names};
 use crate::crds::{IstioMesh, ObservabilityMesh};
 use crate::policy::claims::{Checked, Claim, Source};
 use crate::policy::membership::{
-    MeshScope, NotAMember, istio_of, mesh_scope, name_of, root_namespace, selects, shared_map_of,
+    MeshScope, NotAMember, istio_of, maps_of, mesh_scope, name_of, root_namespace, selects,
 };
 use crate::policy::resolve::{MAX_SETS, Overlap};
+use crate::render::istio::provider::Provider;
 use crate::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
 
 fn insert_mesh(fields: &mut Map<String, Value>, mesh: Option<&Arc<ObservabilityMesh>>) {
@@ -64,7 +65,7 @@ fn programmed<C: Claim>(
     let Some(mesh) = checked.mesh else {
         return (not_programmed(checked), None);
     };
-    if let Err(finding) = providers_stand(view, plan, checked, claim.switches_off()) {
+    if let Err(finding) = providers_stand(view, plan, checked, &claim.source().into(), claim.switches_off()) {
         return (finding, None);
     }
     let namespaces = match places_of(view, claim, mesh) {
@@ -198,7 +199,7 @@ fn not_written(pending: Vec<String>) -> Option<Finding> {
     })
 }
 
-/// Whether there is a claim, and istiod knows the extension providers that it names.
+/// Whether there is a claim, of the target `of`, and istiod knows the extension providers that it names.
 ///
 /// # Errors
 /// The finding of why it does not.
@@ -206,36 +207,32 @@ fn providers_stand<C>(
     view: &View<'_>,
     plan: &mut Plan,
     checked: &Checked<'_, C>,
+    of: &Target,
     switches_off: bool,
 ) -> Result<(), Finding> {
     let mesh = checked.claim.as_ref().and(checked.mesh);
     let Some((mesh, istio)) = mesh.and_then(|mesh| Some((mesh, istio_of(mesh)?))) else {
         return Err(not_programmed(checked));
     };
-    let map = shared_map_of(&istio);
-    mesh_config::writable(view, &map)?;
-    let missing = checked
-        .providers
-        .iter()
-        .find(|provider| view.provider(&map, &provider.name).is_none());
-    if let Some(finding) = missing.and_then(|_| refusal::finding(view, Kind::ConfigMap, &map, None)) {
+    if let Some(finding) = not_writable(view, &istio, of, &checked.providers) {
         return Err(finding);
-    }
-    if missing.is_some_and(|provider| mesh_config::is_full_for(view, &map, provider)) {
-        let message = format!(
-            "ConfigMap {map} has no room for another format; use a format that other policies have, or a shorter one."
-        );
-        return Err(Finding::fails(
-            ConditionType::Programmed,
-            Reason::CapacityExceeded,
-            message,
-        ));
     }
     control_plane::usable(view, mesh, &istio, &checked.providers, switches_off).map_err(|not_usable| {
         if let Some(at) = not_usable.look_again {
             plan.look_again_at(at);
         }
         not_usable.finding
+    })
+}
+
+/// Why the providers of a resource, the target `of`, are not written to a map of its mesh.
+fn not_writable(view: &View<'_>, istio: &IstioMesh, of: &Target, providers: &[Provider]) -> Option<Finding> {
+    maps_of(istio).iter().find_map(|map| {
+        let is_missing = |provider: &Provider| view.provider(map, &provider.name).is_none();
+        mesh_config::not_writable(view, map).or_else(|| {
+            let missing = providers.iter().any(is_missing).then_some(map)?;
+            refusal::finding(view, Kind::ConfigMap, missing, None).or_else(|| view.map_finding(missing, of).cloned())
+        })
     })
 }
 
