@@ -128,8 +128,8 @@ async fn a_younger_one_is_contested(world: &World) -> Result<()> {
     .await
 }
 
-/// What Istio's own policy for its stable channel denies in a Telemetry. Istio's looks at labelled objects only; the
-/// demo's revision is `default`, whose objects carry no label.
+/// What Istio's own policy for its stable channel denies of what we write: WasmPlugins, and fields of a Telemetry. Istio's
+/// looks at labelled objects only; the demo's revision is `default`, whose objects carry no label.
 const POLICY: &str = r#"
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
@@ -138,11 +138,12 @@ spec:
   failurePolicy: Fail
   matchConstraints:
     resourceRules:
-    - {apiGroups: [telemetry.istio.io], apiVersions: ["*"], operations: [CREATE, UPDATE], resources: [telemetries]}
+    - {apiGroups: [telemetry.istio.io, extensions.istio.io], apiVersions: ["*"], operations: [CREATE, UPDATE], resources: ["*"]}
   validations:
-  - expression: "!has(object.spec.tracing) || object.spec.tracing.all(t, !has(t.useRequestIdForTraceSampling))"
-  - expression: "!has(object.spec.metrics) || object.spec.metrics.all(m, !has(m.reportingInterval))"
-  - expression: "!has(object.spec.accessLogging) || object.spec.accessLogging.all(l, !has(l.filter))"
+  - expression: "object.kind != 'WasmPlugin'"
+  - expression: "object.kind != 'Telemetry' || !has(object.spec.tracing) || object.spec.tracing.all(t, !has(t.useRequestIdForTraceSampling))"
+  - expression: "object.kind != 'Telemetry' || !has(object.spec.metrics) || object.spec.metrics.all(m, !has(m.reportingInterval))"
+  - expression: "object.kind != 'Telemetry' || !has(object.spec.accessLogging) || object.spec.accessLogging.all(l, !has(l.filter))"
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
@@ -219,6 +220,17 @@ async fn what_an_admission_policy_denies_is_told_once_takes_nothing_away_and_is_
         .collect();
     ensure!(attempts.len() <= 5, "tried in ever longer intervals: {attempts:?}");
 
+    world.apply_sample("solarmesh-interface-traffic").await?;
+    let words = [
+        "refuses WasmPlugin orders/sightline-solarmesh",
+        "everything else is written",
+    ];
+    world.told(SOLARMESH, "RejectedByPolicy", &words).await?;
+    ensure!(
+        !world.application_yaml().await?.is_empty(),
+        "the ConfigMap of the same mesh is written"
+    );
+
     // What we may take over but not write keeps all that it has, and ours stays beside it.
     let mut theirs = telemetry("young");
     theirs["metadata"]["annotations"] = json!({"sightline.dev/adopt": "true"});
@@ -244,6 +256,7 @@ async fn what_an_admission_policy_denies_is_told_once_takes_nothing_away_and_is_
     world.kubectl(&["delete", "validatingadmissionpolicy", name]).await?;
     world.ready(ACCESS_LOG).await?;
     world.ready(TRACES).await?;
+    world.ready(SOLARMESH).await?;
     world.gone(SHOP_TELEMETRY, TOLD).await?;
     let adopted = world.get(YOUNG).await?;
     ensure!(adopted["spec"]["accessLogging"][0].get("filter").is_some(), "{adopted}");
