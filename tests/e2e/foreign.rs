@@ -287,7 +287,7 @@ async fn istios_kinds_and_a_service_that_come_later_are_seen_and_a_service_made_
     world
         .told(ACCESS_LOG, "IstioNotInstalled", &["install Istio's CRDs"])
         .await?;
-    world.plane.install_istio_crds().await?;
+    world.plane.install_crds(&world.plane.istio_crds()).await?;
     world.ready(ACCESS_LOG).await?;
 
     world
