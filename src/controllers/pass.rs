@@ -341,7 +341,7 @@ impl Operator {
         let ready = old
             .iter()
             .find(|c| c.type_ == ConditionType::Ready.as_str())
-            .map(|c| c.status.clone());
+            .map(|c| (c.status.clone(), c.reason.clone()));
         let written = self.cluster.write_status(&status.of, &Value::Object(after)).await?;
         self.status_written
             .lock()
@@ -357,7 +357,10 @@ impl Operator {
         if let Some(object) = written {
             self.put_own(&status.of, object);
         }
-        if let Some(event) = judge::ready_event(&status.of, ready.as_deref(), &status.findings) {
+        let before = ready
+            .as_ref()
+            .map(|(status, reason)| (status.as_str(), reason.as_str()));
+        if let Some(event) = judge::ready_event(&status.of, before, &status.findings) {
             let uid = self.uid_of(&status.of);
             self.events.tell(&event, uid).await;
         }

@@ -67,7 +67,7 @@ impl<'a> Admission<'a> {
         // Istio's own policy for its stable channel quotes the expression that is false: `has(l.filter)` stands in it.
         if words.contains("filter") && !filtering.is_empty() {
             return format!(
-                "{what} {name} refuses {kind} {key} for the filters of {}; without spec.filter, format.tcp and backends of type EnvoyALS there it is accepted. What is live stays.",
+                "{what} {name} refuses {kind} {key} for the filters of {}; without spec.filter, format.tcp and backends of type EnvoyALS there it is accepted. What is live stays, and everything else is written.",
                 some_names(filtering)
             );
         }
@@ -76,7 +76,9 @@ impl<'a> Admission<'a> {
         } else {
             format!(": {}", words.trim_end_matches('.'))
         };
-        format!("{what} {name} refuses {kind} {key}{words}; have it let {kind} {key} pass. What is live stays.")
+        format!(
+            "{what} {name} refuses {kind} {key}{words}; have it let {kind} {key} pass. What is live stays, and everything else is written."
+        )
     }
 }
 
@@ -157,7 +159,7 @@ mod tests {
         assert_eq!(
             text,
             "ValidatingAdmissionPolicy stable refuses Telemetry shop/sightline for the filters of TrafficLog shop/errors; \
-             without spec.filter, format.tcp and backends of type EnvoyALS there it is accepted. What is live stays."
+             without spec.filter, format.tcp and backends of type EnvoyALS there it is accepted. What is live stays, and everything else is written."
         );
         let (_, text) = message(STABLE, &sources(None));
         assert!(
@@ -165,7 +167,9 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.ends_with("; have it let Telemetry shop/sightline pass. What is live stays."),
+            text.ends_with(
+                "; have it let Telemetry shop/sightline pass. What is live stays, and everything else is written."
+            ),
             "{text}"
         );
         let (reason, text) = message("exceeded quota.", &sources(None));

@@ -55,6 +55,7 @@ pub const GRPC_LOGGING: Obj = Obj("ConfigMap", "service-mesh", "grpc-logging");
 pub const SHARED_MAP: Obj = Obj("ConfigMap", "istio-system", "sightline-mesh-config");
 pub const WASM_PLUGIN: Obj = Obj("WasmPlugin", "orders", "sightline-solarmesh");
 pub const SECRET: Obj = Obj("Secret", "service-mesh", "es");
+pub const TEMPO: Obj = Obj("Service", "monitoring", "tempo");
 pub const SHOP_TELEMETRY: Obj = Obj("Telemetry", "shop", "sightline");
 
 /// An object: kind, namespace (empty for none) and name.
@@ -275,6 +276,19 @@ impl World {
             .await
             .with_context(|| format!("delete {obj}"))?;
         Ok(())
+    }
+
+    /// Makes an object that was deleted again, as another one.
+    pub async fn recreate(&self, object: &Value) -> Result<()> {
+        let mut object = object.clone();
+        for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields"] {
+            object["metadata"].as_object_mut().map(|m| m.remove(field));
+        }
+        if let Some(spec) = object["spec"].as_object_mut() {
+            spec.remove("clusterIP");
+            spec.remove("clusterIPs");
+        }
+        self.apply(&object.to_string()).await
     }
 
     /// Deletes, and waits until it is gone.

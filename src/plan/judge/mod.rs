@@ -330,19 +330,26 @@ fn agents_in_sync(states: Vec<Result<(), rollout::Problem>>) -> Finding {
     Finding::fails(type_, reason, message)
 }
 
-/// The event that a resource became ready or ceased to be, from its old and new `Ready`.
-pub fn ready_event(of: &Target, before: Option<&str>, findings: &[Finding]) -> Option<Event> {
+/// Reasons not to be ready that pass by themselves: nobody is told.
+const WAITING: [Reason; 4] = [
+    Reason::FactsPending,
+    Reason::Pending,
+    Reason::ProviderPending,
+    Reason::Deleting,
+];
+
+/// The event that a resource became ready or ceased to be, from status and reason of its old `Ready`, and from its new one.
+/// What comes of waiting is told too.
+pub fn ready_event(of: &Target, before: Option<(&str, &str)>, findings: &[Finding]) -> Option<Event> {
     let ready = findings.iter().find(|f| f.type_ == ConditionType::Ready)?;
     let now = match ready.status {
         Truth::True => "True",
         Truth::False => "False",
         Truth::Unknown => "Unknown",
     };
-    let quiet = matches!(
-        ready.reason,
-        Reason::FactsPending | Reason::Pending | Reason::ProviderPending | Reason::Deleting
-    );
-    (before != Some(now) && !quiet).then(|| Event {
+    let is_news =
+        before.is_none_or(|(status, reason)| status != now || WAITING.iter().any(|waiting| waiting.as_str() == reason));
+    (is_news && !WAITING.contains(&ready.reason)).then(|| Event {
         about: of.clone(),
         warning: ready.status == Truth::False,
         reason: if ready.status == Truth::True {
@@ -352,4 +359,28 @@ pub fn ready_event(of: &Target, before: Option<&str>, findings: &[Finding]) -> O
         },
         note: ready.message.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_told_once_also_when_it_comes_after_waiting() {
+        let of = Target::TrafficLog(Key::new("shop", "all"));
+        let told = |before, status, reason| {
+            let finding = Finding {
+                status,
+                ..Finding::fails(ConditionType::Ready, reason, "Why.")
+            };
+            ready_event(&of, before, &[finding]).map(|event| event.reason)
+        };
+        assert_eq!(told(Some(("True", "Ready")), Truth::False, Reason::Pending), None);
+        let refused = |before| told(Some(before), Truth::False, Reason::RejectedByPolicy);
+        assert_eq!(refused(("False", "Pending")), Some("RejectedByPolicy"));
+        assert_eq!(refused(("False", "RejectedByPolicy")), None);
+        assert_eq!(refused(("True", "Ready")), Some("RejectedByPolicy"));
+        assert_eq!(told(None, Truth::True, Reason::Ready), Some("Ready"));
+        assert_eq!(told(Some(("True", "Ready")), Truth::True, Reason::Ready), None);
+    }
 }
