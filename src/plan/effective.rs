@@ -72,7 +72,8 @@ pub fn claims_in_force(view: &View<'_>, namespace: &str) -> Result<InForce, NotA
                 let is_wide =
                     |mesh_of: &str, selection: &Selection| mesh_of == name_of(mesh) && selection.is_namespace();
                 claims.logs.retain(|c| !is_wide(&c.mesh, &c.selection));
-                claims.traces.retain(|c| !is_wide(&c.mesh, &c.selection));
+                let wide = claims.traces.extract_if(.., |c| is_wide(&c.mesh, &c.selection));
+                claims.elsewhere.traces.extend(wide);
                 claims.elsewhere.defaults.push(defaults);
             }
             MeshScope::PerNamespace => {

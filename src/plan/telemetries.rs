@@ -1,6 +1,6 @@
 //! Writes the Telemetries of a namespace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -102,11 +102,20 @@ type Wanted = BTreeMap<WorkloadSet, (Value, Vec<Target>)>;
 
 fn render_all(view: &View<'_>, namespace: &str, policy: &NamespacePolicy) -> Wanted {
     let render = |(set, object): (&WorkloadSet, &crate::policy::resolve::ObjectPolicy)| {
-        let revision = telemetry::mesh_of(object).and_then(|mesh| revision_label(view.mesh(mesh)?));
+        let revision = revision_of(view, &object.sources);
         let rendered = telemetry::render(namespace, &object_name(set), set, object, revision.as_deref());
         (set.clone(), (rendered, contributors(&object.sources)))
     };
     policy.objects.iter().map(render).collect()
+}
+
+/// The value of the label `istio.io/rev`. An object of meshes that would not write the same one has none: the label would
+/// hide the claims of one from the istiod that it is for.
+fn revision_of(view: &View<'_>, sources: &Sources) -> Option<String> {
+    let meshes = sources.meshes().into_iter();
+    let mut labels: BTreeSet<Option<String>> = meshes.map(|mesh| revision_label(view.mesh(mesh)?)).collect();
+    let first = labels.pop_first()?;
+    first.filter(|_| labels.is_empty())
 }
 
 fn contributors(sources: &Sources) -> Vec<Target> {

@@ -16,6 +16,8 @@ pub struct MeshConfig {
     pub providers: BTreeMap<String, Value>,
     /// `rootNamespace`, where it is set.
     pub root_namespace: Option<String>,
+    /// `defaultProviders.metrics`: who gets metrics where no Telemetry names anybody.
+    pub default_metrics: Vec<String>,
 }
 
 /// Reads the MeshConfig of a ConfigMap. `None`: there is none, or it cannot be read.
@@ -31,9 +33,18 @@ pub fn read(config_map: &Value) -> Option<MeshConfig> {
         .get("rootNamespace")
         .and_then(Value::as_str)
         .filter(|name| !name.is_empty());
+    let metrics = mesh
+        .get("defaultProviders")
+        .and_then(|defaults| defaults.get("metrics"));
+    let names = metrics
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
     Some(MeshConfig {
         providers: list.into_iter().flatten().filter_map(named).collect(),
         root_namespace: root.map(str::to_owned),
+        default_metrics: names.map(str::to_owned).collect(),
     })
 }
 

@@ -20,6 +20,7 @@ use crate::policy::membership::{
 use crate::policy::mesh_wide::{check_default_tracing, check_metrics, check_required};
 use crate::policy::traffic_log::bad_format;
 use crate::policy::versions;
+use crate::render::istio::mesh_config::primary_map;
 use crate::render::istio::{metrics, telemetry, wasm_plugin};
 use crate::render::metadata::{FINALIZER, MESH_LABEL};
 use crate::snapshot::{Fact, Key, Kind, View, labels_of};
@@ -66,6 +67,8 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
         unique.dedup();
         findings.push(agents_in_sync(unique));
     }
+    findings.extend(other_metrics_providers(view, mesh));
+    findings.extend(yields_to_another_mesh(view, mesh));
     let unused = without_proxies(mesh);
     if !unused.is_empty() {
         let message = format!(
@@ -108,6 +111,83 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     status.provisional |= pending || !complete;
     plan.statuses.push(status);
     plan
+}
+
+/// The condition that MeshConfig sends metrics to others too: what names a provider takes its proxies' metrics away from
+/// them, as Istio replaces the list of receivers.
+fn other_metrics_providers(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<Finding> {
+    let istio = istio_of(mesh)?;
+    let changes = check_metrics(view, mesh).map(metrics::overrides).unwrap_or_default();
+    if changes.is_empty() {
+        return None;
+    }
+    let primaries = istio.revisions.iter();
+    let primaries = primaries.map(|revision| primary_map(&istio.namespace, revision));
+    let others = |map: &Key| -> Vec<&String> {
+        let Fact::Present(Some(config)) = view.mesh_config(map) else {
+            return Vec::new();
+        };
+        let names = config.default_metrics.iter();
+        names.filter(|name| *name != metrics::PROVIDER).collect()
+    };
+    let (map, others) = primaries.into_iter().find_map(|map| {
+        let names = others(&map);
+        (!names.is_empty()).then_some((map, names))
+    })?;
+    let message = format!(
+        "MeshConfig in ConfigMap {map} sends metrics to {} too (defaultProviders.metrics). spec.metrics.overrides goes to {} alone, and these get none any more from where it holds; remove the overrides, or collect from {}.",
+        some_names(others),
+        metrics::PROVIDER,
+        metrics::PROVIDER
+    );
+    Some(Finding::holds(ConditionType::Contested, Reason::Contested, message))
+}
+
+/// The condition that another mesh comes first where both select a namespace: one object there speaks for both, and there
+/// is one tracing and one list of changes to metrics in it.
+fn yields_to_another_mesh(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<Finding> {
+    let traces = |mesh: &ObservabilityMesh| {
+        mesh.spec
+            .tracing
+            .as_ref()
+            .is_some_and(|tracing| tracing.default.is_some())
+    };
+    let counts = |mesh: &ObservabilityMesh| check_metrics(view, mesh).is_ok_and(|m| !metrics::overrides(m).is_empty());
+    let is_per_namespace = |mesh: &ObservabilityMesh| {
+        istio_of(mesh).is_some_and(|istio| mesh_scope(view, mesh, &istio) == Ok(MeshScope::PerNamespace))
+    };
+    if !is_per_namespace(mesh) {
+        return None;
+    }
+    let namespaces = |mesh: &ObservabilityMesh| {
+        let root = istio_of(mesh).and_then(|istio| root_namespace(view, &istio).ok());
+        selected_namespaces(view, mesh, &root.unwrap_or_default())
+    };
+    let own = namespaces(mesh);
+    let before = view
+        .meshes()
+        .filter(|other| name_of(other) < name_of(mesh) && is_live(other) && is_per_namespace(other));
+    let mut lost = before.filter_map(|other| {
+        let shared = namespaces(other);
+        let namespace = own.iter().find(|namespace| shared.contains(namespace))?;
+        let what = [
+            ("spec.tracing.default", traces(mesh) && traces(other)),
+            ("spec.metrics.overrides", counts(mesh) && counts(other)),
+        ];
+        let what: Vec<&str> = what
+            .into_iter()
+            .filter(|(_, lost)| *lost)
+            .map(|(path, _)| path)
+            .collect();
+        (!what.is_empty()).then(|| (other, namespace, what.join(" and ")))
+    });
+    let (other, namespace, what) = lost.next()?;
+    let message = format!(
+        "ObservabilityMesh {} comes first by name in namespaces that both select, such as {namespace}; there this one gives way in {what}. Let no two meshes select one namespace.",
+        name_of(other)
+    );
+    let type_ = ConditionType::PartiallyOverridden;
+    Some(Finding::holds(type_, Reason::Overridden, message))
 }
 
 /// What the spec of a mesh without proxies says about them. A value that is the default says nothing.

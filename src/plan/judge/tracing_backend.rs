@@ -5,13 +5,13 @@ use std::sync::Arc;
 use serde_json::{Map, json};
 
 use super::{agents_in_sync, insert_mesh, not_expressed, not_programmed, only_rivals_of, programmed, to_i32};
-use crate::conditions::{ConditionType, Finding, Reason, Truth, with_ready};
+use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
 use crate::crds::{DestinationType, EffectiveTracing, InjectStatus, ObservabilityMesh, TracingBackend};
 use crate::plan::{Memory, Plan, Status, Target, rollout};
 use crate::policy::backends::receiver;
 use crate::policy::claims::{Checked, TraceClaim, WorkloadSet};
 use crate::policy::membership::istio_of;
-use crate::policy::resolve::lost_sets;
+use crate::policy::resolve::{lost_sets, wins_for_some};
 use crate::policy::tracing_backend::check;
 use crate::render::metadata::INJECT;
 use crate::snapshot::{Fact, Key, Kind, View};
@@ -62,7 +62,19 @@ pub fn judge(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> Plan {
                     ));
                     programmed(view, &mut plan, &checked, claim)
                 }
-                _ => programmed(view, &mut plan, &checked, claim),
+                _ => {
+                    let finding = programmed(view, &mut plan, &checked, claim);
+                    let winners = wins_for_some(claim, &rivals);
+                    if !winners.is_empty() && finding.reason != Reason::Overlaps {
+                        let message = format!(
+                            "For workloads that the selector of {} takes too, this one does not hold; more labels win, then name.",
+                            some_names(winners.iter().map(ToString::to_string))
+                        );
+                        let type_ = ConditionType::PartiallyOverridden;
+                        findings.push(Finding::holds(type_, Reason::Overridden, message));
+                    }
+                    finding
+                }
             };
             if finding.status == Truth::True {
                 fields.insert("effective".into(), json!(effective(key, tracing, claim, &checked)));
