@@ -36,7 +36,7 @@ pub fn read(config_map: &Value) -> Option<MeshConfig> {
     let metrics = mesh
         .get("defaultProviders")
         .and_then(|defaults| defaults.get("metrics"));
-    let names = metrics
+    let receivers = metrics
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
@@ -44,7 +44,7 @@ pub fn read(config_map: &Value) -> Option<MeshConfig> {
     Some(MeshConfig {
         providers: list.into_iter().flatten().filter_map(named).collect(),
         root_namespace: root.map(str::to_owned),
-        default_metrics: names.map(str::to_owned).collect(),
+        default_metrics: receivers.map(str::to_owned).collect(),
     })
 }
 
