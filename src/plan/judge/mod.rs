@@ -12,7 +12,9 @@ use super::{Event, Plan, Target, control_plane, mesh_config, refusal_message, ro
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names};
 use crate::crds::ObservabilityMesh;
 use crate::policy::claims::{Checked, Claim};
-use crate::policy::membership::{MeshScope, istio_of, mesh_scope, name_of, root_namespace, selects, shared_map_of};
+use crate::policy::membership::{
+    MeshScope, istio_of, mesh_scope, name_of, other_mesh_rooted_in, root_namespace, selects, shared_map_of,
+};
 use crate::policy::resolve::{MAX_SETS, Overlap};
 use crate::render::istio::telemetry::object_name;
 use crate::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
@@ -202,6 +204,8 @@ fn refused(view: &View<'_>, kind: Kind, key: &Key) -> Option<Finding> {
     ))
 }
 
+/// The namespaces that what a mesh says of all its workloads is written to, one by one: those that it selects, but for the
+/// root namespaces of others, whose whole mesh it would reach.
 fn selected_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, but: &str) -> Vec<String> {
     let Fact::Present(namespaces) = view.objects(Kind::Namespace) else {
         return Vec::new();
@@ -210,7 +214,7 @@ fn selected_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, but: &str) -> 
         .into_iter()
         .filter(|n| selects(mesh, &labels_of(n)).unwrap_or(false) && n.pointer("/metadata/deletionTimestamp").is_none())
         .map(|n| key_of(n).name)
-        .filter(|name| name != but)
+        .filter(|name| name != but && matches!(other_mesh_rooted_in(view, name, mesh), Ok(None)))
         .collect()
 }
 
