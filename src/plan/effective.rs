@@ -11,7 +11,7 @@ use crate::policy::claims::{
     Checked, Claim, LogClaim, MeshDefaults, MetricsClaim, PolicyKind, Selection, Side, Source, Sources, TraceClaim,
 };
 use crate::policy::membership::{
-    MeshScope, NotAMember, istio_of, mesh_scope, meshes_of_namespace, name_of, root_namespace,
+    MeshScope, NotAMember, istio_of, mesh_scope, meshes_of_namespace, name_of, other_mesh_rooted_in, root_namespace,
 };
 use crate::policy::resolve::NamespaceClaims;
 use crate::policy::{mesh_wide, tracing_backend, traffic_log};
@@ -72,7 +72,12 @@ pub fn claims_in_force(view: &View<'_>, namespace: &str) -> Result<InForce, NotA
                 let is_wide =
                     |mesh_of: &str, selection: &Selection| mesh_of == name_of(mesh) && selection.is_namespace();
                 claims.logs.retain(|c| !is_wide(&c.mesh, &c.selection));
-                claims.traces.retain(|c| !is_wide(&c.mesh, &c.selection));
+                let wide = claims.traces.extract_if(.., |c| is_wide(&c.mesh, &c.selection));
+                claims.elsewhere.traces.extend(wide);
+                claims.elsewhere.defaults.push(defaults);
+            }
+            // A selector-less Telemetry here would reach the whole of the other mesh.
+            MeshScope::PerNamespace if other_mesh_rooted_in(view, namespace, mesh)?.is_some() => {
                 claims.elsewhere.defaults.push(defaults);
             }
             MeshScope::PerNamespace => {

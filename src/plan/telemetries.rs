@@ -200,7 +200,7 @@ fn render(
     live: Option<&Value>,
     plan: &mut Plan,
 ) -> Value {
-    let revision = telemetry::mesh_of(object).and_then(|mesh| revision_label(view.mesh(mesh)?));
+    let revision = revision_of(view, &object.sources);
     let (services, look_again) = services::annotation(view, object, live);
     if let Some(at) = look_again {
         plan.look_again_at(at);
@@ -212,6 +212,15 @@ fn render(
         services,
     };
     telemetry::render(&identity, set, object)
+}
+
+/// The value of the label `istio.io/rev`. An object of meshes that would not write the same one has none: the label would
+/// hide the claims of one from the istiod that it is for.
+fn revision_of(view: &View<'_>, sources: &Sources) -> Option<String> {
+    let meshes = sources.meshes().into_iter();
+    let mut labels: BTreeSet<Option<String>> = meshes.map(|mesh| revision_label(view.mesh(mesh)?)).collect();
+    let first = labels.pop_first()?;
+    first.filter(|_| labels.is_empty())
 }
 
 fn contributors(sources: &Sources) -> Vec<Target> {

@@ -139,6 +139,14 @@ pub fn is_subset(a: &Labels, b: &Labels) -> bool {
     a.iter().all(|(key, value)| b.get(key) == Some(value))
 }
 
+/// The labels of pods that match both; `None` where no pod can.
+pub fn intersection(a: &Labels, b: &Labels) -> Option<Labels> {
+    let disjoint = a
+        .iter()
+        .any(|(key, value)| b.get(key).is_some_and(|other| other != value));
+    (!disjoint).then(|| a.iter().chain(b).map(|(k, v)| (k.clone(), v.clone())).collect())
+}
+
 /// Which workloads of its namespace a policy holds for.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -172,6 +180,14 @@ impl Selection {
         }
         let target = |(kind, name): &(TargetKind, String)| WorkloadSet::Target(*kind, name.clone());
         self.targets.iter().map(target).collect()
+    }
+
+    /// The workloads that two different selectors may both select.
+    pub fn meets(&self, other: &Self) -> Option<WorkloadSet> {
+        let selects = |selection: &Self| selection.targets.is_empty() && !selection.selector.is_empty();
+        let meet = selects(self) && selects(other) && self.selector != other.selector;
+        let both = intersection(&self.selector, &other.selector).filter(|_| meet);
+        both.map(WorkloadSet::Labels)
     }
 
     /// Whether it takes every workload of a set that is no whole namespace.

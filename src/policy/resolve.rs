@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::claims::{
     Claim, Labels, LogClaim, LogEntry, MeshDefaults, Selection, Side, Source, Sources, TraceClaim, WorkloadSet,
+    intersection,
 };
 use crate::crds::Tag;
 use crate::filter;
@@ -309,34 +310,57 @@ fn add(providers: &mut BTreeMap<String, Option<String>>, entry: &LogEntry) {
 
 /// The units that a log claim loses to other claims of exactly its scope and selection.
 pub fn lost_units(claim: &LogClaim, all: &[LogClaim]) -> Vec<Lost> {
+    let better = better_ranked(claim, all);
+    let in_set = |set: WorkloadSet| {
+        let rivals = better.iter().copied();
+        let rivals: Vec<&LogClaim> = rivals.filter(|r| r.selection.sets().contains(&set)).collect();
+        lost_in(claim, &set, &rivals)
+    };
+    claim.selection.sets().into_iter().flat_map(in_set).collect()
+}
+
+/// The units that a log claim loses for some of its workloads only: for those that a claim of better rank selects too, by
+/// other labels.
+pub fn lost_for_some(claim: &LogClaim, all: &[LogClaim]) -> Vec<Lost> {
+    let better = better_ranked(claim, all).into_iter();
+    let meeting = better.filter_map(|rival| Some((claim.selection.meets(&rival.selection)?, rival)));
+    meeting
+        .flat_map(|(set, rival)| lost_in(claim, &set, &[rival]))
+        .collect()
+}
+
+/// The claims of the same mesh that win against a log claim where they meet, the best first.
+fn better_ranked<'c>(claim: &LogClaim, all: &'c [LogClaim]) -> Vec<&'c LogClaim> {
     let better = |other: &&LogClaim| {
         other.mesh == claim.mesh && !other.source.is_same_object(&claim.source) && rank(*other, claim) == Ordering::Less
     };
     let mut rivals: Vec<&LogClaim> = all.iter().filter(better).collect();
     rivals.sort_by(|a, b| rank(*a, *b));
+    rivals
+}
+
+/// The units that a claim loses in a set of workloads to claims of better rank there.
+fn lost_in(claim: &LogClaim, set: &WorkloadSet, rivals: &[&LogClaim]) -> Vec<Lost> {
     let mut lost = Vec::new();
-    for set in claim.selection.sets() {
-        let in_set: Vec<&&LogClaim> = rivals.iter().filter(|r| r.selection.sets().contains(&set)).collect();
-        for side in &claim.sides {
-            let on_side = || in_set.iter().filter(|rival| rival.sides.contains(side));
-            let mut note = |backend: Option<String>, winner: &LogClaim| {
-                lost.push(Lost {
-                    backend,
-                    side: *side,
-                    set: set.clone(),
-                    winner: winner.source.clone(),
-                });
-            };
-            if claim.backends.is_empty()
-                && let Some(winner) = on_side().find(|rival| !rival.backends.is_empty())
-            {
-                note(None, winner);
-            }
-            for backend in claim.backends.keys() {
-                let takes = |rival: &&&&LogClaim| rival.backends.is_empty() || rival.backends.contains_key(backend);
-                if let Some(winner) = on_side().find(takes) {
-                    note(Some(backend.clone()), winner);
-                }
+    for side in &claim.sides {
+        let on_side = || rivals.iter().filter(|rival| rival.sides.contains(side));
+        let mut note = |backend: Option<String>, winner: &LogClaim| {
+            lost.push(Lost {
+                backend,
+                side: *side,
+                set: set.clone(),
+                winner: winner.source.clone(),
+            });
+        };
+        if claim.backends.is_empty()
+            && let Some(winner) = on_side().find(|rival| !rival.backends.is_empty())
+        {
+            note(None, winner);
+        }
+        for backend in claim.backends.keys() {
+            let takes = |rival: &&&LogClaim| rival.backends.is_empty() || rival.backends.contains_key(backend);
+            if let Some(winner) = on_side().find(takes) {
+                note(Some(backend.clone()), winner);
             }
         }
     }
@@ -382,6 +406,16 @@ pub fn lost_sets(claim: &TraceClaim, all: &[TraceClaim]) -> Vec<(WorkloadSet, So
     claim.selection.sets().into_iter().filter_map(lost).collect()
 }
 
+/// The tracing claims that win for some of the workloads of one only: for those that they select too, by other labels.
+pub fn wins_for_some<'c>(claim: &TraceClaim, all: &'c [TraceClaim]) -> Vec<&'c Source> {
+    let wins = |other: &&TraceClaim| {
+        !other.source.is_same_object(&claim.source)
+            && rank(*other, claim) == Ordering::Less
+            && claim.selection.meets(&other.selection).is_some()
+    };
+    all.iter().filter(wins).map(|other| &other.source).collect()
+}
+
 /// Every set of workloads that needs an object of its own: selectors, closed under intersection, and targets. For two
 /// selectors that one pod may match, the labels of both are a set too. Istio applies all objects that match, oldest
 /// first; one complete object per set, with more labels always newer, gives each pod its own policy.
@@ -419,14 +453,6 @@ fn workload_sets(claims: &NamespaceClaims) -> (BTreeSet<WorkloadSet>, Vec<(Sourc
         sets.into_iter().map(WorkloadSet::Labels).chain(targets).collect(),
         overlapping,
     )
-}
-
-/// The labels of pods that match both; `None` where no pod can.
-pub fn intersection(a: &Labels, b: &Labels) -> Option<Labels> {
-    let disjoint = a
-        .iter()
-        .any(|(key, value)| b.get(key).is_some_and(|other| other != value));
-    (!disjoint).then(|| a.iter().chain(b).map(|(k, v)| (k.clone(), v.clone())).collect())
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ pub struct MeshConfig {
     pub providers: BTreeMap<String, Value>,
     /// `rootNamespace`, where it is set.
     pub root_namespace: Option<String>,
+    /// `defaultProviders.metrics`: who gets metrics where no Telemetry names anybody.
+    pub default_metrics: Vec<String>,
 }
 
 /// A MeshConfig that istiod refuses, or reads in another way than we do; and what to do about it.
@@ -63,6 +65,7 @@ pub fn read(config_map: &Value) -> Result<Option<MeshConfig>, Unreadable> {
     Ok(Some(MeshConfig {
         providers: providers(mesh)?,
         root_namespace: root.map(str::to_owned),
+        default_metrics: default_metrics(mesh),
     }))
 }
 
@@ -88,6 +91,14 @@ fn providers(mesh: &Map<String, Value>) -> Result<BTreeMap<String, Value>, Unrea
             .collect(),
         _ => Err(Unreadable::NotAList { key }),
     }
+}
+
+/// `defaultProviders.metrics`.
+fn default_metrics(mesh: &Map<String, Value>) -> Vec<String> {
+    let defaults = member(mesh, ["defaultProviders", "default_providers"]).map(|(_, value)| value);
+    let metrics = defaults.and_then(|defaults| defaults.get("metrics")?.as_array());
+    let names = metrics.into_iter().flatten().filter_map(Value::as_str);
+    names.map(str::to_owned).collect()
 }
 
 /// An entry with the member that says what it is under its JSON name. What is deeper stays as it is written: keys there

@@ -21,16 +21,18 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 /// How often a condition is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// The sample of each seed.
-pub const SAMPLES: [&str; 4] = [
+/// The samples.
+pub const SAMPLES: [&str; 6] = [
     "interlink-tracing",
     "istio-default-access-log",
+    "istio-overlapping-selectors",
     "istio-tenant-json",
+    "istio-tenant-json-errors-only",
     "solarmesh-interface-traffic",
 ];
 
 /// The resources of the samples.
-pub const RESOURCES: [Obj; 8] = [
+pub const RESOURCES: [Obj; 13] = [
     Obj("ObservabilityMesh", "", "interlink"),
     Obj("ObservabilityMesh", "", "istio-shop"),
     Obj("ObservabilityMesh", "", "istio-tenants"),
@@ -39,12 +41,20 @@ pub const RESOURCES: [Obj; 8] = [
     Obj("TrafficLog", "shop", "access-log"),
     Obj("TracingBackend", "shop", "traces"),
     Obj("TrafficLog", "tenant-a", "received"),
+    Obj("ObservabilityMesh", "", "istio-errors"),
+    Obj("ObservabilityMesh", "", "istio-overlaps"),
+    Obj("TrafficLog", "tenant-b", "errors"),
+    Obj("TrafficLog", "inventory", "by-app"),
+    Obj("TrafficLog", "inventory", "by-tier"),
 ];
-/// The ninth resource of the samples: the one with a selector.
+/// The last resource of the samples: the one with a selector that meets no other.
 pub const CART_CALLS: Obj = Obj("TrafficLog", "tenant-a", "cart-calls");
 
 pub const SOLARMESH: Obj = RESOURCES[3];
 pub const ISTIO_SHOP: Obj = RESOURCES[1];
+pub const ISTIO_TENANTS: Obj = RESOURCES[2];
+pub const ISTIO_ERRORS: Obj = RESOURCES[8];
+pub const ISTIO_OVERLAPS: Obj = RESOURCES[9];
 pub const ACCESS_LOG: Obj = RESOURCES[5];
 pub const TRACES: Obj = RESOURCES[6];
 pub const VIRTUAL_KUBELET: Obj = RESOURCES[4];

@@ -59,9 +59,6 @@ const NOT_YET: &[&str] = &[
     "ObservabilityMesh logging.limits.providers",
     "ObservabilityMesh logging.limits.providersPerNamespace",
     "ObservabilityMesh logging.limits.bytes",
-    "ObservabilityMesh interfaceTraffic.wasmPlugin.url",
-    "ObservabilityMesh interfaceTraffic.wasmPlugin.sha256",
-    "ObservabilityMesh interfaceTraffic.wasmPlugin.pluginConfig",
 ];
 
 /// A leaf, and the spec's parts of two worlds that differ in it alone, each merged into the spec of the world below. The
@@ -346,7 +343,7 @@ fn facts() -> Vec<Value> {
         ("quiet", "a"),
         ("obs", "c"),
     ] {
-        let labels = json!({"team": team, "sightline.dev/inject": "enabled"});
+        let labels = json!({"team": team, "sightline.dev/inject": "enabled", "istio-injection": "enabled"});
         facts.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}));
         for name in ["a", "b"] {
             let metadata =

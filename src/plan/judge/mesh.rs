@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{agents_in_sync, mesh_namespaces, not_written, others_of_mesh, providers_stand, stands};
+use super::{
+    agents_in_sync, mesh_namespaces, not_written, others_of_mesh, providers_stand, selected_namespaces, stands,
+};
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
 use crate::crds::{IstioMesh, Logging, ObservabilityMesh, Tenancy};
 use crate::plan::{
@@ -15,7 +17,9 @@ use crate::plan::{
 use crate::policy::backends::{SpanReceiver, Transport, log_endpoint, missing_service};
 use crate::policy::claims::WorkloadSet;
 use crate::policy::formats::{self, oldest_envoy};
-use crate::policy::membership::{former_maps_of, is_live, istio_of, maps_of, mesh_of, name_of};
+use crate::policy::membership::{
+    MeshScope, former_maps_of, is_live, istio_of, maps_of, mesh_of, mesh_scope, name_of, primary_maps, root_namespace,
+};
 use crate::policy::mesh_wide::{check_default_tracing, check_metrics, check_required, source_of};
 use crate::policy::traffic_log::bad_format;
 use crate::policy::versions;
@@ -71,6 +75,8 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
         unique.dedup();
         findings.push(agents_in_sync(unique));
     }
+    findings.extend(other_metrics_providers(view, mesh));
+    findings.extend(yields_to_another_mesh(view, mesh));
     let unused = without_proxies(mesh);
     if !unused.is_empty() {
         let message = format!(
@@ -116,6 +122,81 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     status.provisional |= pending || !complete;
     plan.statuses.push(status);
     plan
+}
+
+/// The condition that MeshConfig sends metrics to others too: what names a provider takes its proxies' metrics away from
+/// them, as Istio replaces the list of receivers.
+fn other_metrics_providers(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<Finding> {
+    let istio = istio_of(mesh)?;
+    let changes = check_metrics(view, mesh).map(metrics::overrides).unwrap_or_default();
+    if changes.is_empty() {
+        return None;
+    }
+    let others = |map: &Key| -> Vec<&String> {
+        let Fact::Present(Some(config)) = view.mesh_config(map) else {
+            return Vec::new();
+        };
+        let names = config.default_metrics.iter();
+        names.filter(|name| *name != metrics::PROVIDER).collect()
+    };
+    let (map, others) = primary_maps(&istio).find_map(|map| {
+        let names = others(&map);
+        (!names.is_empty()).then_some((map, names))
+    })?;
+    let message = format!(
+        "MeshConfig in ConfigMap {map} sends metrics to {} too (defaultProviders.metrics). spec.metrics.overrides goes to {} alone, and these get none any more from where it holds; remove the overrides, or collect from {}.",
+        some_names(others),
+        metrics::PROVIDER,
+        metrics::PROVIDER
+    );
+    Some(Finding::holds(ConditionType::Contested, Reason::Contested, message))
+}
+
+/// The condition that another mesh comes first where both select a namespace: one object there speaks for both, and there
+/// is one tracing and one list of changes to metrics in it.
+fn yields_to_another_mesh(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<Finding> {
+    let traces = |mesh: &ObservabilityMesh| {
+        mesh.spec
+            .tracing
+            .as_ref()
+            .is_some_and(|tracing| tracing.default.is_some())
+    };
+    let counts = |mesh: &ObservabilityMesh| check_metrics(view, mesh).is_ok_and(|m| !metrics::overrides(m).is_empty());
+    let is_per_namespace = |mesh: &ObservabilityMesh| {
+        istio_of(mesh).is_some_and(|istio| mesh_scope(view, mesh, &istio) == Ok(MeshScope::PerNamespace))
+    };
+    if !is_per_namespace(mesh) {
+        return None;
+    }
+    let namespaces = |mesh: &ObservabilityMesh| {
+        let root = istio_of(mesh).and_then(|istio| root_namespace(view, &istio).ok());
+        selected_namespaces(view, mesh, &root.unwrap_or_default())
+    };
+    let own = namespaces(mesh);
+    let before = view
+        .meshes()
+        .filter(|other| name_of(other) < name_of(mesh) && is_live(other) && is_per_namespace(other));
+    let mut lost = before.filter_map(|other| {
+        let shared = namespaces(other);
+        let namespace = own.iter().find(|namespace| shared.contains(namespace))?;
+        let what = [
+            ("spec.tracing.default", traces(mesh) && traces(other)),
+            ("spec.metrics.overrides", counts(mesh) && counts(other)),
+        ];
+        let what: Vec<&str> = what
+            .into_iter()
+            .filter(|(_, lost)| *lost)
+            .map(|(path, _)| path)
+            .collect();
+        (!what.is_empty()).then(|| (other, namespace, what.join(" and ")))
+    });
+    let (other, namespace, what) = lost.next()?;
+    let message = format!(
+        "ObservabilityMesh {} comes first by name in namespaces that both select, such as {namespace}; there this one gives way in {what}. Let no two meshes select one namespace.",
+        name_of(other)
+    );
+    let type_ = ConditionType::PartiallyOverridden;
+    Some(Finding::holds(type_, Reason::Overridden, message))
 }
 
 /// What the spec of a mesh without proxies says about them. A value that is the default says nothing.

@@ -17,7 +17,7 @@ use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names};
 use crate::crds::{IstioMesh, ObservabilityMesh};
 use crate::policy::claims::{Checked, Claim, Source};
 use crate::policy::membership::{
-    MeshScope, NotAMember, istio_of, maps_of, mesh_scope, name_of, root_namespace, selects,
+    MeshScope, NotAMember, istio_of, maps_of, mesh_scope, name_of, other_mesh_rooted_in, root_namespace, selects,
 };
 use crate::policy::resolve::{MAX_SETS, Overlap};
 use crate::render::istio::provider::Provider;
@@ -300,6 +300,8 @@ fn mesh_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, istio: &IstioMesh)
     })
 }
 
+/// The namespaces that what a mesh says of all its workloads is written to, one by one: those that it selects, but for the
+/// root namespaces of others, whose whole mesh it would reach.
 fn selected_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, but: &str) -> Vec<String> {
     let Fact::Present(namespaces) = view.objects(Kind::Namespace) else {
         return Vec::new();
@@ -308,7 +310,7 @@ fn selected_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, but: &str) -> 
         .into_iter()
         .filter(|n| selects(mesh, &labels_of(n)).unwrap_or(false) && n.pointer("/metadata/deletionTimestamp").is_none())
         .map(|n| key_of(n).name)
-        .filter(|name| name != but)
+        .filter(|name| name != but && matches!(other_mesh_rooted_in(view, name, mesh), Ok(None)))
         .collect()
 }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use serde_json::{Map, json};
 
 use super::{agents_in_sync, insert_mesh, not_expressed, not_programmed, only_rivals_of, programmed, to_i32};
-use crate::conditions::{ConditionType, Finding, Reason, Truth, with_ready};
+use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
 use crate::crds::{DestinationType, EffectiveTracing, InjectStatus, ObservabilityMesh, TracingBackend};
 use crate::plan::{Memory, Plan, Status, Target, rollout};
 use crate::policy::backends::receiver;
 use crate::policy::claims::{Checked, TraceClaim, WorkloadSet};
 use crate::policy::membership::istio_of;
-use crate::policy::resolve::lost_sets;
+use crate::policy::resolve::{lost_sets, wins_for_some};
 use crate::policy::tracing_backend::check;
 use crate::render::metadata::INJECT;
 use crate::snapshot::{Fact, Key, Kind, View};
@@ -41,30 +41,10 @@ pub fn judge(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> Plan {
     let needs_proxies = checked.mesh.is_none_or(|mesh| istio_of(mesh).is_some());
     match &checked.claim {
         Some(claim) => {
-            let lost = lost_sets(claim, &rivals);
-            let (finding, contested) = match lost.first() {
-                Some((_, winner)) if lost.len() == claim.selection.sets().len() => {
-                    let message = format!(
-                        "{winner} wins; only one TracingBackend holds in a scope. Change labels or name, or remove one of the two."
-                    );
-                    let lost = Finding::fails(ConditionType::Programmed, Reason::Overridden, message);
-                    (lost, None)
-                }
-                Some((WorkloadSet::Target(kind, name), winner)) => {
-                    let message = format!(
-                        "{} of {} targets are lost, such as {kind:?} {name} to {winner}; change the name, or name each target in one of the two.",
-                        lost.len(),
-                        claim.selection.sets().len()
-                    );
-                    findings.push(Finding::holds(
-                        ConditionType::PartiallyOverridden,
-                        Reason::Overridden,
-                        message,
-                    ));
-                    programmed(view, &mut plan, &checked, claim)
-                }
-                _ => programmed(view, &mut plan, &checked, claim),
-            };
+            let (finding, contested) = all_lost(claim, &rivals)
+                .map_or_else(|| programmed(view, &mut plan, &checked, claim), |lost| (lost, None));
+            let is_in_force = ![Reason::Overridden, Reason::Overlaps].contains(&finding.reason);
+            findings.extend(some_lost(claim, &rivals).filter(|_| is_in_force));
             if finding.status == Truth::True {
                 fields.insert("effective".into(), json!(effective(key, tracing, claim, &checked)));
             }
@@ -107,6 +87,42 @@ pub fn judge(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> Plan {
         fields,
     ));
     plan
+}
+
+/// `Programmed` of one that loses every set of its workloads.
+fn all_lost(claim: &TraceClaim, rivals: &[TraceClaim]) -> Option<Finding> {
+    let lost = lost_sets(claim, rivals);
+    let (_, winner) = lost.first().filter(|_| lost.len() == claim.selection.sets().len())?;
+    let message = format!(
+        "{winner} wins; only one TracingBackend holds in a scope. Change labels or name, or remove one of the two."
+    );
+    Some(Finding::fails(ConditionType::Programmed, Reason::Overridden, message))
+}
+
+/// The condition that it loses some of its targets, or of the workloads that its selector takes.
+fn some_lost(claim: &TraceClaim, rivals: &[TraceClaim]) -> Option<Finding> {
+    let lost = lost_sets(claim, rivals);
+    let message = if let Some((WorkloadSet::Target(kind, name), winner)) = lost.first() {
+        format!(
+            "{} of {} targets are lost, such as {kind:?} {name} to {winner}; change the name, or name each target in one of the two.",
+            lost.len(),
+            claim.selection.sets().len()
+        )
+    } else {
+        let winners = wins_for_some(claim, rivals);
+        if winners.is_empty() {
+            return None;
+        }
+        format!(
+            "For workloads that the selector of {} takes too, this one does not hold; more labels win, then name.",
+            some_names(winners.iter().map(ToString::to_string))
+        )
+    };
+    Some(Finding::holds(
+        ConditionType::PartiallyOverridden,
+        Reason::Overridden,
+        message,
+    ))
 }
 
 fn effective(

@@ -8,7 +8,7 @@ use crate::crds::{Direction, EffectiveLog, LogFilterType, TrafficLog};
 use crate::plan::{Plan, Status, Target};
 use crate::policy::claims::{Checked, LogClaim, Side};
 use crate::policy::mesh_wide;
-use crate::policy::resolve::{Lost, lost_units, required_units, unit_count};
+use crate::policy::resolve::{Lost, lost_for_some, lost_units, required_units, unit_count};
 use crate::policy::traffic_log::check;
 use crate::snapshot::{Key, View};
 
@@ -43,6 +43,8 @@ pub fn judge(view: &View<'_>, key: &Key) -> Plan {
                     fields.insert("effective".into(), json!(effective));
                 }
             }
+            // What is left out whole has lost nothing to anybody.
+            let some_lost = some_lost.filter(|_| finding.reason != Reason::Overlaps);
             findings.push(finding);
             findings.extend(some_lost);
             findings.extend(contested);
@@ -59,6 +61,8 @@ pub fn judge(view: &View<'_>, key: &Key) -> Plan {
 struct Losses {
     /// Units that other policies win.
     lost: Vec<Lost>,
+    /// Units that other policies win for some of its workloads.
+    for_some: Vec<Lost>,
     /// Units that stay as the mesh requires them.
     required: Vec<(String, Side)>,
     mesh: String,
@@ -81,6 +85,7 @@ impl Losses {
         let required: Vec<LogClaim> = required.into_iter().filter_map(|checked| checked.claim).collect();
         Self {
             lost: lost_units(claim, &rivals),
+            for_some: lost_for_some(claim, &rivals),
             required: required_units(claim, &required),
             mesh: claim.mesh.clone(),
         }
@@ -127,6 +132,16 @@ impl Losses {
             let message = format!(
                 "{} of {all} units (a backend in a direction) are lost, such as {} {:?} to {}; change labels, priority or name to win them.",
                 self.lost.len(),
+                first.backend.as_deref().unwrap_or("the off switch"),
+                first.side,
+                first.winner
+            );
+            return Some(Finding::holds(type_, Reason::Overridden, message));
+        }
+        if let Some(first) = self.for_some.first() {
+            let winners = some_names(self.for_some.iter().map(|l| l.winner.to_string()));
+            let message = format!(
+                "For workloads that the selectors of {winners} take too, units (a backend in a direction) are lost, such as {} {:?} to {}; more labels win, then priority, then name.",
                 first.backend.as_deref().unwrap_or("the off switch"),
                 first.side,
                 first.winner
