@@ -29,6 +29,8 @@ pub struct Converged {
     pub writes: usize,
     /// The world as it is then.
     pub snapshot: Snapshot,
+    /// The time of its clock then.
+    pub now: Timestamp,
 }
 
 /// The simulation did not come to rest.
@@ -176,6 +178,7 @@ impl World {
             );
         }
         let Self {
+            now,
             deleted,
             events,
             restarts,
@@ -190,6 +193,7 @@ impl World {
             restarts,
             writes,
             snapshot,
+            now,
         }
     }
 }

@@ -52,6 +52,33 @@ pub struct ObjectPolicy {
     pub tags: BTreeMap<String, Tag>,
     /// The claims that won something, and the changes to metrics.
     pub sources: Sources,
+    /// Who won what on each side that `logging` names.
+    pub won: BTreeMap<Side, Vec<Won>>,
+}
+
+/// A unit that a claim won.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Won {
+    /// The mesh whose backend it is.
+    pub mesh: String,
+    /// The backend, or `None` for an off switch.
+    pub backend: Option<String>,
+    /// The winner.
+    pub source: Source,
+    /// What the backend gets.
+    pub entries: Vec<LogEntry>,
+}
+
+impl Won {
+    fn new(claim: &LogClaim, backend: Option<&str>) -> Self {
+        let entries = backend.and_then(|backend| claim.backends.get(backend));
+        Self {
+            mesh: claim.mesh.clone(),
+            backend: backend.map(str::to_owned),
+            source: claim.source.clone(),
+            entries: entries.cloned().unwrap_or_default(),
+        }
+    }
 }
 
 impl ObjectPolicy {
@@ -222,11 +249,19 @@ impl ObjectPolicy {
                     add(&mut providers, entry);
                 }
             }
+            let won = units
+                .iter()
+                .map(|((_, backend), claim)| Won::new(claim, Some(backend)))
+                .collect();
             winners.extend(units.into_values());
             match (providers.is_empty(), off) {
-                (false, _) => drop(self.logging.insert(side, SideLogging::To(providers))),
+                (false, _) => {
+                    self.won.insert(side, won);
+                    self.logging.insert(side, SideLogging::To(providers));
+                }
                 (true, Some(claim)) => {
                     winners.push(claim);
+                    self.won.insert(side, vec![Won::new(claim, None)]);
                     self.logging.insert(side, SideLogging::Off);
                 }
                 (true, None) => {}
@@ -248,6 +283,7 @@ impl ObjectPolicy {
         for (side, logging) in wider.logging {
             if let std::collections::btree_map::Entry::Vacant(entry) = self.logging.entry(side) {
                 entry.insert(logging);
+                self.won.extend(wider.won.get(&side).map(|won| (side, won.clone())));
                 let used = wider.sources.logs.iter().filter(|c| c.sides.contains(&side));
                 self.sources.logs.extend(used.cloned());
             }

@@ -16,6 +16,25 @@ pub struct MeshConfig {
     pub providers: BTreeMap<String, Value>,
     /// `rootNamespace`, where it is set.
     pub root_namespace: Option<String>,
+    /// `accessLogFile`: where proxies log that no Telemetry and no default provider tells otherwise.
+    pub access_log_file: Option<String>,
+    /// `accessLogFormat`, where it is set.
+    pub access_log_format: Option<String>,
+    /// `accessLogEncoding`, where it is set: `TEXT` or `JSON`.
+    pub access_log_encoding: Option<String>,
+    /// `defaultProviders`.
+    pub default_providers: DefaultProviders,
+}
+
+/// Names of the extension providers of workloads that no Telemetry says anything of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DefaultProviders {
+    /// Of access logs.
+    pub access_logging: Vec<String>,
+    /// Of spans.
+    pub tracing: Vec<String>,
+    /// Of metrics.
+    pub metrics: Vec<String>,
 }
 
 /// Reads the MeshConfig of a ConfigMap. `None`: there is none, or it cannot be read.
@@ -27,13 +46,26 @@ pub fn read(config_map: &Value) -> Option<MeshConfig> {
     let mesh = mesh.as_object()?;
     let list = mesh.get("extensionProviders").and_then(Value::as_array);
     let named = |entry: &Value| Some((entry.get("name")?.as_str()?.to_owned(), entry.clone()));
-    let root = mesh
-        .get("rootNamespace")
-        .and_then(Value::as_str)
-        .filter(|name| !name.is_empty());
+    let text = |member: &str| {
+        let text = mesh.get(member).and_then(Value::as_str);
+        text.filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let defaults = |member: &str| {
+        let names = mesh.get("defaultProviders").and_then(|defaults| defaults.get(member));
+        let names = names.and_then(Value::as_array).into_iter().flatten();
+        names.filter_map(|name| name.as_str().map(str::to_owned)).collect()
+    };
     Some(MeshConfig {
         providers: list.into_iter().flatten().filter_map(named).collect(),
-        root_namespace: root.map(str::to_owned),
+        root_namespace: text("rootNamespace"),
+        access_log_file: text("accessLogFile"),
+        access_log_format: text("accessLogFormat"),
+        access_log_encoding: text("accessLogEncoding"),
+        default_providers: DefaultProviders {
+            access_logging: defaults("accessLogging"),
+            tracing: defaults("tracing"),
+            metrics: defaults("metrics"),
+        },
     })
 }
 
@@ -59,5 +91,18 @@ mod tests {
         assert_eq!(read(&map("")), Some(MeshConfig::default()));
         assert_eq!(read(&map("a: b: c")), None);
         assert_eq!(read(&json!({"data": {}})), None);
+    }
+
+    #[test]
+    fn what_holds_where_no_telemetry_says_anything_is_read_too() {
+        let text = "accessLogFile: /dev/stdout\naccessLogEncoding: JSON\naccessLogFormat: ''\n\
+                    defaultProviders: {accessLogging: [a, b], metrics: [prometheus]}\n";
+        let config = read(&json!({"data": {"mesh": text}})).unwrap();
+        assert_eq!(config.access_log_file.as_deref(), Some("/dev/stdout"));
+        assert_eq!(config.access_log_encoding.as_deref(), Some("JSON"));
+        assert_eq!(config.access_log_format, None);
+        assert_eq!(config.default_providers.access_logging, ["a", "b"]);
+        assert_eq!(config.default_providers.tracing, Vec::<String>::new());
+        assert_eq!(config.default_providers.metrics, ["prometheus"]);
     }
 }
