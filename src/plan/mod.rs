@@ -4,12 +4,12 @@
 //! executes plans, `sightline render` plays them on a snapshot of files, tests compare them.
 
 mod control_plane;
-mod effective;
+pub(crate) mod effective;
 mod interface_traffic;
 pub mod judge;
 mod mesh_config;
 pub mod owned;
-mod rollout;
+pub(crate) mod rollout;
 pub mod simulate;
 mod telemetries;
 

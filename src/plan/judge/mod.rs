@@ -81,11 +81,7 @@ fn programmed<C: Claim>(view: &View<'_>, plan: &mut Plan, checked: &Checked<'_, 
         return not_usable.finding;
     }
     let source = claim.source();
-    let namespaces = if is_per_namespace(view, mesh, claim) {
-        selected_namespaces(view, mesh, &source.namespace)
-    } else {
-        vec![source.namespace.clone()]
-    };
+    let namespaces = rendered_in(view, checked, claim);
     let leaving = |namespace: &String| match view.object(Kind::Namespace, &Key::new("", namespace)) {
         Fact::Present(object) => object.pointer("/metadata/deletionTimestamp").is_some(),
         _ => false,
@@ -118,6 +114,15 @@ fn programmed<C: Claim>(view: &View<'_>, plan: &mut Plan, checked: &Checked<'_, 
     }
     let message = format!("Telemetry {} is not written yet; wait.", some_names(pending));
     Finding::fails(ConditionType::Programmed, Reason::Pending, message)
+}
+
+/// The namespaces whose objects a policy with a claim is part of.
+pub(crate) fn rendered_in<C: Claim>(view: &View<'_>, checked: &Checked<'_, C>, claim: &C) -> Vec<String> {
+    let namespace = &claim.source().namespace;
+    match checked.mesh {
+        Some(mesh) if is_per_namespace(view, mesh, claim) => selected_namespaces(view, mesh, namespace),
+        _ => vec![namespace.clone()],
+    }
 }
 
 /// Whether a Telemetry stands as wanted.

@@ -1,0 +1,235 @@
+//! ObservabilityMeshes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::Eye;
+use super::model::{BackendSeen, IstioSeen, MeshAnswer, Origin, ProviderSeen, RequiredSeen};
+use super::places::{lines, spans, units_of};
+use super::problems::{conditions, details, origin_of, policy_seen};
+use super::workloads::managed;
+use crate::conditions::{ConditionType, Truth};
+use crate::crds::{IstioMesh, LogBackend, MeshConfigMode, ObservabilityMesh};
+use crate::plan::Target;
+use crate::policy::backends::{SpanReceiver, Transport, log_endpoint, missing_service};
+use crate::policy::claims::Checked;
+use crate::policy::membership::{istio_of, meshes_of_namespace, mesh_scope, name_of, root_namespace, shared_map_of};
+use crate::policy::{mesh_wide, tracing_backend, traffic_log, versions};
+use crate::render::istio::mesh_config::primary_map;
+use crate::render::istio::provider::Provider;
+use crate::snapshot::{Key, Kind, View, key_of};
+use crate::yaml;
+
+/// Explains an ObservabilityMesh.
+pub(super) fn mesh(eye: &Eye<'_, '_>, name: &str) -> Option<MeshAnswer> {
+    let view = eye.view;
+    let mesh = view.mesh(name)?;
+    let target = Target::Mesh(name.to_owned());
+    let istio = istio_of(mesh);
+    let checked_default = mesh_wide::check_default_tracing(view, mesh);
+    let default_claim = checked_default.as_ref().and_then(|checked| checked.claim.as_ref());
+    let policies = policies_of(view, mesh);
+    let providers = istio
+        .as_ref()
+        .map(|istio| providers(view, mesh, istio, &policies))
+        .unwrap_or_default();
+    Some(MeshAnswer {
+        type_: format!("{:?}", mesh.spec.mesh.type_),
+        conditions: conditions(eye, &target),
+        details: compiled(eye, &target),
+        namespaces: namespaces_of(view, mesh),
+        log_backends: if istio.is_some() { log_backends(view, mesh) } else { Vec::new() },
+        trace_backends: trace_backends(view, mesh),
+        required: required(view, mesh),
+        default_tracing: default_claim.map(|claim| {
+            let tags = claim.tags.iter().map(|tag| (tag.name.clone(), tag.clone())).collect();
+            spans(view, claim, &tags, &[])
+        }),
+        metrics: mesh.spec.metrics.iter().flat_map(|m| m.overrides.clone()).collect(),
+        policies: policies.iter().map(|policy| policy_seen(eye, &policy.target)).collect(),
+        missing_yaml: missing_yaml(&providers),
+        providers,
+        agents: managed(eye, |_| true)
+            .agents
+            .into_iter()
+            .filter(|agent| agent.from.name == name)
+            .collect(),
+        istio: istio.map(|istio| istio_seen(view, mesh, istio)),
+    })
+}
+
+fn compiled(eye: &Eye<'_, '_>, target: &Target) -> Vec<super::model::Detail> {
+    let status = eye.status(target);
+    let findings = status.iter().flat_map(|status| &status.findings);
+    let mut refused = findings.filter(|f| f.type_ == ConditionType::Accepted && f.status != Truth::True);
+    let first = refused.next().map(|finding| details(eye.view, target, finding.reason));
+    first.unwrap_or_default()
+}
+
+fn istio_seen(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, istio: IstioMesh) -> IstioSeen {
+    let versions = versions::status(view, mesh, &istio).ok();
+    let scope = mesh_scope(view, mesh, &istio).ok();
+    let root = root_namespace(view, &istio).ok();
+    let (oldest, from) = versions
+        .as_ref()
+        .map(|v| (v.oldest_proxy.clone(), v.oldest_proxy_from.clone()))
+        .unzip();
+    let (istiod, proxies) = versions.map(|v| (v.istiod, v.proxies)).unwrap_or_default();
+    IstioSeen {
+        mode: format!("{:?}", istio.mesh_config.mode),
+        namespace: istio.namespace,
+        revisions: istio.revisions,
+        root_namespace: root,
+        mesh_scope: scope.map(|scope| format!("{scope:?}")),
+        istiod,
+        proxies,
+        oldest_proxy: oldest,
+        oldest_proxy_from: from,
+    }
+}
+
+fn namespaces_of(view: &View<'_>, mesh: &ObservabilityMesh) -> Vec<String> {
+    let namespaces = view.objects(Kind::Namespace).present().unwrap_or_default();
+    let names = namespaces.into_iter().map(|namespace| key_of(namespace).name);
+    let serves = |name: &String| {
+        let serving = meshes_of_namespace(view, name).unwrap_or_default();
+        serving.into_iter().any(|other| name_of(other) == name_of(mesh))
+    };
+    names.filter(serves).collect()
+}
+
+fn log_backends(view: &View<'_>, mesh: &ObservabilityMesh) -> Vec<BackendSeen> {
+    let default = mesh.spec.logging.effective_default_backends();
+    let seen = |backend: &LogBackend| {
+        let endpoint = log_endpoint(backend);
+        let file = backend.file.as_ref().map(|file| file.path.clone());
+        let missing = endpoint.and_then(|endpoint| missing_service(view, endpoint, Transport::Grpc));
+        BackendSeen {
+            name: backend.name.clone(),
+            type_: format!("{:?}", backend.type_),
+            place: file.or_else(|| endpoint.map(ToString::to_string)).unwrap_or_default(),
+            default: default.contains(&backend.name),
+            problem: missing.map(|finding| finding.message),
+        }
+    };
+    mesh.spec.logging.backends.iter().map(seen).collect()
+}
+
+fn trace_backends(view: &View<'_>, mesh: &ObservabilityMesh) -> Vec<BackendSeen> {
+    let tracing = mesh.spec.tracing.as_ref();
+    let default = tracing.and_then(|t| t.default.as_ref()).map(|default| &default.backend);
+    let backends = tracing.into_iter().flat_map(|tracing| &tracing.backends);
+    let seen = |backend: &crate::crds::TraceBackend| {
+        let receiver = SpanReceiver::of_backend(mesh, backend);
+        let problem = match &receiver {
+            Ok(receiver) => receiver.missing(view, mesh),
+            Err(finding) => Some(finding.clone()),
+        };
+        BackendSeen {
+            name: backend.name.clone(),
+            type_: format!("{:?}", backend.type_),
+            place: receiver.map(|r| r.endpoint().to_string()).unwrap_or_default(),
+            default: default == Some(&backend.name),
+            problem: problem.map(|finding| finding.message),
+        }
+    };
+    backends.map(seen).collect()
+}
+
+fn required(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Vec<RequiredSeen> {
+    let checked = mesh_wide::check_required(view, mesh).into_iter();
+    let seen = checked.filter_map(|checked| {
+        let claim = checked.claim?;
+        let units = units_of(&claim);
+        let lines = units.iter().flat_map(|won| lines(view, won, None, &checked.providers));
+        Some(RequiredSeen {
+            lines: lines.collect(),
+            directions: claim.sides,
+        })
+    });
+    seen.collect()
+}
+
+/// A policy of a mesh, and the providers that it needs.
+struct Policy {
+    target: Target,
+    providers: Vec<Provider>,
+}
+
+fn policies_of(view: &View<'_>, mesh: &ObservabilityMesh) -> Vec<Policy> {
+    fn policy<C>(mesh: &ObservabilityMesh, target: Target, checked: Checked<'_, C>) -> Option<Policy> {
+        let is_of = checked.mesh.is_some_and(|other| name_of(other) == name_of(mesh));
+        is_of.then_some(Policy {
+            target,
+            providers: checked.providers,
+        })
+    }
+    let logs = view
+        .traffic_logs()
+        .filter_map(|(key, log)| policy(mesh, Target::TrafficLog(key.clone()), traffic_log::check(view, key, log)));
+    let traces = view.tracing_backends().filter_map(|(key, tracing)| {
+        let checked = tracing_backend::check(view, key, tracing);
+        policy(mesh, Target::TracingBackend(key.clone()), checked)
+    });
+    logs.chain(traces).collect()
+}
+
+fn providers(
+    view: &View<'_>,
+    mesh: &Arc<ObservabilityMesh>,
+    istio: &IstioMesh,
+    policies: &[Policy],
+) -> Vec<ProviderSeen> {
+    let mut needed: BTreeMap<String, (Value, BTreeSet<Origin>)> = BTreeMap::new();
+    let mut need = |provider: &Provider, by: Origin| {
+        let empty = || (provider.entry.clone(), BTreeSet::new());
+        needed.entry(provider.name.clone()).or_insert_with(empty).1.insert(by);
+    };
+    let own = Origin::mesh(mesh);
+    for provider in mesh_wide::check_required(view, mesh).iter().flat_map(|c| &c.providers) {
+        need(provider, own.clone().at("spec.logging.required"));
+    }
+    let default = mesh_wide::check_default_tracing(view, mesh);
+    for provider in default.iter().flat_map(|checked| &checked.providers) {
+        need(provider, own.clone().at("spec.tracing.default"));
+    }
+    for policy in policies {
+        for provider in &policy.providers {
+            need(provider, origin_of(&policy.target));
+        }
+    }
+    let seen = |(name, (entry, used_by)): (String, (Value, BTreeSet<Origin>))| {
+        let lacks = |revision: &&String| !has(view, istio, revision, &name, &entry);
+        ProviderSeen {
+            missing_in: istio.revisions.iter().filter(lacks).cloned().collect(),
+            name,
+            used_by: used_by.into_iter().collect(),
+            entry,
+        }
+    };
+    needed.into_iter().map(seen).collect()
+}
+
+/// Whether the MeshConfig of a revision has a provider, in istiod's own map or in the one that it shares with us.
+fn has(view: &View<'_>, istio: &IstioMesh, revision: &str, name: &str, entry: &Value) -> bool {
+    let primary = primary_map(&istio.namespace, revision);
+    let written = (istio.mesh_config.mode != MeshConfigMode::Verify).then(|| shared_map_of(istio));
+    let mut maps: Vec<Key> = vec![primary];
+    maps.extend(written);
+    maps.iter()
+        .any(|map| view.provider(map, name).is_some_and(|seen| seen.entry == *entry))
+}
+
+fn missing_yaml(providers: &[ProviderSeen]) -> Option<String> {
+    let missing: Vec<&Value> = providers
+        .iter()
+        .filter(|provider| !provider.missing_in.is_empty())
+        .map(|provider| &provider.entry)
+        .collect();
+    if missing.is_empty() {
+        return None;
+    }
+    yaml::to_yaml(&json!({"extensionProviders": missing})).ok()
+}
