@@ -188,7 +188,7 @@ fn a_cel_rule_ends_with_2_and_the_message_of_the_api_server() {
     let run = render(&documents(&[MESH, &bad]), &[]);
     run.ends_with(2);
     assert!(
-        run.stderr.contains("remove backends and format") && run.stderr.contains(&refusal(&bad)),
+        run.stderr.contains("remove backends, format and filter") && run.stderr.contains(&refusal(&bad)),
         "{}",
         run.stderr
     );

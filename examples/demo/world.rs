@@ -18,6 +18,7 @@ const NAMESPACES: &Choices = &[
     ("interlink-mon", ["offload-mon", "edge-mon", "hpc-mon", "remote-mon"]),
     ("monitoring", ["telemetry", "insight", "watchtower", "spans"]),
     ("shop", ["store", "market", "bookshop", "bazaar"]),
+    ("orders", ["checkout", "billing", "invoices", "returns"]),
     ("tenant-a", ["team-red", "team-blue", "acme", "globex"]),
 ];
 

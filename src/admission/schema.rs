@@ -21,6 +21,10 @@ fn map_values(schema: Option<&Value>) -> Option<&Value> {
     schema?.get("additionalProperties").filter(|schema| schema.is_object())
 }
 
+fn keeps_unknown_fields(schema: Option<&Value>) -> bool {
+    schema.and_then(|schema| schema.get("x-kubernetes-preserve-unknown-fields")) == Some(&Value::Bool(true))
+}
+
 fn items(schema: Option<&Value>) -> Option<&Value> {
     schema?.get("items")
 }
@@ -74,6 +78,7 @@ fn prune_member(schema: Option<&Value>, key: &str, value: &Value, path: &str, un
     let path = child(path, key);
     match property(schema, key).or_else(|| map_values(schema)) {
         Some(schema) => prune(Some(schema), value, &path, unknown),
+        None if keeps_unknown_fields(schema) => {}
         None => unknown.push(path),
     }
 }

@@ -5,18 +5,19 @@
 
 pub mod functions;
 mod places;
+pub mod re2;
 mod refusal;
 
 use std::ops::Range;
 
 use kube_cel::cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, MapExpr, StructExpr};
-use kube_cel::cel::{ParseErrors, Program};
+use kube_cel::cel::parser::{ParseErrors, Parser};
 
 /// An expression that Envoy takes.
 #[derive(Debug)]
 pub struct Parsed<'a> {
     source: &'a str,
-    program: Program,
+    expression: IdedExpr,
 }
 
 /// Why Envoy does not take an expression.
@@ -30,31 +31,31 @@ pub struct Refusal {
 
 /// The most bytes of an expression. (A format has at most 8 KiB.)
 const MAX_BYTES: usize = 16 * 1024;
-/// The deepest that parts may stand in parts. The chains of `&&` and `||` are one or two levels, however long.
-const MAX_DEPTH: usize = 64;
+/// The deepest that Envoy lets parts stand in parts, or parentheses in parentheses. The chains of `&&` and `||` are a few
+/// levels, however long.
+const MAX_DEPTH: u16 = 32;
 
 /// Reads an expression.
 ///
 /// # Errors
 ///
-/// The first thing for which Envoy would refuse it. More than 16 KiB, or parts in parts more than 64 times, which Envoy
-/// may take, are refused too.
+/// The first thing for which Envoy would refuse it; and more than 16 KiB, whatever Envoy says to that.
 pub fn parse(source: &str) -> Result<Parsed<'_>, Refusal> {
     if source.len() > MAX_BYTES {
         return Err(unreadable("this is longer than 16 KiB; shorten it"));
     }
-    let program = on_large_stack(|| match Program::compile(source) {
-        Ok(program) if is_deeper_than(MAX_DEPTH, program.expression()) => {
-            Err(unreadable("this is nested more than 64 times; make it flatter"))
+    let expression = on_large_stack(|| {
+        let expression = parser().parse(source).map_err(|errors| syntax(source, &errors))?;
+        if is_deeper_than(MAX_DEPTH, &expression) {
+            return Err(too_deep());
         }
-        Ok(program) => Ok(program),
-        Err(errors) => Err(syntax(source, &errors)),
+        Ok(expression)
     });
     let parsed = Parsed {
         source,
-        program: program.unwrap_or_else(|| Err(no_cel(None)))?,
+        expression: expression.unwrap_or_else(|| Err(too_deep()))?,
     };
-    match refusal::in_expression(parsed.expression()) {
+    match refusal::find(source, parsed.expression()) {
         None => Ok(parsed),
         Some(refused) => Err(Refusal {
             place: parsed.place(refused.part),
@@ -64,10 +65,11 @@ pub fn parse(source: &str) -> Result<Parsed<'_>, Refusal> {
 }
 
 /// Stack for the parser, which is a library's and takes some 50 KiB for each parenthesis in an unoptimized build.
-const STACK_BYTES: usize = 256 * 1024 * 1024;
+const STACK_BYTES: usize = 64 * 1024 * 1024;
 
 /// Runs the parser where the input, which is anybody's, cannot exhaust the stack. `None` where it panicked, or where the
-/// system gives no thread: then nothing can be said for the expression.
+/// system gives no thread: then nothing can be said for the expression. It panics, with overflow checks, on giving up for
+/// the nesting.
 fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
@@ -77,7 +79,11 @@ fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
     })
 }
 
-fn is_deeper_than(levels: usize, part: &IdedExpr) -> bool {
+fn parser() -> Parser {
+    Parser::default().max_recursion_depth(MAX_DEPTH)
+}
+
+fn is_deeper_than(levels: u16, part: &IdedExpr) -> bool {
     let Some(below) = levels.checked_sub(1) else {
         return true;
     };
@@ -100,7 +106,7 @@ fn is_deeper_than(levels: usize, part: &IdedExpr) -> bool {
 impl Parsed<'_> {
     /// The expression as a tree.
     pub fn expression(&self) -> &IdedExpr {
-        self.program.expression()
+        &self.expression
     }
 
     /// The bytes of the source that a part of the expression was read from.
@@ -124,6 +130,10 @@ fn unreadable(message: &str) -> Refusal {
     }
 }
 
+fn too_deep() -> Refusal {
+    unreadable("this is nested more than 32 times; make it flatter")
+}
+
 fn no_cel(place: Option<Range<usize>>) -> Refusal {
     Refusal {
         place,
@@ -133,6 +143,10 @@ fn no_cel(place: Option<Range<usize>>) -> Refusal {
 
 /// A syntax error: from where the parser stopped to the end of the line. At the end of the source it has no place.
 fn syntax(source: &str, errors: &ParseErrors) -> Refusal {
+    // Only where it gives up for the nesting does the parser give no position.
+    if errors.errors.iter().any(|error| error.pos == (0, 0)) {
+        return too_deep();
+    }
     let place = errors.errors.first().and_then(|error| {
         let line = usize::try_from(error.pos.0).ok()?.checked_sub(1)?;
         let column = usize::try_from(error.pos.1).ok()?.checked_sub(1)?;
@@ -179,6 +193,26 @@ mod tests {
             if place.is_some() {
                 assert_eq!(at, place, "{source}");
             }
+        }
+    }
+
+    /// The limits are those that Envoy 1.36.4 and 1.40.0 had.
+    #[test]
+    fn nesting_is_taken_as_deep_as_envoy_takes_it() {
+        for (open, part, close, end, most) in [
+            ("(", "true", ")", "", 32),
+            ("!(", "true", ")", "", 31),
+            ("[", "", "]", " == 1", 31),
+            ("size(", "a", ")", " == 1", 30),
+            ("true?true:", "true", "", "", 31),
+            ("", "a", ".b", " == 1", 30),
+            ("", "1", "+1", " == 1", 30),
+            ("(true && ", "true", ")", "", 31),
+            ("!", "true", "", "", 300),
+        ] {
+            let nested = |times: usize| format!("{}{part}{}{end}", open.repeat(times), close.repeat(times));
+            assert!(parse(&nested(most)).is_ok(), "{}", nested(most));
+            assert!(most == 300 || parse(&nested(most + 1)).is_err(), "{}", nested(most + 1));
         }
     }
 

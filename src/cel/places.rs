@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use kube_cel::cel::common::ast::{EntryExpr, Expr, IdedExpr, SourceInfo};
-use kube_cel::cel::parser::Parser;
 
 /// The bytes that `part`, of an expression read from `source`, was read from.
 pub(super) fn place(source: &str, part: &IdedExpr) -> Option<Range<usize>> {
@@ -23,10 +22,10 @@ pub(super) fn place(source: &str, part: &IdedExpr) -> Option<Range<usize>> {
 /// the end; up to there it numbers the parts as it did before.
 fn info(source: &str) -> Option<Arc<SourceInfo>> {
     let erroneous = format!("{source}\n)");
-    let errors = std::panic::catch_unwind(|| Parser::default().parse(&erroneous))
-        .ok()?
-        .err()?;
-    errors.errors.into_iter().find_map(|error| error.source_info)
+    super::on_large_stack(|| {
+        let errors = super::parser().parse(&erroneous).err()?;
+        errors.errors.into_iter().find_map(|error| error.source_info)
+    })?
 }
 
 /// Start and end of one token for each part: the operator of a call, the dot of a selection, a name, a literal.

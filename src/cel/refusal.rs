@@ -6,7 +6,7 @@
 use kube_cel::cel::common::ast::{CallExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr};
 
 use super::functions::{self, FUNCTIONS};
-use super::literal_text;
+use super::{literal_text, places, re2};
 
 /// Why Envoy refuses an expression, and the part that it refuses it for.
 pub(super) struct Refused<'a> {
@@ -41,72 +41,85 @@ const RESERVED: &[&str] = &[
     "while",
 ];
 
-/// Largest repetition that Envoy's regular expressions (RE2) take.
-const MAX_REPETITION: u32 = 1000;
-
-/// Why Envoy would refuse the expression; `None` where it takes it.
-pub(super) fn in_expression(part: &IdedExpr) -> Option<Refused<'_>> {
-    let refused = |message: String| Some(Refused { part, message });
-    match &part.expr {
-        Expr::Ident(name) if RESERVED.contains(&name.as_str()) => {
-            refused(format!("`{name}` is a reserved word of CEL"))
-        }
-        Expr::Unspecified | Expr::Literal(_) | Expr::Ident(_) => None,
-        Expr::Select(select) => in_expression(&select.operand),
-        Expr::List(list) if !list.optional_indices.is_empty() => {
-            refused("optional elements are not supported".to_owned())
-        }
-        Expr::List(list) => list.elements.iter().find_map(in_expression),
-        Expr::Map(map) => map.entries.iter().find_map(|entry| in_entry(part, entry)),
-        Expr::Struct(made) => refused(format!("messages such as `{}` cannot be made", made.type_name)),
-        Expr::Comprehension(_) => {
-            refused("`all`, `exists`, `exists_one`, `map` and `filter` are switched off".to_owned())
-        }
-        Expr::Call(call) => in_call(part, call),
-    }
+/// Why Envoy would refuse the expression that was read from `source`; `None` where it takes it.
+pub(super) fn find<'a>(source: &str, expression: &'a IdedExpr) -> Option<Refused<'a>> {
+    Search { source }.in_expression(expression)
 }
 
-fn in_entry<'a>(map: &'a IdedExpr, entry: &'a IdedEntryExpr) -> Option<Refused<'a>> {
-    match &entry.expr {
-        EntryExpr::MapEntry(entry) if entry.optional => Some(Refused {
-            part: map,
-            message: "optional entries are not supported".to_owned(),
-        }),
-        EntryExpr::MapEntry(entry) => in_expression(&entry.key).or_else(|| in_expression(&entry.value)),
-        EntryExpr::StructField(field) => in_expression(&field.value),
-    }
+struct Search<'s> {
+    source: &'s str,
 }
 
-fn in_call<'a>(part: &'a IdedExpr, call: &'a CallExpr) -> Option<Refused<'a>> {
-    let name = call.func_name.as_str();
-    let refused = |message: String| Some(Refused { part, message });
-    let is_operator = call.target.is_none() && OPERATORS.contains(&name);
-    if !is_operator && functions::called(call).is_none() {
-        let exists = FUNCTIONS.iter().any(|function| function.name == name);
-        return refused(if exists {
-            format!("Envoy's CEL has a function `{name}`, but it is not called so or takes other arguments")
-        } else {
-            format!("Envoy's CEL has no function `{name}`")
-        });
+impl Search<'_> {
+    fn in_expression<'a>(&self, part: &'a IdedExpr) -> Option<Refused<'a>> {
+        let refused = |message: &str| {
+            Some(Refused {
+                part,
+                message: message.to_owned(),
+            })
+        };
+        match &part.expr {
+            Expr::Literal(_) if self.is_unclosed(part) => refused("a raw string cannot end with a backslash"),
+            Expr::Ident(name) if RESERVED.contains(&name.as_str()) => {
+                refused(&format!("`{name}` is a reserved word of CEL"))
+            }
+            Expr::Unspecified | Expr::Literal(_) | Expr::Ident(_) => None,
+            Expr::Select(select) => self.in_expression(&select.operand),
+            Expr::List(list) if !list.optional_indices.is_empty() => refused("optional elements are not supported"),
+            Expr::List(list) => list.elements.iter().find_map(|element| self.in_expression(element)),
+            Expr::Map(map) => map.entries.iter().find_map(|entry| self.in_entry(part, entry)),
+            Expr::Struct(made) => refused(&format!("messages such as `{}` cannot be made", made.type_name)),
+            Expr::Comprehension(_) => refused("`all`, `exists`, `exists_one`, `map` and `filter` are switched off"),
+            Expr::Call(call) => self.in_call(part, call),
+        }
     }
-    if name == "matches"
-        && let Some(pattern) = call.args.last().and_then(literal_text)
-        && !is_re2(pattern)
-    {
-        return refused("the pattern of `matches` is no RE2 regular expression".to_owned());
-    }
-    call.target
-        .as_deref()
-        .and_then(in_expression)
-        .or_else(|| call.args.iter().find_map(in_expression))
-}
 
-fn is_re2(pattern: &str) -> bool {
-    let too_often = pattern.split('{').skip(1).any(|tail| {
-        let counts = tail.split('}').next().unwrap_or_default().split(',');
-        counts
-            .filter_map(|count| count.trim().parse::<u32>().ok())
-            .any(|count| count > MAX_REPETITION)
-    });
-    !too_often && regex::Regex::new(pattern).is_ok()
+    fn in_entry<'a>(&self, map: &'a IdedExpr, entry: &'a IdedEntryExpr) -> Option<Refused<'a>> {
+        match &entry.expr {
+            EntryExpr::MapEntry(entry) if entry.optional => Some(Refused {
+                part: map,
+                message: "optional entries are not supported".to_owned(),
+            }),
+            EntryExpr::MapEntry(entry) => self
+                .in_expression(&entry.key)
+                .or_else(|| self.in_expression(&entry.value)),
+            EntryExpr::StructField(field) => self.in_expression(&field.value),
+        }
+    }
+
+    fn in_call<'a>(&self, part: &'a IdedExpr, call: &'a CallExpr) -> Option<Refused<'a>> {
+        let name = call.func_name.as_str();
+        let refused = |message: String| Some(Refused { part, message });
+        let is_operator = call.target.is_none() && OPERATORS.contains(&name);
+        if !is_operator && functions::called(call).is_none() {
+            let exists = FUNCTIONS.iter().any(|function| function.name == name);
+            return refused(if exists {
+                format!("Envoy's CEL has a function `{name}`, but it is not called so or takes other arguments")
+            } else {
+                format!("Envoy's CEL has no function `{name}`")
+            });
+        }
+        if name == "matches"
+            && let Some(pattern) = call.args.last().and_then(literal_text)
+            && let Some(reason) = re2::refusal(pattern)
+        {
+            return refused(reason.to_owned());
+        }
+        call.target
+            .as_deref()
+            .and_then(|target| self.in_expression(target))
+            .or_else(|| call.args.iter().find_map(|argument| self.in_expression(argument)))
+    }
+
+    /// In a raw string a backslash is one, so Envoy misses the end of `r'a\'`. The parser here takes the quotation mark as
+    /// part of the text.
+    fn is_unclosed(&self, part: &IdedExpr) -> bool {
+        let quotes = ['\'', '"'];
+        literal_text(part).is_some_and(|text| text.ends_with(quotes))
+            && places::place(self.source, part)
+                .and_then(|place| self.source.get(place))
+                .filter(|literal| literal.starts_with(['r', 'R']))
+                .and_then(|literal| Some(literal.trim_end_matches(literal.chars().last()?)))
+                .is_some_and(|literal| literal.ends_with('\\'))
+    }
 }

@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 use super::api::{own_resource, resource, to_value};
 use super::store::Store;
 use crate::crds::{ObservabilityMesh, TracingBackend, TrafficLog};
-use crate::plan::Target;
+use crate::plan::{Target, targets_of_namespace};
 use crate::snapshot::Resource;
 use crate::snapshot::{Key, Kind, Read, Scope, Snapshot, WatchState, key_of};
 
@@ -446,7 +446,9 @@ impl Watch<'_> {
 
     fn appeared(&self, key: &Key) {
         if self.kind == Kind::Namespace {
-            self.watches.notify.appeared(Target::Telemetries(key.name.clone()));
+            for target in targets_of_namespace(&key.name) {
+                self.watches.notify.appeared(target);
+            }
         }
     }
 
@@ -498,7 +500,14 @@ fn pruned(kind: Kind, mut object: Value) -> Value {
     if let Some(map) = object.as_object_mut() {
         if matches!(
             kind,
-            Kind::Namespace | Kind::Service | Kind::Telemetry | Kind::ConfigMap | Kind::Secret
+            Kind::Namespace
+                | Kind::Service
+                | Kind::Telemetry
+                | Kind::WasmPlugin
+                | Kind::Gateway
+                | Kind::ServiceEntry
+                | Kind::ConfigMap
+                | Kind::Secret
         ) {
             map.remove("status");
         }

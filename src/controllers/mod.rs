@@ -236,7 +236,7 @@ impl Operator {
             Target::Mesh(name) | Target::Rollout(name) => snapshot.meshes.contains_key(name),
             Target::TrafficLog(key) => snapshot.traffic_logs.contains_key(key),
             Target::TracingBackend(key) => snapshot.tracing_backends.contains_key(key),
-            Target::Telemetries(namespace) => snapshot
+            Target::Telemetries(namespace) | Target::WasmPlugins(namespace) => snapshot
                 .object(Kind::Namespace, &crate::snapshot::Key::new("", namespace))
                 .is_some(),
             // These outlive what they were made for: what is left has to be taken away.

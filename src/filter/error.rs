@@ -8,7 +8,7 @@ use crate::format::shorten;
 /// What a [`FilterError`] is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// An expression that is empty or too long.
+    /// An expression that is empty, too long or too deeply nested.
     Length,
     /// Envoy would refuse the whole listener: no CEL, an unknown function, a comprehension.
     Refused,

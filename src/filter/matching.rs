@@ -78,12 +78,10 @@ fn of_http(properties: &Match) -> Result<Vec<String>, FilterError> {
         conditions.push(format!("request.method in [{}]", methods.join(", ")));
     }
     if !properties.hosts.is_empty() {
-        let hosts = each(&properties.hosts, |host| host_pattern(host))?;
-        let pattern = format!(r"^(?i:{})\.?(:[0-9]+)?$", hosts.join("|"));
-        conditions.push(format!("request.host.matches({})", literal(&pattern)));
+        conditions.push(any_of(&each(&properties.hosts, is_host)?));
     }
     if !properties.path_prefixes.is_empty() {
-        conditions.push(any_of(&each(&properties.path_prefixes, |prefix| under(prefix))?));
+        conditions.push(any_of(&each(&properties.path_prefixes, under)?));
     }
     Ok(conditions)
 }
@@ -98,7 +96,7 @@ fn of_any(properties: &Match) -> Result<Vec<String>, FilterError> {
         conditions.push(format!("request.duration >= duration({})", literal(&seconds(least))));
     }
     if !properties.response_flags.is_empty() {
-        conditions.push(any_of(&each(&properties.response_flags, |flag| flags::is_set(flag))?));
+        conditions.push(any_of(&each(&properties.response_flags, flags::is_set)?));
     }
     Ok(conditions)
 }
@@ -130,7 +128,7 @@ pub(super) fn literal(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\\' | '\'' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c if c.is_control() => quoted.extend(format!("\\u{:04x}", u32::from(c)).chars()),
             c => quoted.push(c),
         }
     }
@@ -159,11 +157,57 @@ fn checked_method(method: &str) -> Result<&str, FilterError> {
     Ok(method)
 }
 
-/// A regular expression for a host.
-fn host_pattern(host: &str) -> Result<String, FilterError> {
+/// The host, in any case and with any port. Envoy refuses regular expressions with more than 100 instructions
+/// (`crate::cel::re2`), so long names are asked for piece by piece, the first from the start and the last to the end.
+/// That takes names too that have more between two pieces; nobody has those.
+fn is_host(host: &str) -> Result<String, FilterError> {
+    let (labels, name) = checked_host(host)?;
+    let pieces = pieces(name);
+    let last = pieces.len().saturating_sub(1);
+    let conditions: Vec<String> = pieces
+        .iter()
+        .enumerate()
+        .map(|(at, piece)| {
+            let start = if at == 0 { format!("^{labels}") } else { String::new() };
+            let end = if at == last { r"\.?(?::[0-9]+)?$" } else { "" };
+            let pattern = format!("{start}(?i:{}){end}", regex::escape(piece));
+            format!("request.host.matches({})", literal(&pattern))
+        })
+        .collect();
+    Ok(conditions.join(" && "))
+}
+
+/// The instructions of a piece of a host, so that there is room for what stands around it.
+const PIECE_SIZE: usize = 70;
+
+/// The name in pieces that are small enough for a regular expression.
+fn pieces(name: &str) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    let mut size = 0;
+    for c in name.chars() {
+        // In any case, `k` is the Kelvin sign too, and `s` the long s.
+        let instructions = match c.to_ascii_lowercase() {
+            'k' => 4,
+            's' => 3,
+            _ => 1,
+        };
+        if size + instructions > PIECE_SIZE {
+            pieces.push(String::new());
+            size = 0;
+        }
+        size += instructions;
+        if let Some(piece) = pieces.last_mut() {
+            piece.push(c);
+        }
+    }
+    pieces
+}
+
+/// A pattern for the labels that a host may have in front, and the name behind them.
+fn checked_host(host: &str) -> Result<(&'static str, &str), FilterError> {
     let refused = |hint: &str| Err(property(&format!("`{host}` is no host; {hint}")));
-    let (any_label, name) = match host.strip_prefix("*.") {
-        Some(name) => ("[^:]+\\.", name),
+    let (labels, name) = match host.strip_prefix("*.") {
+        Some(name) => (r"[-.\w]+\.", name),
         None => ("", host),
     };
     let is_name = |name: &str| {
@@ -172,9 +216,12 @@ fn host_pattern(host: &str) -> Result<String, FilterError> {
             .all(|label| !label.is_empty() && label.chars().all(in_label))
     };
     let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let is_address = any_label.is_empty() && address.is_some_and(|a| a.parse::<std::net::Ipv6Addr>().is_ok());
+    let is_address = labels.is_empty() && address.is_some_and(|a| a.parse::<std::net::Ipv6Addr>().is_ok());
+    if name.len() > MAX_HOST {
+        return refused("no name has more than 253 characters");
+    }
     if is_name(name) || is_address {
-        return Ok(format!("{any_label}{}", regex::escape(name)));
+        return Ok((labels, name));
     }
     match name.rsplit_once(':') {
         Some((before, port)) if is_name(before) && port.bytes().all(|b| b.is_ascii_digit()) => {
@@ -183,6 +230,9 @@ fn host_pattern(host: &str) -> Result<String, FilterError> {
         _ => refused("write a name such as shop.example.com, *.example.com, or an address such as [::1]"),
     }
 }
+
+/// The most characters of a host: DNS has no longer names.
+const MAX_HOST: usize = 253;
 
 /// Whether the path is the prefix or below it. `request.url_path` has no query.
 fn under(prefix: &str) -> Result<String, FilterError> {
@@ -193,8 +243,8 @@ fn under(prefix: &str) -> Result<String, FilterError> {
     if prefix.contains(['?', '#']) {
         return refused("the query is not matched; leave out what follows `?` or `#`");
     }
-    if prefix.chars().any(|c| c.is_control() || c == ' ') {
-        return refused("no path has blanks or control characters; percent-encode them");
+    if prefix.chars().any(|c| c.is_control() || c == ' ' || c == '\\') {
+        return refused("no path has blanks, backslashes or control characters; percent-encode them");
     }
     let path = prefix.trim_end_matches('/');
     let below = format!("request.url_path.startsWith({})", literal(&format!("{path}/")));

@@ -334,9 +334,11 @@ fn is_number(found: &Type) -> bool {
 /// Whether the two can be equal. Numbers of all kinds can; what a message is, is also null where it is missing.
 fn comparable(left: &Type, right: &Type) -> bool {
     match (left, right) {
-        (Type::Is(Kind::Any), _) | (_, Type::Is(Kind::Any)) => true,
+        (Type::Is(Kind::Any), _)
+        | (_, Type::Is(Kind::Any))
+        | (Type::Message(_), Type::Null)
+        | (Type::Null, Type::Message(_)) => true,
         (Type::List(left), Type::List(right)) | (Type::Map(left), Type::Map(right)) => comparable(left, right),
-        (Type::Message(_), Type::Null) | (Type::Null, Type::Message(_)) => true,
         _ => left == right || is_number(left) && is_number(right),
     }
 }

@@ -163,7 +163,7 @@ impl Planning<'_, '_> {
             self.in_force(checked, last_good)
         });
         let metrics = match mesh_wide::check_metrics(self.view, mesh) {
-            Ok(overrides) if overrides.is_empty() => None,
+            Ok([]) => None,
             Ok(overrides) => Some(MetricsClaim {
                 source,
                 overrides: overrides.to_vec(),

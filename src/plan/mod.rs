@@ -12,6 +12,7 @@ pub mod owned;
 pub(crate) mod rollout;
 pub mod simulate;
 mod telemetries;
+mod wasm_plugins;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +35,8 @@ pub enum Target {
     TracingBackend(Key),
     /// Writes the Telemetries of a namespace.
     Telemetries(String),
+    /// Writes the WasmPlugins of a namespace.
+    WasmPlugins(String),
     /// Writes a shared MeshConfig map.
     MeshConfig(Key),
     /// Writes a `grpc-logging` ConfigMap.
@@ -60,6 +63,7 @@ impl Target {
             Self::TrafficLog(_) => "trafficlog",
             Self::TracingBackend(_) => "tracingbackend",
             Self::Telemetries(_) => "telemetries",
+            Self::WasmPlugins(_) => "wasmplugins",
             Self::MeshConfig(_) => "meshconfig",
             Self::InterfaceTraffic(_) => "interfacetraffic",
             Self::Rollout(_) => "rollout",
@@ -70,7 +74,9 @@ impl Target {
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Mesh(name) | Self::Telemetries(name) | Self::Rollout(name) => write!(f, "{} {name}", self.kind()),
+            Self::Mesh(name) | Self::Telemetries(name) | Self::WasmPlugins(name) | Self::Rollout(name) => {
+                write!(f, "{} {name}", self.kind())
+            }
             Self::TrafficLog(key) | Self::TracingBackend(key) | Self::MeshConfig(key) | Self::InterfaceTraffic(key) => {
                 write!(f, "{} {key}", self.kind())
             }
@@ -236,6 +242,7 @@ pub fn plan(view: &View<'_>, target: &Target, memory: &mut Memory<'_>) -> Plan {
         Target::TrafficLog(key) => judge::traffic_log::judge(view, key),
         Target::TracingBackend(key) => judge::tracing_backend::judge(view, key, memory),
         Target::Telemetries(namespace) => telemetries::plan(view, namespace).0,
+        Target::WasmPlugins(namespace) => wasm_plugins::plan(view, namespace),
         Target::MeshConfig(map) => mesh_config::plan(view, map),
         Target::InterfaceTraffic(map) => interface_traffic::plan(view, map),
         Target::Rollout(mesh) => rollout::plan(view, mesh, memory),
@@ -250,12 +257,17 @@ pub fn targets_of(snapshot: &Snapshot) -> BTreeSet<Target> {
     }
     targets.extend(snapshot.traffic_logs.keys().cloned().map(Target::TrafficLog));
     targets.extend(snapshot.tracing_backends.keys().cloned().map(Target::TracingBackend));
-    targets.extend(
-        snapshot
-            .objects(Kind::Namespace)
-            .map(|(key, _)| Target::Telemetries(key.name.clone())),
-    );
+    let namespaces = snapshot.objects(Kind::Namespace);
+    targets.extend(namespaces.flat_map(|(key, _)| targets_of_namespace(&key.name)));
     targets
+}
+
+/// Targets that exist because of a namespace.
+pub fn targets_of_namespace(name: &str) -> [Target; 2] {
+    [
+        Target::Telemetries(name.to_owned()),
+        Target::WasmPlugins(name.to_owned()),
+    ]
 }
 
 /// Targets that exist because of a mesh.

@@ -9,7 +9,7 @@ use super::owned::is_ours;
 use super::{Apply, Delete, Event, Plan, Target, WriteRules, plan_object};
 use crate::conditions::{ConditionType, Finding, Reason};
 use crate::policy::claims::{PolicyKind, Source, Sources, WorkloadSet};
-use crate::policy::membership::istio_of;
+use crate::policy::membership::revision_label;
 use crate::policy::resolve::{NamespacePolicy, Overlap, resolve};
 use crate::render::istio::telemetry::{self, object_name};
 use crate::snapshot::{Fact, Key, Kind, View, key_of};
@@ -102,12 +102,7 @@ type Wanted = BTreeMap<WorkloadSet, (Value, Vec<Target>)>;
 
 fn render_all(view: &View<'_>, namespace: &str, policy: &NamespacePolicy) -> Wanted {
     let render = |(set, object): (&WorkloadSet, &crate::policy::resolve::ObjectPolicy)| {
-        let revision = telemetry::mesh_of(object)
-            .and_then(|mesh| istio_of(view.mesh(mesh)?))
-            .and_then(|istio| match istio.revisions.as_slice() {
-                [only] if only != "default" => Some(only.clone()),
-                _ => None,
-            });
+        let revision = telemetry::mesh_of(object).and_then(|mesh| revision_label(view.mesh(mesh)?));
         let rendered = telemetry::render(namespace, &object_name(set), set, object, revision.as_deref());
         (set.clone(), (rendered, contributors(&object.sources)))
     };

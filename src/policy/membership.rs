@@ -1,5 +1,6 @@
 //! Which mesh a policy belongs to.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kube::core::{Selector, SelectorExt};
@@ -101,10 +102,7 @@ pub(super) fn pending(message: String) -> NotAMember {
 ///
 /// # Errors
 /// Where it is no selector (an object that was stored before the schema's rules): that is not "none".
-pub fn selects(
-    mesh: &ObservabilityMesh,
-    labels: &std::collections::BTreeMap<String, String>,
-) -> Result<bool, NotAMember> {
+pub fn selects(mesh: &ObservabilityMesh, labels: &BTreeMap<String, String>) -> Result<bool, NotAMember> {
     match Selector::try_from(mesh.spec.namespaces.clone()) {
         Ok(selector) => Ok(selector.matches(labels)),
         Err(_) => Err(pending(format!(
@@ -177,6 +175,20 @@ pub fn other_mesh_rooted_in(
     Ok(None)
 }
 
+/// Whether a namespace with these labels is one where Istio adds sidecars.
+pub fn is_injected(labels: &BTreeMap<String, String>) -> bool {
+    labels.get("istio-injection").is_some_and(|v| v == "enabled") || labels.contains_key("istio.io/rev")
+}
+
+/// The value of the label `istio.io/rev` on what is written for a mesh: only where it has one revision, and not the
+/// default one. Without the label every istiod reads an object.
+pub fn revision_label(mesh: &ObservabilityMesh) -> Option<String> {
+    match istio_of(mesh)?.revisions.as_slice() {
+        [only] if only != "default" => Some(only.clone()),
+        _ => None,
+    }
+}
+
 /// How policies of the mesh scope are rendered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MeshScope {
@@ -203,9 +215,7 @@ pub fn mesh_scope(view: &View<'_>, mesh: &ObservabilityMesh, istio: &IstioMesh) 
     };
     for namespace in namespaces {
         let labels = labels_of(namespace);
-        let of_istio = labels.get("istio-injection").is_some_and(|v| v == "enabled")
-            || labels.contains_key("istio.io/rev")
-            || labels.contains_key("istio.io/dataplane-mode");
+        let of_istio = is_injected(&labels) || labels.contains_key("istio.io/dataplane-mode");
         if (of_istio || key_of(namespace).name == root) && !selects(mesh, &labels)? {
             return Ok(MeshScope::PerNamespace);
         }

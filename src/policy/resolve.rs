@@ -349,7 +349,7 @@ pub fn lost_units(claim: &LogClaim, all: &[LogClaim]) -> Vec<Lost> {
         let in_set: Vec<&&LogClaim> = rivals.iter().filter(|r| r.selection.sets().contains(&set)).collect();
         for side in &claim.sides {
             let on_side = || in_set.iter().filter(|rival| rival.sides.contains(side));
-            let mut lose = |backend: Option<String>, winner: &LogClaim| {
+            let mut note = |backend: Option<String>, winner: &LogClaim| {
                 lost.push(Lost {
                     backend,
                     side: *side,
@@ -360,12 +360,12 @@ pub fn lost_units(claim: &LogClaim, all: &[LogClaim]) -> Vec<Lost> {
             if claim.backends.is_empty()
                 && let Some(winner) = on_side().find(|rival| !rival.backends.is_empty())
             {
-                lose(None, winner);
+                note(None, winner);
             }
             for backend in claim.backends.keys() {
                 let takes = |rival: &&&&LogClaim| rival.backends.is_empty() || rival.backends.contains_key(backend);
                 if let Some(winner) = on_side().find(takes) {
-                    lose(Some(backend.clone()), winner);
+                    note(Some(backend.clone()), winner);
                 }
             }
         }

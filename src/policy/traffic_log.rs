@@ -53,7 +53,7 @@ pub fn check<'a>(view: &View<'a>, key: &Key, log: &TrafficLog) -> Checked<'a, Lo
     logged(view, mesh, &istio, log, claim, is_tenant)
 }
 
-fn switched_off<'a>(mesh: &'a Arc<ObservabilityMesh>, claim: LogClaim, is_tenant: bool) -> Checked<'a, LogClaim> {
+fn switched_off(mesh: &Arc<ObservabilityMesh>, claim: LogClaim, is_tenant: bool) -> Checked<'_, LogClaim> {
     if is_tenant && mesh.spec.tenancy.disable_logging == Permission::Denied {
         let message = format!(
             "spec.disabled: ObservabilityMesh {} does not let tenants switch logging off (tenancy.disableLogging: Denied); remove spec.disabled, or ask the platform team.",

@@ -121,7 +121,10 @@ impl Kind {
     /// Whether all objects of the kind are watched in the whole cluster. The others are watched by name or namespace,
     /// as they are read: least privilege.
     pub const fn is_watched_everywhere(self) -> bool {
-        matches!(self, Self::Namespace | Self::Service | Self::Telemetry | Self::Proxy)
+        matches!(
+            self,
+            Self::Namespace | Self::Service | Self::Telemetry | Self::Proxy | Self::WasmPlugin
+        )
     }
 
     /// The label selector of the watches of this kind, where not all of its objects are read.

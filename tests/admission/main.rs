@@ -362,6 +362,7 @@ fn schemas_use_only_what_admission_knows() {
         "x-kubernetes-list-map-keys",
         "x-kubernetes-list-type",
         "x-kubernetes-map-type",
+        "x-kubernetes-preserve-unknown-fields",
         "x-kubernetes-validations",
     ];
     let unknown: Vec<_> = survey

@@ -32,7 +32,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "TracingBackend",
         "{destination: {type: MeshBackend}}",
-        "a destination of type: MeshBackend needs meshBackend: {name}",
+        "destination: meshBackend: {name} goes with type: MeshBackend, and only with it",
     ),
     (
         "TracingBackend",
@@ -69,7 +69,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "ObservabilityMesh",
         "{mesh: {type: Istio}, tracing: {backends: [{name: a, type: OTLP}]}}",
-        "a backend of type: OTLP needs otlp: {endpoint: {host, port}}",
+        "tracing.backends: otlp: {endpoint: {host, port}} goes with type: OTLP, and only with it",
     ),
     (
         "ObservabilityMesh",

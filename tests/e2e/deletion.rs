@@ -60,10 +60,14 @@ async fn outputs_go_with_their_policies_providers_after_the_linger_time_and_a_me
     mesh_goes_last(&world).await?;
     namespace_does_not_hang(&world).await?;
 
-    // The last Istio mesh takes the map along; grpc-logging and environment are other meshes' affair.
+    // The last Istio mesh takes the map along, and its WasmPlugins; environment is another mesh's affair.
     world.delete_and_wait(RESOURCES[2]).await?;
-    world.gone(SHARED_MAP, PATIENCE).await?;
     world.ready(SOLARMESH).await?;
+    world.get(SHARED_MAP).await?;
+    world.get(WASM_PLUGIN).await?;
+    world.delete_and_wait(SOLARMESH).await?;
+    world.gone(WASM_PLUGIN, PATIENCE).await?;
+    world.gone(SHARED_MAP, PATIENCE).await?;
     world.ready(VIRTUAL_KUBELET).await?;
     ensure!(
         world.forbidden().await?.is_empty(),

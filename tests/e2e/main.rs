@@ -28,6 +28,7 @@ mod last_good;
 mod rbac;
 mod restarts;
 mod samples;
+mod scale;
 mod selectors;
 mod versions;
 mod world;

@@ -141,10 +141,26 @@ async fn install(world: &World, role: &Value) -> Result<()> {
 
 /// What needs the verbs that no sample needs: deletions, and what is made anew.
 async fn exercise_the_rest(world: &World) -> Result<()> {
+    // What is attached to a gateway or a waypoint is looked for by name.
+    let targets = json!([{"kind": "Gateway", "name": "none"}]);
+    let log = |name: &str, targets: &Value| {
+        json!({"apiVersion": "sightline.dev/v1alpha1", "kind": "TrafficLog",
+               "metadata": {"name": name, "namespace": "shop"}, "spec": {"targetRefs": targets}})
+        .to_string()
+    };
+    world.apply(&log("of-gateway", &targets)).await?;
+    let of_gateway = Obj("TrafficLog", "shop", "of-gateway");
+    world.told(of_gateway, "TargetNotFound", &["Gateway shop/none"]).await?;
+    let targets = json!([{"kind": "ServiceEntry", "name": "none"}]);
+    world.apply(&log("of-entry", &targets)).await?;
+    let of_entry = Obj("TrafficLog", "shop", "of-entry");
+    world
+        .told(of_entry, "TargetNotFound", &["ServiceEntry shop/none"])
+        .await?;
+
     for obj in [RESOURCES[2], ISTIO_SHOP] {
         world.delete_and_wait(obj).await?;
     }
-    world.gone(SHARED_MAP, PATIENCE).await?;
     let restarts = world.revisions(AGENT).await?;
     world.delete(GRPC_LOGGING).await?;
     eventually(PATIENCE, "grpc-logging is made anew", async || {
@@ -163,6 +179,7 @@ async fn exercise_the_rest(world: &World) -> Result<()> {
     );
     // That one was made by us, so it goes with its mesh, password included.
     world.delete_and_wait(SOLARMESH).await?;
+    world.gone(SHARED_MAP, PATIENCE).await?;
     world.gone(GRPC_LOGGING, PATIENCE).await
 }
 

@@ -142,7 +142,7 @@ async fn live_is_as_rendered_but_the_secret(world: &World) -> Result<()> {
 
 async fn compare(world: &World, text: &str) -> Result<()> {
     let printed = documents(text)?;
-    ensure!(printed.len() == 7, "seven objects are printed:\n{text}");
+    ensure!(printed.len() == 8, "eight objects are printed:\n{text}");
     for wanted in &printed {
         let (kind, name) = (string(&wanted["kind"]), string(&wanted["metadata"]["name"]));
         let namespace = string(&wanted["metadata"]["namespace"]);

@@ -53,6 +53,7 @@ pub const VIRTUAL_NODE: Obj = Obj("Deployment", "interlink", "virtual-node-node"
 pub const ISTIOD: Obj = Obj("Deployment", "istio-system", "istiod");
 pub const GRPC_LOGGING: Obj = Obj("ConfigMap", "service-mesh", "grpc-logging");
 pub const SHARED_MAP: Obj = Obj("ConfigMap", "istio-system", "sightline-mesh-config");
+pub const WASM_PLUGIN: Obj = Obj("WasmPlugin", "orders", "sightline-solarmesh");
 pub const SECRET: Obj = Obj("Secret", "service-mesh", "es");
 pub const SHOP_TELEMETRY: Obj = Obj("Telemetry", "shop", "sightline");
 
@@ -533,6 +534,7 @@ pub fn resource(kind: &str) -> ApiResource {
         "TrafficLog" => ("sightline.dev", "v1alpha1", "trafficlogs"),
         "TracingBackend" => ("sightline.dev", "v1alpha1", "tracingbackends"),
         "Telemetry" => ("telemetry.istio.io", "v1", "telemetries"),
+        "WasmPlugin" => ("extensions.istio.io", "v1alpha1", "wasmplugins"),
         "Deployment" => ("apps", "v1", "deployments"),
         "ReplicaSet" => ("apps", "v1", "replicasets"),
         "Event" => ("events.k8s.io", "v1", "events"),

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{agents_in_sync, refused};
-use crate::conditions::{ConditionType, Finding, Reason, Truth, with_ready};
+use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
 use crate::crds::{Logging, ObservabilityMesh, Tenancy};
 use crate::plan::{
     Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, mesh_config, owned, rollout,
+    wasm_plugins,
 };
 use crate::policy::backends::{SpanReceiver, Transport, log_endpoint, missing_service};
 use crate::policy::formats::{self, oldest_envoy};
@@ -16,6 +17,7 @@ use crate::policy::membership::{is_live, istio_of, mesh_of, name_of, shared_map_
 use crate::policy::mesh_wide::{check_default_tracing, check_metrics, check_required};
 use crate::policy::traffic_log::bad_format;
 use crate::policy::versions;
+use crate::render::istio::wasm_plugin::object_name;
 use crate::render::metadata::{FINALIZER, MESH_LABEL};
 use crate::snapshot::{Fact, Key, Kind, View, labels_of};
 
@@ -247,7 +249,36 @@ fn programmed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Plan) -
             );
         }
     }
-    Finding::holds(type_, Reason::Programmed, "The rendered objects stand as rendered.")
+    wasm_programmed(view, mesh)
+        .unwrap_or_else(|| Finding::holds(type_, Reason::Programmed, "The rendered objects stand as rendered."))
+}
+
+/// The finding that a WasmPlugin of the mesh does not stand as rendered.
+fn wasm_programmed(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<Finding> {
+    let type_ = ConditionType::Programmed;
+    let namespaces = match wasm_plugins::namespaces_of(view, mesh) {
+        Ok(namespaces) => namespaces,
+        Err(error) => return Some(Finding::unknown(type_, error.reason, error.message)),
+    };
+    let mut pending = Vec::new();
+    for namespace in namespaces {
+        match wasm_plugins::stands(view, mesh, &namespace) {
+            Ok(true) => {}
+            Ok(false) => pending.push(Key::new(&namespace, object_name(name_of(mesh)))),
+            Err(finding) => return Some(finding),
+        }
+    }
+    if let Some(finding) = pending.iter().find_map(|key| refused(view, Kind::WasmPlugin, key)) {
+        return Some(finding);
+    }
+    (!pending.is_empty()).then(|| {
+        let names = some_names(pending.iter().map(ToString::to_string));
+        Finding::fails(
+            type_,
+            Reason::Pending,
+            format!("WasmPlugin {names} is not written yet; wait."),
+        )
+    })
 }
 
 /// A mesh that we wrote objects for leaves only when they are gone. What we may not look at (any more) does not hold it.
@@ -267,8 +298,9 @@ fn finalizer(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finalizer
             .as_ref()
             .map_or(Some(false), |istio| leaves_map(view, &shared_map_of(istio))),
         leaves_interface_traffic(view, mesh),
+        wasm_plugins::are_left(view, mesh),
     ];
-    (left == [Some(false); 3]).then_some(Finalizer::Remove)
+    (left == [Some(false); 4]).then_some(Finalizer::Remove)
 }
 
 /// Whether Telemetries of the mesh are left; `None`: not known yet.

@@ -6,3 +6,4 @@ pub mod provider;
 pub mod splice;
 pub mod telemetry;
 pub mod versions;
+pub mod wasm_plugin;

@@ -1,0 +1,150 @@
+//! Writes the WasmPlugins of a namespace.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::owned::is_ours;
+use super::telemetries::{every_object, uid_of};
+use super::{Delete, Plan, Target, WriteRules, plan_object};
+use crate::conditions::{ConditionType, Finding, Reason};
+use crate::crds::{ObservabilityMesh, WasmModule};
+use crate::policy::membership::{
+    NotAMember, is_injected, is_live, istio_of, name_of, revision_label, root_namespace, selects,
+};
+use crate::render::istio::wasm_plugin;
+use crate::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
+
+/// Plans them: one for each mesh with a module that takes the namespace, where the namespace is labelled for sidecars.
+/// Never in a root namespace: there one would reach the workloads of all namespaces, whatever it selects.
+pub fn plan(view: &View<'_>, namespace: &str) -> Plan {
+    let mut plan = Plan::default();
+    let fails = |reason, message: &str| Plan {
+        blocked: vec![(
+            every_object(namespace),
+            Finding::fails(ConditionType::Programmed, reason, message),
+        )],
+        ..Plan::default()
+    };
+    let live = match view.objects_in(Kind::WasmPlugin, namespace) {
+        Fact::Present(live) => live,
+        Fact::KindMissing => {
+            let message = "The API server does not know WasmPlugin of extensions.istio.io; install Istio's CRDs.";
+            return fails(Reason::IstioNotInstalled, message);
+        }
+        Fact::Forbidden => {
+            let message = "Sightline may not read WasmPlugins; install the ClusterRole of config/rbac.";
+            return fails(Reason::Forbidden, message);
+        }
+        Fact::Absent | Fact::Unknown => return plan,
+    };
+    // While it cannot be told who is served here, what is live stays.
+    let Ok(modules) = modules_of(view, namespace) else {
+        return plan;
+    };
+    let mut wanted = Vec::new();
+    for (mesh, module) in modules {
+        let revision = revision_label(mesh);
+        let object = wasm_plugin::render(namespace, name_of(mesh), module, revision.as_deref());
+        let key = key_of(&object);
+        let rules = WriteRules {
+            adopt: false,
+            how_to_adopt: None,
+            wholly_ours: &["/spec"],
+            tell: &[Target::Mesh(name_of(mesh).to_owned())],
+        };
+        let live = live.iter().find(|live| key_of(live) == key).copied();
+        plan_object(&mut plan, Kind::WasmPlugin, object, live, &rules);
+        wanted.push(key);
+    }
+    let left = live
+        .into_iter()
+        .filter(|object| is_ours(object) && !wanted.contains(&key_of(object)));
+    plan.delete.extend(left.map(|object| Delete {
+        kind: Kind::WasmPlugin,
+        key: key_of(object),
+        uid: uid_of(object),
+    }));
+    plan
+}
+
+/// Meshes with a module for a namespace, and the module, by name of the mesh.
+fn modules_of<'a>(
+    view: &View<'a>,
+    namespace: &str,
+) -> Result<Vec<(&'a Arc<ObservabilityMesh>, &'a WasmModule)>, NotAMember> {
+    let Fact::Present(object) = view.object(Kind::Namespace, &Key::new("", namespace)) else {
+        return Ok(Vec::new());
+    };
+    let is_leaving = object.pointer("/metadata/deletionTimestamp").is_some();
+    let mut modules = Vec::new();
+    for mesh in view.meshes().filter(|mesh| is_live(mesh) && !is_leaving) {
+        let (Some(module), Some(istio)) = (module_of(mesh), istio_of(mesh)) else {
+            continue;
+        };
+        let is_root = root_namespace(view, &istio)? == namespace;
+        if !is_root && is_injected(&labels_of(object)) && selects(mesh, &labels_of(object))? {
+            modules.push((mesh, module));
+        }
+    }
+    Ok(modules)
+}
+
+/// The module that a mesh wants its proxies to load.
+pub fn module_of(mesh: &ObservabilityMesh) -> Option<&WasmModule> {
+    mesh.spec.interface_traffic.as_ref()?.wasm_plugin.as_ref()
+}
+
+/// Namespaces whose proxies load the module of a mesh.
+///
+/// # Errors
+/// While that cannot be told.
+pub fn namespaces_of(view: &View<'_>, mesh: &ObservabilityMesh) -> Result<Vec<String>, NotAMember> {
+    let (Some(_), Some(istio)) = (module_of(mesh), istio_of(mesh)) else {
+        return Ok(Vec::new());
+    };
+    let root = root_namespace(view, &istio)?;
+    let mut names = Vec::new();
+    for namespace in view.objects(Kind::Namespace).present().into_iter().flatten() {
+        let name = key_of(namespace).name;
+        let is_leaving = namespace.pointer("/metadata/deletionTimestamp").is_some();
+        let labels = labels_of(namespace);
+        if name != root && !is_leaving && is_injected(&labels) && selects(mesh, &labels)? {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Whether a WasmPlugin of a mesh stands in a namespace as wanted.
+///
+/// # Errors
+/// Why it cannot be written.
+pub fn stands(view: &View<'_>, mesh: &ObservabilityMesh, namespace: &str) -> Result<bool, Finding> {
+    let key = Key::new(namespace, wasm_plugin::object_name(name_of(mesh)));
+    let of_namespace = plan(view, namespace);
+    let every = every_object(namespace);
+    if let Some((_, finding)) = of_namespace
+        .blocked
+        .into_iter()
+        .find(|(at, _)| *at == key || *at == every)
+    {
+        return Err(finding);
+    }
+    let is_due = of_namespace.apply.iter().any(|apply| key_of(&apply.object) == key);
+    let is_there = matches!(view.object(Kind::WasmPlugin, &key), Fact::Present(_));
+    Ok(is_there && !is_due)
+}
+
+/// Whether objects of ours for a mesh are left; `None`: not known yet.
+pub fn are_left(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<bool> {
+    match view.objects(Kind::WasmPlugin) {
+        Fact::Present(all) => {
+            Some(all.into_iter().any(|object: &Value| {
+                is_ours(object) && key_of(object).name == wasm_plugin::object_name(name_of(mesh))
+            }))
+        }
+        Fact::Unknown => None,
+        Fact::Absent | Fact::Forbidden | Fact::KindMissing => Some(false),
+    }
+}
