@@ -8,14 +8,13 @@ use serde_json::{Value, json};
 use super::Eye;
 use super::model::{BackendSeen, IstioSeen, MeshAnswer, Origin, ProviderSeen, RequiredSeen};
 use super::places::{lines, spans, units_of};
-use super::problems::{conditions, details, origin_of, policy_seen};
+use super::problems::{conditions, origin_of, policy_seen};
 use super::workloads::managed;
-use crate::conditions::{ConditionType, Truth};
 use crate::crds::{IstioMesh, LogBackend, MeshConfigMode, ObservabilityMesh};
 use crate::plan::Target;
 use crate::policy::backends::{SpanReceiver, Transport, log_endpoint, missing_service};
 use crate::policy::claims::Checked;
-use crate::policy::membership::{istio_of, meshes_of_namespace, mesh_scope, name_of, root_namespace, shared_map_of};
+use crate::policy::membership::{istio_of, mesh_scope, meshes_of_namespace, name_of, root_namespace, shared_map_of};
 use crate::policy::{mesh_wide, tracing_backend, traffic_log, versions};
 use crate::render::istio::mesh_config::primary_map;
 use crate::render::istio::provider::Provider;
@@ -38,9 +37,12 @@ pub(super) fn mesh(eye: &Eye<'_, '_>, name: &str) -> Option<MeshAnswer> {
     Some(MeshAnswer {
         type_: format!("{:?}", mesh.spec.mesh.type_),
         conditions: conditions(eye, &target),
-        details: compiled(eye, &target),
         namespaces: namespaces_of(view, mesh),
-        log_backends: if istio.is_some() { log_backends(view, mesh) } else { Vec::new() },
+        log_backends: if istio.is_some() {
+            log_backends(view, mesh)
+        } else {
+            Vec::new()
+        },
         trace_backends: trace_backends(view, mesh),
         required: required(view, mesh),
         default_tracing: default_claim.map(|claim| {
@@ -58,14 +60,6 @@ pub(super) fn mesh(eye: &Eye<'_, '_>, name: &str) -> Option<MeshAnswer> {
             .collect(),
         istio: istio.map(|istio| istio_seen(view, mesh, istio)),
     })
-}
-
-fn compiled(eye: &Eye<'_, '_>, target: &Target) -> Vec<super::model::Detail> {
-    let status = eye.status(target);
-    let findings = status.iter().flat_map(|status| &status.findings);
-    let mut refused = findings.filter(|f| f.type_ == ConditionType::Accepted && f.status != Truth::True);
-    let first = refused.next().map(|finding| details(eye.view, target, finding.reason));
-    first.unwrap_or_default()
 }
 
 fn istio_seen(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, istio: IstioMesh) -> IstioSeen {
@@ -166,9 +160,13 @@ fn policies_of(view: &View<'_>, mesh: &ObservabilityMesh) -> Vec<Policy> {
             providers: checked.providers,
         })
     }
-    let logs = view
-        .traffic_logs()
-        .filter_map(|(key, log)| policy(mesh, Target::TrafficLog(key.clone()), traffic_log::check(view, key, log)));
+    let logs = view.traffic_logs().filter_map(|(key, log)| {
+        policy(
+            mesh,
+            Target::TrafficLog(key.clone()),
+            traffic_log::check(view, key, log),
+        )
+    });
     let traces = view.tracing_backends().filter_map(|(key, tracing)| {
         let checked = tracing_backend::check(view, key, tracing);
         policy(mesh, Target::TracingBackend(key.clone()), checked)

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 
 use crate::plan::{Memory, Status, Target, plan};
 use crate::rollout::QuietMemory;
-use crate::snapshot::{Key, Kind, Read, Scope, Snapshot, View, WatchState};
+use crate::snapshot::{Key, Kind, Scope, View};
 use model::{Answer, Explanation};
 
 /// What is explained.
@@ -88,14 +88,11 @@ impl<'v, 'a> Eye<'v, 'a> {
 pub fn explain(eye: &Eye<'_, '_>, subject: &Subject) -> Option<Explanation> {
     let (key, answer) = match subject {
         Subject::Pod(key) => (key.clone(), Answer::Pod(Box::new(workloads::pod(eye, key)?))),
-        Subject::Namespace(name) => (
-            Key::new("", name),
-            Answer::Namespace(workloads::namespace(eye, name)?),
-        ),
+        Subject::Namespace(name) => (Key::new("", name), Answer::Namespace(workloads::namespace(eye, name)?)),
         Subject::TrafficLog(key) => (key.clone(), Answer::TrafficLog(policies::traffic_log(eye, key)?)),
         Subject::TracingBackend(key) => (
             key.clone(),
-            Answer::TracingBackend(policies::tracing_backend(eye, key)?),
+            Answer::TracingBackend(Box::new(policies::tracing_backend(eye, key)?)),
         ),
         Subject::Mesh(name) => (
             Key::new("", name),
@@ -110,30 +107,13 @@ pub fn explain(eye: &Eye<'_, '_>, subject: &Subject) -> Option<Explanation> {
     })
 }
 
-/// What of these reads may not be read, a sentence each.
-pub fn unseen<'r>(snapshot: &Snapshot, reads: impl IntoIterator<Item = &'r Read>) -> Vec<String> {
-    let forbidden = |kind: Kind, scope: &Scope| snapshot.watch(kind, scope) == Some(WatchState::Forbidden);
-    let mut sentences: Vec<String> = reads
-        .into_iter()
-        .filter_map(|read| {
-            let (kind, scope) = match read {
-                Read::State(kind) => (*kind, Scope::Cluster),
-                other => other.watch()?,
-            };
-            if !forbidden(kind, &scope) {
-                return None;
-            }
-            let (_, name, plural) = kind.names();
-            let what = match (kind, scope) {
-                (Kind::Proxy, _) => "Pods with Istio's proxies".to_owned(),
-                (_, Scope::Cluster) => format!("{plural} of the cluster"),
-                (_, Scope::Namespace(namespace)) => format!("{plural} in namespace {namespace}"),
-                (_, Scope::Object(key)) => format!("{name} {key}"),
-            };
-            Some(what)
-        })
-        .collect();
-    sentences.sort();
-    sentences.dedup();
-    sentences
+/// What a watch would bring, in words: for [`Explanation::unseen`].
+pub fn unseen(kind: Kind, scope: &Scope) -> String {
+    let (_, name, plural) = kind.names();
+    match (kind, scope) {
+        (Kind::Proxy, _) => "pods with Istio's proxies, in the whole cluster".to_owned(),
+        (_, Scope::Cluster) => format!("{plural}, in the whole cluster"),
+        (_, Scope::Namespace(namespace)) => format!("{plural} in namespace {namespace}"),
+        (_, Scope::Object(key)) => format!("{name} {key}"),
+    }
 }

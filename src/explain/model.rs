@@ -22,7 +22,7 @@ pub struct Explanation {
     /// What there is to say, by `kind`.
     #[serde(flatten)]
     pub answer: Answer,
-    /// Facts that may not be read, a sentence each: what is said rests on less without them.
+    /// What the cluster did not let be read: what is said rests on less without it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unseen: Vec<String>,
 }
@@ -38,7 +38,7 @@ pub enum Answer {
     /// A TrafficLog.
     TrafficLog(TrafficLogAnswer),
     /// A TracingBackend.
-    TracingBackend(TracingBackendAnswer),
+    TracingBackend(Box<TracingBackendAnswer>),
     /// An ObservabilityMesh.
     ObservabilityMesh(Box<MeshAnswer>),
 }
@@ -387,9 +387,6 @@ pub struct Problem {
     /// Its condition.
     #[serde(flatten)]
     pub condition: ConditionSeen,
-    /// What a compiler said, with the place.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub details: Vec<Detail>,
 }
 
 /// A condition as the status has it.
@@ -404,6 +401,9 @@ pub struct ConditionSeen {
     pub reason: String,
     /// Message.
     pub message: String,
+    /// What a compiler said, with the place.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<Detail>,
 }
 
 /// What a compiler said about a format or a filter.
@@ -501,9 +501,6 @@ pub struct TrafficLogAnswer {
     pub mesh: Option<String>,
     /// Its conditions.
     pub conditions: Vec<ConditionSeen>,
-    /// What a compiler said.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub details: Vec<Detail>,
     /// Sets of workloads that it selects; `*`: all of its namespace.
     pub workloads: Vec<String>,
     /// What it claims, unit by unit.
@@ -543,9 +540,6 @@ pub struct TracingBackendAnswer {
     pub mesh: Option<String>,
     /// Its conditions.
     pub conditions: Vec<ConditionSeen>,
-    /// What a compiler said.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub details: Vec<Detail>,
     /// Sets of workloads that it selects; `*`: all of its namespace.
     pub workloads: Vec<String>,
     /// What it claims of proxies.
@@ -573,9 +567,6 @@ pub struct MeshAnswer {
     pub type_: String,
     /// Its conditions.
     pub conditions: Vec<ConditionSeen>,
-    /// What a compiler said.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub details: Vec<Detail>,
     /// Its Istio.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub istio: Option<IstioSeen>,

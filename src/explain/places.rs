@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::model::{Filter, Format, Line, Origin, SpanTag, Spans};
 use crate::crds::{DestinationType, LogFormat, ObservabilityMesh, Tag};
+use crate::plan::judge::tracing_backend as judge_tracing;
 use crate::plan::judge::traffic_log::has_own_format;
-use crate::plan::judge::{tracing_backend as judge_tracing, traffic_log as judge_log};
-use crate::policy::claims::{DEFAULT_SAMPLING, LogClaim, PolicyKind, Source, TraceClaim, WorkloadSet};
+use crate::policy::claims::{DEFAULT_SAMPLING, LogClaim, LogEntry, PolicyKind, Source, TraceClaim, WorkloadSet};
 use crate::policy::formats::{self, oldest_envoy};
 use crate::policy::membership::{istio_of, name_of, shared_map_of};
 use crate::policy::resolve::Won;
@@ -85,7 +85,10 @@ pub(super) fn set_text(set: &WorkloadSet) -> String {
 /// The entry of a provider, as some MeshConfig of the mesh has it.
 pub(super) fn live_entry<'a>(view: &View<'a>, mesh: &ObservabilityMesh, name: &str) -> Option<&'a Value> {
     let istio = istio_of(mesh)?;
-    let primaries = istio.revisions.iter().map(|revision| primary_map(&istio.namespace, revision));
+    let primaries = istio
+        .revisions
+        .iter()
+        .map(|revision| primary_map(&istio.namespace, revision));
     let mut maps = std::iter::once(shared_map_of(&istio)).chain(primaries);
     maps.find_map(|map| view.provider(&map, name)).map(|seen| &seen.entry)
 }
@@ -188,7 +191,7 @@ pub(super) fn lines(
         return Vec::new();
     };
     let said = said_by(view, mesh, won);
-    let line = |entry: &crate::policy::claims::LogEntry| {
+    let line = |entry: &LogEntry| {
         let name = &entry.provider;
         let fresh = fresh.iter().find(|p| p.name == *name).map(|p| &p.entry);
         let provider = fresh.or_else(|| live_entry(view, mesh, name));
@@ -217,7 +220,7 @@ pub(super) fn lines(
 
 /// The units of a claim on one side, as if it won them all.
 pub(super) fn units_of(claim: &LogClaim) -> Vec<Won> {
-    let unit = |(backend, entries): (&String, &Vec<crate::policy::claims::LogEntry>)| Won {
+    let unit = |(backend, entries): (&String, &Vec<LogEntry>)| Won {
         mesh: claim.mesh.clone(),
         backend: Some(backend.clone()),
         source: claim.source.clone(),
@@ -227,12 +230,7 @@ pub(super) fn units_of(claim: &LogClaim) -> Vec<Won> {
 }
 
 /// What a claim on tracing says. `wider`: claims of wider scopes, the nearest first: spans have their tags too.
-pub(super) fn spans(
-    view: &View<'_>,
-    claim: &TraceClaim,
-    tags: &BTreeMap<String, Tag>,
-    wider: &[&TraceClaim],
-) -> Spans {
+pub(super) fn spans(view: &View<'_>, claim: &TraceClaim, tags: &BTreeMap<String, Tag>, wider: &[&TraceClaim]) -> Spans {
     let from = Origin::of(&claim.source);
     let mesh = view.mesh(&claim.mesh);
     let place = mesh
@@ -267,7 +265,10 @@ fn say_of_policy(view: &View<'_>, claim: &TraceClaim, spans: &mut Spans) {
     };
     let checked = tracing_backend::check(view, key, tracing);
     if checked.claim.as_ref() != Some(claim) {
-        let last_good = spans.from.clone().noting("as it was last programmed: its present spec is not");
+        let last_good = spans
+            .from
+            .clone()
+            .noting("as it was last programmed: its present spec is not");
         spans.sampling_from = last_good.clone();
         spans.destination_from = last_good;
         return;
@@ -276,9 +277,7 @@ fn say_of_policy(view: &View<'_>, claim: &TraceClaim, spans: &mut Spans) {
     spans.destination = effective.destination;
     let mesh = || checked.mesh.map(|mesh| Origin::mesh(mesh)).unwrap_or_default();
     spans.destination_from = match (tracing.spec.destination.type_, &tracing.spec.destination.mesh_backend) {
-        (DestinationType::MeshBackend, Some(backend)) => {
-            mesh().at(&format!("spec.tracing.backends[{}]", backend.name))
-        }
+        (DestinationType::MeshBackend, Some(backend)) => mesh().at(&format!("spec.tracing.backends[{}]", backend.name)),
         _ => spans.from.clone().at("spec.destination"),
     };
     spans.sampling_from = match effective.sampling_from.as_str() {
@@ -298,7 +297,9 @@ fn say_of_mesh(mesh: &Arc<ObservabilityMesh>, spans: &mut Spans) {
         spans.destination = receiver.endpoint().to_string();
     }
     spans.from = origin.clone().at("spec.tracing.default");
-    spans.destination_from = origin.clone().at(&format!("spec.tracing.backends[{}]", default.backend));
+    spans.destination_from = origin
+        .clone()
+        .at(&format!("spec.tracing.backends[{}]", default.backend));
     spans.sampling_from = match &default.sampling {
         Some(sampling) if sampling.percentage == spans.sampling_percentage => {
             origin.at("spec.tracing.default.sampling")
@@ -331,6 +332,3 @@ fn span_tag(tag: &Tag, claim: &TraceClaim, wider: &[&TraceClaim]) -> SpanTag {
         from: Origin::of(&owner.source).at(field),
     }
 }
-
-/// Units that a claim loses, of the judge.
-pub(super) use judge_log::Losses;

@@ -1,14 +1,15 @@
 //! TrafficLogs and TracingBackends.
 
 use super::Eye;
-use super::model::{Detail, Origin, TracingBackendAnswer, TrafficLogAnswer, Unit};
-use super::places::{Losses, lines, set_text, spans, units_of};
-use super::problems::{conditions, details};
+use super::model::{Origin, TracingBackendAnswer, TrafficLogAnswer, Unit};
+use super::places::{lines, set_text, spans, units_of};
+use super::problems::conditions;
 use super::scope::OfNamespace;
 use super::workloads::managed;
-use crate::conditions::{ConditionType, Truth};
 use crate::plan::Target;
 use crate::plan::judge::rendered_in;
+use crate::plan::judge::tracing_backend::rivals;
+use crate::plan::judge::traffic_log::Losses;
 use crate::policy::claims::{Checked, Claim, LogClaim, Selection, Source};
 use crate::policy::membership::name_of;
 use crate::policy::resolve::tracing_winner;
@@ -27,7 +28,6 @@ pub(super) fn traffic_log(eye: &Eye<'_, '_>, key: &Key) -> Option<TrafficLogAnsw
     let mut answer = TrafficLogAnswer {
         mesh: checked.mesh.map(|mesh| name_of(mesh).to_owned()),
         conditions: conditions(eye, &target),
-        details: compiled(eye, &target),
         workloads: selection.sets().iter().map(set_text).collect(),
         ..TrafficLogAnswer::default()
     };
@@ -42,15 +42,6 @@ pub(super) fn traffic_log(eye: &Eye<'_, '_>, key: &Key) -> Option<TrafficLogAnsw
         answer.telemetries = telemetries(view, &checked, claim);
     }
     Some(answer)
-}
-
-/// What the compilers say, where the spec was refused for it.
-fn compiled(eye: &Eye<'_, '_>, target: &Target) -> Vec<Detail> {
-    let status = eye.status(target);
-    let findings = status.iter().flat_map(|status| &status.findings);
-    let mut refused = findings.filter(|f| f.type_ == ConditionType::Accepted && f.status != Truth::True);
-    let first = refused.next().map(|finding| details(eye.view, target, finding.reason));
-    first.unwrap_or_default()
 }
 
 fn units(claim: &LogClaim, losses: &Losses, checked: &Checked<'_, LogClaim>) -> Vec<Unit> {
@@ -94,7 +85,9 @@ fn telemetries<C: Claim>(view: &View<'_>, checked: &Checked<'_, C>, claim: &C) -
     let is_part = |sources: Vec<&Source>| sources.into_iter().any(|other| other.is_same_object(source));
     let mut keys = Vec::new();
     for namespace in rendered_in(view, checked, claim) {
-        let Ok(of) = OfNamespace::new(view, &namespace) else { continue };
+        let Ok(of) = OfNamespace::new(view, &namespace) else {
+            continue;
+        };
         let objects = of.policy.objects.iter();
         let mine = objects.filter(|(_, object)| is_part(object.sources.resources()));
         keys.extend(mine.map(|(set, _)| Key::new(&namespace, object_name(set)).to_string()));
@@ -113,7 +106,6 @@ pub(super) fn tracing_backend(eye: &Eye<'_, '_>, key: &Key) -> Option<TracingBac
     let mut answer = TracingBackendAnswer {
         mesh: checked.mesh.map(|mesh| name_of(mesh).to_owned()),
         conditions: conditions(eye, &target),
-        details: compiled(eye, &target),
         workloads: selection.sets().iter().map(set_text).collect(),
         ..TracingBackendAnswer::default()
     };
@@ -121,7 +113,7 @@ pub(super) fn tracing_backend(eye: &Eye<'_, '_>, key: &Key) -> Option<TracingBac
         let tags = claim.tags.iter().map(|tag| (tag.name.clone(), tag.clone())).collect();
         answer.spans = Some(spans(view, claim, &tags, &[]));
         answer.provider = checked.providers.first().map(|provider| provider.entry.clone());
-        let rivals = crate::plan::judge::tracing_backend::rivals(view, &checked, &all);
+        let rivals = rivals(view, &checked, &all);
         answer.overridden_by = tracing_winner(claim, &rivals).map(|winner| Origin::of(&winner));
         answer.telemetries = telemetries(view, &checked, claim);
     }

@@ -8,7 +8,7 @@ use crate::conditions::{ConditionType, Finding, Reason, Truth};
 use crate::crds::{LineFormat, LogFormat, ObservabilityMesh, TrafficLog};
 use crate::filter;
 use crate::format::{Diagnostic, EnvoyVersion};
-use crate::plan::{Status, Target};
+use crate::plan::Target;
 use crate::policy::formats::{self, oldest_envoy};
 use crate::policy::membership::{istio_of, mesh_of};
 use crate::snapshot::{Key, View};
@@ -25,25 +25,33 @@ pub(super) fn origin_of(target: &Target) -> Origin {
 
 /// The conditions of a resource as its status has them, or would.
 pub(super) fn conditions(eye: &Eye<'_, '_>, target: &Target) -> Vec<ConditionSeen> {
-    let status = eye.status(target);
-    let findings = status.iter().flat_map(|status| &status.findings);
-    findings.map(condition).collect()
+    let findings = findings(eye, target);
+    findings.iter().map(|finding| condition(eye, target, finding)).collect()
 }
 
-fn condition(finding: &Finding) -> ConditionSeen {
+fn findings(eye: &Eye<'_, '_>, target: &Target) -> Vec<Finding> {
+    eye.status(target).map(|status| status.findings).unwrap_or_default()
+}
+
+fn condition(eye: &Eye<'_, '_>, target: &Target, finding: &Finding) -> ConditionSeen {
+    let is_refused = finding.type_ == ConditionType::Accepted && finding.status != Truth::True;
     ConditionSeen {
         condition: finding.type_.as_str().into(),
         status: format!("{:?}", finding.status),
         reason: finding.reason.as_str().into(),
         message: finding.message.clone(),
+        details: if is_refused {
+            details(eye.view, target, finding.reason)
+        } else {
+            Vec::new()
+        },
     }
 }
 
 /// A policy and its condition `Ready`.
 pub(super) fn policy_seen(eye: &Eye<'_, '_>, target: &Target) -> PolicySeen {
-    let status = eye.status(target);
-    let findings = status.iter().flat_map(|status: &Status| &status.findings);
-    let ready = findings.into_iter().find(|f| f.type_ == ConditionType::Ready);
+    let findings = findings(eye, target);
+    let ready = findings.iter().find(|f| f.type_ == ConditionType::Ready);
     PolicySeen {
         of: origin_of(target),
         ready: ready.map_or_else(|| "Unknown".into(), |f| format!("{:?}", f.status)),
@@ -65,25 +73,18 @@ pub(super) fn problems<'t>(
         _ => finding.status != Truth::True,
     };
     let of_target = |target: &Target| {
-        let findings = eye.status(target).map(|status| status.findings).unwrap_or_default();
-        let wrong = findings.into_iter().filter(is_wrong);
-        wrong
-            .map(|finding| Problem {
-                of: origin_of(target),
-                condition: condition(&finding),
-                details: if finding.type_ == ConditionType::Accepted {
-                    details(eye.view, target, finding.reason)
-                } else {
-                    Vec::new()
-                },
-            })
-            .collect::<Vec<_>>()
+        let problem = |finding: &Finding| Problem {
+            of: origin_of(target),
+            condition: condition(eye, target, finding),
+        };
+        let findings = findings(eye, target);
+        findings.iter().filter(|f| is_wrong(f)).map(problem).collect::<Vec<_>>()
     };
     targets.into_iter().flat_map(of_target).collect()
 }
 
 /// What the compilers say of a resource that was refused for it.
-pub(super) fn details(view: &View<'_>, target: &Target, reason: Reason) -> Vec<Detail> {
+fn details(view: &View<'_>, target: &Target, reason: Reason) -> Vec<Detail> {
     let of_compilers = [Reason::InvalidFormat, Reason::FormatUnsupported, Reason::InvalidFilter];
     if !of_compilers.contains(&reason) {
         return Vec::new();
@@ -96,7 +97,13 @@ pub(super) fn details(view: &View<'_>, target: &Target, reason: Reason) -> Vec<D
         }
         Target::Mesh(name) => view
             .mesh(name)
-            .and_then(|mesh| Some(of_format("spec.logging.format", &mesh.spec.logging.format, oldest(view, mesh)?)))
+            .and_then(|mesh| {
+                Some(of_format(
+                    "spec.logging.format",
+                    &mesh.spec.logging.format,
+                    oldest(view, mesh)?,
+                ))
+            })
             .unwrap_or_default(),
         _ => Vec::new(),
     }
@@ -174,7 +181,11 @@ fn marked(source: &str, place: &Range<usize>) -> Option<(String, String)> {
         return None;
     }
     // A character that prints nothing, or far, would move what stands below it.
-    let plain = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    let plain = |text: &str| {
+        text.chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect::<String>()
+    };
     let blanks = " ".repeat(before.chars().count());
     let carets = "^".repeat(meant.chars().count());
     Some((plain(line), format!("{blanks}{carets}")))

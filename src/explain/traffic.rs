@@ -1,9 +1,7 @@
 //! Logging, tracing and metrics of a set of workloads; and who loses there.
 
 use super::Eye;
-use super::model::{
-    Fallback, Metrics, Origin, Overridden, SideLog, TelemetryRef, Tracing, Traffic,
-};
+use super::model::{Fallback, Metrics, Origin, Overridden, SideLog, TelemetryRef, Tracing, Traffic};
 use super::places::{lines, set_text, spans};
 use super::scope::{Applied, Depth, Scopes};
 use crate::policy::claims::{LogClaim, PolicyKind, Side, WorkloadSet};
@@ -84,7 +82,12 @@ impl Primary<'_> {
     /// What nothing can be said of.
     fn unknown(&self, what: &str) -> Option<Fallback> {
         let seen = matches!(self.config, Fact::Present(Some(_)) | Fact::Absent);
-        (!seen).then(|| self.fallback("mesh", &format!("Its MeshConfig cannot be read, so {what} is not known.")))
+        (!seen).then(|| {
+            self.fallback(
+                "mesh",
+                &format!("Its MeshConfig cannot be read, so {what} is not known."),
+            )
+        })
     }
 
     /// What is logged on a side that no Telemetry names. Istio forgets its default providers for a workload that any
@@ -121,7 +124,10 @@ impl Primary<'_> {
         if let Some(unknown) = self.unknown("what is traced") {
             return unknown;
         }
-        let defaults = self.config().map(|c| c.default_providers.tracing.clone()).unwrap_or_default();
+        let defaults = self
+            .config()
+            .map(|c| c.default_providers.tracing.clone())
+            .unwrap_or_default();
         let message = if defaults.is_empty() {
             "Nothing is traced."
         } else {
@@ -137,7 +143,10 @@ impl Primary<'_> {
         if let Some(unknown) = self.unknown("what is measured") {
             return unknown;
         }
-        let defaults = self.config().map(|c| c.default_providers.metrics.clone()).unwrap_or_default();
+        let defaults = self
+            .config()
+            .map(|c| c.default_providers.metrics.clone())
+            .unwrap_or_default();
         let message = if defaults.is_empty() {
             "MeshConfig names no default provider of metrics."
         } else {
@@ -172,15 +181,12 @@ fn side_log(view: &View<'_>, istio: &Primary<'_>, reaching: &[Applied<'_>], side
     };
     log.telemetry = Some(applied.key.to_string());
     let won = || applied.policy.won.get(&side).into_iter().flatten();
-    match applied.policy.logging.get(&side) {
-        Some(SideLogging::To(filters)) => {
-            log.outcome = "Logged".into();
-            log.lines = won().flat_map(|won| lines(view, won, Some(filters), &[])).collect();
-        }
-        _ => {
-            log.outcome = "Off".into();
-            log.off_by = won().map(|won| Origin::of(&won.source).at("spec.disabled")).next();
-        }
+    if let Some(SideLogging::To(filters)) = applied.policy.logging.get(&side) {
+        log.outcome = "Logged".into();
+        log.lines = won().flat_map(|won| lines(view, won, Some(filters), &[])).collect();
+    } else {
+        log.outcome = "Off".into();
+        log.off_by = won().map(|won| Origin::of(&won.source).at("spec.disabled")).next();
     }
     log
 }
@@ -205,7 +211,11 @@ fn tracing(
             ..Tracing::default()
         };
     };
-    let wider: Vec<_> = scopes.trace_claims(workload).into_iter().map(|(_, claim)| claim).collect();
+    let wider: Vec<_> = scopes
+        .trace_claims(workload)
+        .into_iter()
+        .map(|(_, claim)| claim)
+        .collect();
     Tracing {
         outcome: "Traced".into(),
         telemetry: Some(applied.key.to_string()),
@@ -238,7 +248,9 @@ pub(super) fn overridden(scopes: &Scopes, workload: &[WorkloadSet]) -> Vec<Overr
     let mut lost = Vec::new();
     for (depth, claim) in claims.iter().filter(|(_, claim)| !scopes.is_left_out(&claim.source)) {
         for side in &claim.sides {
-            let Some(applied) = deciding(&reaching, *side) else { continue };
+            let Some(applied) = deciding(&reaching, *side) else {
+                continue;
+            };
             let won = applied.policy.won.get(side).map(Vec::as_slice).unwrap_or_default();
             for backend in backends_of(claim) {
                 lost.extend(lost_unit(claim, *depth, *side, backend, won, &claims));
@@ -246,7 +258,10 @@ pub(super) fn overridden(scopes: &Scopes, workload: &[WorkloadSet]) -> Vec<Overr
         }
     }
     let traces = scopes.trace_claims(workload);
-    let winner = reaching.iter().rev().find_map(|applied| applied.policy.tracing.as_ref());
+    let winner = reaching
+        .iter()
+        .rev()
+        .find_map(|applied| applied.policy.tracing.as_ref());
     if let Some(winner) = winner {
         let depth_of_winner = traces.iter().find(|(_, c)| c.source == winner.source).map(|(d, _)| *d);
         for (depth, claim) in traces.iter().filter(|(_, claim)| claim.source != winner.source) {
@@ -286,7 +301,9 @@ fn lost_unit(
     }
     let same: Vec<&Won> = won.iter().filter(is_it).collect();
     let winners: Vec<&Won> = if same.is_empty() { won.iter().collect() } else { same };
-    let required = winners.iter().all(|won| won.source.kind == PolicyKind::ObservabilityMesh);
+    let required = winners
+        .iter()
+        .all(|won| won.source.kind == PolicyKind::ObservabilityMesh);
     let deepest = winners
         .iter()
         .filter_map(|won| claims.iter().find(|(_, claim)| claim.source == won.source))

@@ -16,9 +16,9 @@ use super::problems::{policy_seen, problems};
 use super::scope::{Depth, Scopes, depth_for};
 use super::traffic::{overridden, traffic};
 use crate::crds::{AgentReadsType, ObservabilityMesh, TargetKind};
+use crate::plan::Target;
 use crate::plan::owned::is_ours;
 use crate::plan::rollout::{Rollouts, Workload, rollouts};
-use crate::plan::Target;
 use crate::policy::claims::{Labels, Selection, WorkloadSet, is_subset};
 use crate::policy::membership::{istio_of, meshes_of_namespace, name_of, root_namespace, selects};
 use crate::render::istio::versions::ImageVersion;
@@ -36,13 +36,12 @@ const WAYPOINT: &str = "istio.io-mesh-controller";
 /// Explains a pod, else the pods that the Deployment of that name makes.
 pub(super) fn pod(eye: &Eye<'_, '_>, key: &Key) -> Option<PodAnswer> {
     let view = eye.view;
-    let (labels_of_kind, pod_labels, spec) = match view.object(Kind::Pod, key) {
-        Fact::Present(pod) => ("Pod", labels_of(pod), pod.get("spec")),
-        _ => {
-            let deployment = view.object(Kind::Deployment, key).present()?;
-            let labels = string_map(deployment.pointer("/spec/template/metadata/labels"));
-            ("Deployment", labels, deployment.pointer("/spec/template/spec"))
-        }
+    let (labels_of_kind, pod_labels, spec) = if let Some(pod) = view.object(Kind::Pod, key).present() {
+        ("Pod", labels_of(pod), pod.get("spec"))
+    } else {
+        let deployment = view.object(Kind::Deployment, key).present()?;
+        let labels = string_map(deployment.pointer("/spec/template/metadata/labels"));
+        ("Deployment", labels, deployment.pointer("/spec/template/spec"))
     };
     let deployment = deployment_of(view, &key.namespace, &pod_labels);
     let workload = sets_of(&pod_labels);
@@ -68,14 +67,21 @@ pub(super) fn pod(eye: &Eye<'_, '_>, key: &Key) -> Option<PodAnswer> {
     answer.environment = of_deployment.environment;
     answer.agents = of_deployment.agents;
     answer.overridden.extend(of_deployment.overridden);
-    let injected = |target: &Target| answer.environment.iter().any(|e| e.from == super::problems::origin_of(target));
+    let injected = |target: &Target| {
+        answer
+            .environment
+            .iter()
+            .any(|e| e.from == super::problems::origin_of(target))
+    };
     let concerned: Vec<Target> = policies_reaching(view, &key.namespace)
         .into_iter()
         .filter(|(target, selection, _)| depth_for(selection, &workload).is_some() || injected(target))
         .map(|(target, ..)| target)
         .collect();
     answer.problems = problems(eye, &concerned, true);
-    answer.problems.extend(problems(eye, &targets_of(&answer.meshes), false));
+    answer
+        .problems
+        .extend(problems(eye, &targets_of(&answer.meshes), false));
     answer.foreign_telemetries = foreign(view, &key.namespace, Some(&pod_labels));
     answer.labels = pod_labels;
     Some(answer)
@@ -117,7 +123,9 @@ pub(super) fn namespace(eye: &Eye<'_, '_>, name: &str) -> Option<NamespaceAnswer
     let own = reaching.iter().filter(|(_, _, depth)| *depth == Depth::Namespace);
     answer.policies = own.map(|(target, ..)| policy_seen(eye, target)).collect();
     answer.problems = problems(eye, reaching.iter().map(|(target, ..)| target), true);
-    answer.problems.extend(problems(eye, &targets_of(&answer.meshes), false));
+    answer
+        .problems
+        .extend(problems(eye, &targets_of(&answer.meshes), false));
     answer.foreign_telemetries = foreign(view, name, None);
     Some(answer)
 }
@@ -259,7 +267,10 @@ fn policies_in(view: &View<'_>, namespace: &str, depth: Depth) -> Vec<(Target, S
 
 /// Telemetries of somebody else in a namespace, of a pod those that select it.
 fn foreign(view: &View<'_>, namespace: &str, pod: Option<&Labels>) -> Vec<ForeignTelemetry> {
-    let objects = view.objects_in(Kind::Telemetry, namespace).present().unwrap_or_default();
+    let objects = view
+        .objects_in(Kind::Telemetry, namespace)
+        .present()
+        .unwrap_or_default();
     let objects = objects.into_iter().filter(|object| !is_ours(object));
     let described = objects.filter_map(|object| {
         let selector = string_map(object.pointer("/spec/selector/matchLabels"));
@@ -321,7 +332,12 @@ impl Managed {
             Ok(()) => "InSync".to_owned(),
             Err((reason, message)) => format!("{}: {message}", reason.as_str()),
         };
-        for entry in mesh.spec.agents.iter().filter(|agent| workload.agents.contains(&agent.name)) {
+        for entry in mesh
+            .spec
+            .agents
+            .iter()
+            .filter(|agent| workload.agents.contains(&agent.name))
+        {
             let read = |reads: &crate::crds::AgentReads| match (reads.type_, &reads.config_map, &reads.secret) {
                 (AgentReadsType::ConfigMap, Some(map), _) => format!("ConfigMap {}", map.name),
                 (AgentReadsType::Secret, _, Some(secret)) => format!("Secret {}", secret.name),
@@ -341,7 +357,9 @@ impl Managed {
             by_container.entry(&env.container).or_insert(env);
         }
         for (container, env) in by_container {
-            let Some(policy) = workload.env_from.get(container) else { continue };
+            let Some(policy) = workload.env_from.get(container) else {
+                continue;
+            };
             let variable = |var: &crate::render::env::EnvVar| Variable {
                 name: var.name.clone(),
                 value: var.value.clone(),
@@ -354,12 +372,13 @@ impl Managed {
                 state: state.clone(),
             });
         }
-        self.overridden.extend(workload.overridden.iter().map(|(loser, winner)| Overridden {
-            policy: Origin::of_key("TracingBackend", loser),
-            claim: "environment".into(),
-            direction: None,
-            by: vec![Origin::of_key("TracingBackend", winner)],
-            why: "SameScope".into(),
-        }));
+        self.overridden
+            .extend(workload.overridden.iter().map(|(loser, winner)| Overridden {
+                policy: Origin::of_key("TracingBackend", loser),
+                claim: "environment".into(),
+                direction: None,
+                by: vec![Origin::of_key("TracingBackend", winner)],
+                why: "SameScope".into(),
+            }));
     }
 }

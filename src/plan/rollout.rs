@@ -483,7 +483,10 @@ fn add_env(
     match choose_containers(live, &inject.containers) {
         Ok(containers) => {
             for container in containers {
-                let winner = entry.env_from.entry(container.name.clone()).or_insert_with(|| policy.clone());
+                let winner = entry
+                    .env_from
+                    .entry(container.name.clone())
+                    .or_insert_with(|| policy.clone());
                 if winner != policy {
                     entry.overridden.insert(policy.clone(), winner.clone());
                 } else if let Some(wanted) = &mut entry.wanted {

@@ -51,9 +51,9 @@ pub fn read(config_map: &Value) -> Option<MeshConfig> {
         text.filter(|text| !text.is_empty()).map(str::to_owned)
     };
     let defaults = |member: &str| {
-        let names = mesh.get("defaultProviders").and_then(|defaults| defaults.get(member));
-        let names = names.and_then(Value::as_array).into_iter().flatten();
-        names.filter_map(|name| name.as_str().map(str::to_owned)).collect()
+        let listed = mesh.get("defaultProviders").and_then(|defaults| defaults.get(member));
+        let listed = listed.and_then(Value::as_array).into_iter().flatten();
+        listed.filter_map(|name| name.as_str().map(str::to_owned)).collect()
     };
     Some(MeshConfig {
         providers: list.into_iter().flatten().filter_map(named).collect(),

@@ -177,7 +177,11 @@ fn effective(
         });
         return off.into_iter().collect();
     }
-    let format_from = if has_own_format(log, checked) { "TrafficLog" } else { "ObservabilityMesh" };
+    let format_from = if has_own_format(log, checked) {
+        "TrafficLog"
+    } else {
+        "ObservabilityMesh"
+    };
     let filter = log.spec.filter.as_ref().map(|filter| match filter.type_ {
         LogFilterType::Match => "Match".to_owned(),
         LogFilterType::Expression => "Expression".to_owned(),
