@@ -91,7 +91,12 @@ impl ExplainArgs {
             }
         };
         let Some(explanation) = explanation else {
-            eprintln!("error: there is no {subject}");
+            let hint = match subject {
+                Subject::Pod(_) => ", nor a Deployment of that name; --namespace says where to look",
+                Subject::TrafficLog(_) | Subject::TracingBackend(_) => "; --namespace says where to look",
+                Subject::Namespace(_) | Subject::Mesh(_) => "",
+            };
+            eprintln!("error: there is no {subject}{hint}");
             return Ok(ExitCode::from(1));
         };
         match self.output {

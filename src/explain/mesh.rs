@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Eye;
-use super::model::{BackendSeen, IstioSeen, MeshAnswer, Origin, ProviderSeen, RequiredSeen};
+use super::model::{BackendSeen, InterfaceTrafficSeen, IstioSeen, MeshAnswer, Origin, ProviderSeen, RequiredSeen};
 use super::places::{lines, spans, units_of};
 use super::problems::{conditions, origin_of, policy_seen};
 use super::workloads::managed;
-use crate::crds::{IstioMesh, LogBackend, MeshConfigMode, ObservabilityMesh};
+use crate::crds::{InterfaceTraffic, IstioMesh, LogBackend, MeshConfigMode, ObservabilityMesh, TraceBackend};
 use crate::plan::Target;
 use crate::policy::backends::{SpanReceiver, Transport, log_endpoint, missing_service};
 use crate::policy::claims::Checked;
@@ -51,6 +51,11 @@ pub(super) fn mesh(eye: &Eye<'_, '_>, name: &str) -> Option<MeshAnswer> {
         }),
         metrics: mesh.spec.metrics.iter().flat_map(|m| m.overrides.clone()).collect(),
         policies: policies.iter().map(|policy| policy_seen(eye, &policy.target)).collect(),
+        interface_traffic: mesh
+            .spec
+            .interface_traffic
+            .as_ref()
+            .map(|traffic| interface_traffic(mesh, traffic)),
         missing_yaml: missing_yaml(&providers),
         providers,
         agents: managed(eye, |_| true)
@@ -105,6 +110,7 @@ fn log_backends(view: &View<'_>, mesh: &ObservabilityMesh) -> Vec<BackendSeen> {
             type_: format!("{:?}", backend.type_),
             place: file.or_else(|| endpoint.map(ToString::to_string)).unwrap_or_default(),
             default: default.contains(&backend.name),
+            from: Origin::mesh(mesh).at(&format!("spec.logging.backends[{}]", backend.name)),
             problem: missing.map(|finding| finding.message),
         }
     };
@@ -115,7 +121,7 @@ fn trace_backends(view: &View<'_>, mesh: &ObservabilityMesh) -> Vec<BackendSeen>
     let tracing = mesh.spec.tracing.as_ref();
     let default = tracing.and_then(|t| t.default.as_ref()).map(|default| &default.backend);
     let backends = tracing.into_iter().flat_map(|tracing| &tracing.backends);
-    let seen = |backend: &crate::crds::TraceBackend| {
+    let seen = |backend: &TraceBackend| {
         let receiver = SpanReceiver::of_backend(mesh, backend);
         let problem = match &receiver {
             Ok(receiver) => receiver.missing(view, mesh),
@@ -126,10 +132,22 @@ fn trace_backends(view: &View<'_>, mesh: &ObservabilityMesh) -> Vec<BackendSeen>
             type_: format!("{:?}", backend.type_),
             place: receiver.map(|r| r.endpoint().to_string()).unwrap_or_default(),
             default: default == Some(&backend.name),
+            from: Origin::mesh(mesh).at(&format!("spec.tracing.backends[{}]", backend.name)),
             problem: problem.map(|finding| finding.message),
         }
     };
     backends.map(seen).collect()
+}
+
+fn interface_traffic(mesh: &ObservabilityMesh, traffic: &InterfaceTraffic) -> InterfaceTrafficSeen {
+    let credentials = traffic.elasticsearch.credentials_secret_ref.as_ref();
+    InterfaceTrafficSeen {
+        config_map: Key::new(&traffic.config_map.namespace, &traffic.config_map.name).to_string(),
+        elasticsearch: traffic.elasticsearch.url.clone(),
+        credentials: credentials.map(|secret| Key::new(&secret.namespace, &secret.name).to_string()),
+        wasm_plugin: traffic.wasm_plugin.as_ref().map(|module| module.url.clone()),
+        from: Origin::mesh(mesh).at("spec.interfaceTraffic"),
+    }
 }
 
 fn required(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Vec<RequiredSeen> {

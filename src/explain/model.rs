@@ -133,8 +133,10 @@ pub struct ProxySeen {
 #[serde(rename_all = "camelCase")]
 pub struct Traffic {
     /// Our Telemetries that apply, in Istio's order: what comes later replaces what comes before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub telemetries: Vec<TelemetryRef>,
-    /// Logging by direction.
+    /// Logging by direction; empty where there is no mesh with proxies.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub logging: Vec<SideLog>,
     /// Tracing; absent where there is no mesh with proxies.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -243,6 +245,9 @@ pub struct Fallback {
     /// `accessLogFile`, where that takes over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// `accessLogEncoding`: `TEXT` or `JSON`; absent: Istio's default, `TEXT`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
     /// `accessLogFormat`; absent: Istio's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
@@ -332,6 +337,8 @@ pub struct Environment {
     pub variables: Vec<Variable>,
     /// Who gives it.
     pub from: Origin,
+    /// Where the address in it comes from.
+    pub destination_from: Origin,
     /// `InSync`, or why it is not there yet.
     pub state: String,
 }
@@ -587,6 +594,9 @@ pub struct MeshAnswer {
     /// Changes to metrics.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricOverride>,
+    /// SolarMesh's interface traffic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface_traffic: Option<InterfaceTrafficSeen>,
     /// Policies that belong to it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<PolicySeen>,
@@ -629,6 +639,24 @@ pub struct IstioSeen {
     pub oldest_proxy_from: Option<String>,
 }
 
+/// Interface traffic of SolarMesh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InterfaceTrafficSeen {
+    /// The ConfigMap that its agent reads: `NAMESPACE/NAME`.
+    pub config_map: String,
+    /// Address of the Elasticsearch.
+    pub elasticsearch: String,
+    /// The Secret with username and password: `NAMESPACE/NAME`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<String>,
+    /// Address of the Wasm module that proxies load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wasm_plugin: Option<String>,
+    /// Who says so.
+    pub from: Origin,
+}
+
 /// A backend, and its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -640,8 +668,10 @@ pub struct BackendSeen {
     pub type_: String,
     /// File or address.
     pub place: String,
-    /// Whether TrafficLogs that name no backend use it.
+    /// Whether policies that name no backend use it.
     pub default: bool,
+    /// Who says so.
+    pub from: Origin,
     /// What is missing of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,

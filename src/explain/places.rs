@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::model::{Filter, Format, Line, Origin, SpanTag, Spans};
-use crate::crds::{DestinationType, LogFormat, ObservabilityMesh, Tag};
+use crate::crds::{DestinationType, LogFormat, ObservabilityMesh, Tag, TracingBackend};
 use crate::plan::judge::tracing_backend as judge_tracing;
 use crate::plan::judge::traffic_log::has_own_format;
 use crate::policy::claims::{DEFAULT_SAMPLING, LogClaim, LogEntry, PolicyKind, Source, TraceClaim, WorkloadSet};
@@ -276,15 +276,21 @@ fn say_of_policy(view: &View<'_>, claim: &TraceClaim, spans: &mut Spans) {
     let effective = judge_tracing::effective(key, tracing, claim, &checked);
     spans.destination = effective.destination;
     let mesh = || checked.mesh.map(|mesh| Origin::mesh(mesh)).unwrap_or_default();
-    spans.destination_from = match (tracing.spec.destination.type_, &tracing.spec.destination.mesh_backend) {
-        (DestinationType::MeshBackend, Some(backend)) => mesh().at(&format!("spec.tracing.backends[{}]", backend.name)),
-        _ => spans.from.clone().at("spec.destination"),
-    };
+    spans.destination_from = destination_of(&spans.from, tracing, mesh());
     spans.sampling_from = match effective.sampling_from.as_str() {
         "ObservabilityMesh" => mesh().at("spec.tenancy.maxSamplingPercentage"),
         "TracingBackend" => spans.from.clone().at("spec.sampling"),
         _ => Origin::default_of("Istio's share"),
     };
+}
+
+/// Where the address of a TracingBackend comes from.
+pub(super) fn destination_of(policy: &Origin, tracing: &TracingBackend, mesh: Origin) -> Origin {
+    let destination = &tracing.spec.destination;
+    match (destination.type_, &destination.mesh_backend) {
+        (DestinationType::MeshBackend, Some(backend)) => mesh.at(&format!("spec.tracing.backends[{}]", backend.name)),
+        _ => policy.clone().at("spec.destination"),
+    }
 }
 
 fn say_of_mesh(mesh: &Arc<ObservabilityMesh>, spans: &mut Spans) {

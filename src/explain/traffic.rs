@@ -69,6 +69,7 @@ impl Primary<'_> {
         Fallback {
             providers: Vec::new(),
             file: None,
+            encoding: None,
             format: None,
             message: message.into(),
             from: self.origin(field),
@@ -113,6 +114,7 @@ impl Primary<'_> {
         match &config.access_log_file {
             Some(file) => Fallback {
                 file: Some(file.clone()),
+                encoding: config.access_log_encoding.clone(),
                 format: config.access_log_format.clone(),
                 ..self.fallback("accessLogFile", &format!("Istio's accessLogFile logs it.{ignored}"))
             },

@@ -11,7 +11,7 @@ use super::model::{
     AgentEntry, Environment, ForeignTelemetry, MeshChoice, NamespaceAnswer, Origin, Overridden, PodAnswer, ProxySeen,
     SetAnswer, Variable,
 };
-use super::places::set_text;
+use super::places::{destination_of, set_text};
 use super::problems::{policy_seen, problems};
 use super::scope::{Depth, Scopes, depth_for};
 use super::traffic::{overridden, traffic};
@@ -32,6 +32,9 @@ const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 const MANAGED_GATEWAY: &str = "gateway.istio.io/managed";
 /// Value of [`MANAGED_GATEWAY`] on waypoints.
 const WAYPOINT: &str = "istio.io-mesh-controller";
+
+/// [`ProxySeen::state`] of a pod without a proxy.
+const NO_PROXY: &str = "None";
 
 /// Explains a pod, else the pods that the Deployment of that name makes.
 pub(super) fn pod(eye: &Eye<'_, '_>, key: &Key) -> Option<PodAnswer> {
@@ -56,6 +59,8 @@ pub(super) fn pod(eye: &Eye<'_, '_>, key: &Key) -> Option<PodAnswer> {
         Err(why) => answer.no_mesh = Some(why),
     }
     match Scopes::new(view, &key.namespace) {
+        // Where no proxy runs there is nothing that a Telemetry could change.
+        Ok(_) if answer.proxy.state == NO_PROXY => {}
         Ok(scopes) => {
             answer.traffic = traffic(eye, &scopes, &workload);
             answer.overridden = overridden(&scopes, &workload);
@@ -166,10 +171,18 @@ fn proxy(view: &View<'_>, namespace: &str, labels: &Labels, spec: Option<&Value>
             message: format!("Container {PROXY_CONTAINER} runs {image}."),
         };
     }
-    let refuses = labels.get("sidecar.istio.io/inject").is_some_and(|v| v == "false");
-    let enabled = of_namespace.get("istio-injection").is_some_and(|v| v == "enabled")
-        || of_namespace.contains_key("istio.io/rev")
-        || labels.get("sidecar.istio.io/inject").is_some_and(|v| v == "true");
+    // As the selectors of Istio's webhooks have it: the namespace's label decides where it has one.
+    let own = labels.get("sidecar.istio.io/inject").map(String::as_str);
+    let refuses = own == Some("false");
+    let enabled = match of_namespace.get("istio-injection") {
+        Some(label) => label == "enabled",
+        None => {
+            own == Some("true")
+                || [&of_namespace, labels]
+                    .iter()
+                    .any(|labels| labels.contains_key("istio.io/rev"))
+        }
+    };
     if !is_pod && enabled && !refuses {
         return ProxySeen {
             state: "Expected".into(),
@@ -185,7 +198,7 @@ fn proxy(view: &View<'_>, namespace: &str, labels: &Labels, spec: Option<&Value>
         format!("Namespace {namespace} is not labelled for injection")
     };
     ProxySeen {
-        state: "None".into(),
+        state: NO_PROXY.into(),
         version: None,
         message: format!("{what}: Telemetry changes nothing for it."),
     }
@@ -318,7 +331,7 @@ pub(super) fn managed(eye: &Eye<'_, '_>, is_taken: impl Fn(&Workload<'_>) -> boo
         eye.with_memory(|memory| {
             let rollouts = rollouts(view, mesh, memory);
             for workload in rollouts.workloads.iter().filter(|workload| is_taken(workload)) {
-                managed.add(mesh, &rollouts, workload);
+                managed.add(view, mesh, &rollouts, workload);
             }
         });
     }
@@ -326,7 +339,7 @@ pub(super) fn managed(eye: &Eye<'_, '_>, is_taken: impl Fn(&Workload<'_>) -> boo
 }
 
 impl Managed {
-    fn add(&mut self, mesh: &ObservabilityMesh, rollouts: &Rollouts<'_>, workload: &Workload<'_>) {
+    fn add(&mut self, view: &View<'_>, mesh: &ObservabilityMesh, rollouts: &Rollouts<'_>, workload: &Workload<'_>) {
         let deployment = key_of_workload(workload).to_string();
         let state = match rollouts.state(workload) {
             Ok(()) => "InSync".to_owned(),
@@ -357,9 +370,12 @@ impl Managed {
             by_container.entry(&env.container).or_insert(env);
         }
         for (container, env) in by_container {
-            let Some(policy) = workload.env_from.get(container) else {
-                continue;
-            };
+            let tracing = workload.env_from.get(container).and_then(|key| {
+                let all = view.tracing_backends_in(&key.namespace);
+                all.into_iter().find(|(other, _)| *other == key)
+            });
+            let Some((key, tracing)) = tracing else { continue };
+            let policy = Origin::of_key("TracingBackend", key);
             let variable = |var: &crate::render::env::EnvVar| Variable {
                 name: var.name.clone(),
                 value: var.value.clone(),
@@ -368,7 +384,8 @@ impl Managed {
                 deployment: deployment.clone(),
                 container: container.to_owned(),
                 variables: env.vars.iter().map(variable).collect(),
-                from: Origin::of_key("TracingBackend", policy).at("spec.inject"),
+                destination_from: destination_of(&policy, tracing, Origin::mesh(mesh)),
+                from: policy.at("spec.inject"),
                 state: state.clone(),
             });
         }
