@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Eye;
 use super::model::{BackendSeen, InterfaceTrafficSeen, IstioSeen, MeshAnswer, Origin, ProviderSeen, RequiredSeen};
-use super::places::{lines, spans, units_of};
+use super::places::{lines, spans, units_of, word};
 use super::problems::{conditions, origin_of, policy_seen};
 use super::workloads::managed;
 use crate::crds::{InterfaceTraffic, IstioMesh, LogBackend, MeshConfigMode, ObservabilityMesh, TraceBackend};
@@ -35,7 +35,7 @@ pub(super) fn mesh(eye: &Eye<'_, '_>, name: &str) -> Option<MeshAnswer> {
         .map(|istio| providers(view, mesh, istio, &policies))
         .unwrap_or_default();
     Some(MeshAnswer {
-        type_: format!("{:?}", mesh.spec.mesh.type_),
+        type_: word(&mesh.spec.mesh.type_),
         conditions: conditions(eye, &target),
         namespaces: namespaces_of(view, mesh),
         log_backends: if istio.is_some() {
@@ -56,7 +56,7 @@ pub(super) fn mesh(eye: &Eye<'_, '_>, name: &str) -> Option<MeshAnswer> {
             .interface_traffic
             .as_ref()
             .map(|traffic| interface_traffic(mesh, traffic)),
-        missing_yaml: missing_yaml(&providers),
+        missing_yaml: istio.as_ref().and_then(|istio| missing_yaml(istio, &providers)),
         providers,
         agents: managed(eye, |_| true)
             .agents
@@ -77,7 +77,7 @@ fn istio_seen(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, istio: IstioMesh) 
         .unzip();
     let (istiod, proxies) = versions.map(|v| (v.istiod, v.proxies)).unwrap_or_default();
     IstioSeen {
-        mode: format!("{:?}", istio.mesh_config.mode),
+        mode: word(&istio.mesh_config.mode),
         namespace: istio.namespace,
         revisions: istio.revisions,
         root_namespace: root,
@@ -107,7 +107,7 @@ fn log_backends(view: &View<'_>, mesh: &ObservabilityMesh) -> Vec<BackendSeen> {
         let missing = endpoint.and_then(|endpoint| missing_service(view, endpoint, Transport::Grpc));
         BackendSeen {
             name: backend.name.clone(),
-            type_: format!("{:?}", backend.type_),
+            type_: word(&backend.type_),
             place: file.or_else(|| endpoint.map(ToString::to_string)).unwrap_or_default(),
             default: default.contains(&backend.name),
             from: Origin::mesh(mesh).at(&format!("spec.logging.backends[{}]", backend.name)),
@@ -129,7 +129,7 @@ fn trace_backends(view: &View<'_>, mesh: &ObservabilityMesh) -> Vec<BackendSeen>
         };
         BackendSeen {
             name: backend.name.clone(),
-            type_: format!("{:?}", backend.type_),
+            type_: word(&backend.type_),
             place: receiver.map(|r| r.endpoint().to_string()).unwrap_or_default(),
             default: default == Some(&backend.name),
             from: Origin::mesh(mesh).at(&format!("spec.tracing.backends[{}]", backend.name)),
@@ -238,13 +238,11 @@ fn has(view: &View<'_>, istio: &IstioMesh, revision: &str, name: &str, entry: &V
         .any(|map| view.provider(map, name).is_some_and(|seen| seen.entry == *entry))
 }
 
-fn missing_yaml(providers: &[ProviderSeen]) -> Option<String> {
-    let missing: Vec<&Value> = providers
-        .iter()
-        .filter(|provider| !provider.missing_in.is_empty())
-        .map(|provider| &provider.entry)
-        .collect();
-    if missing.is_empty() {
+/// What a person has to write where we write nothing.
+fn missing_yaml(istio: &IstioMesh, providers: &[ProviderSeen]) -> Option<String> {
+    let missing = providers.iter().filter(|provider| !provider.missing_in.is_empty());
+    let missing: Vec<&Value> = missing.map(|provider| &provider.entry).collect();
+    if missing.is_empty() || istio.mesh_config.mode != MeshConfigMode::Verify {
         return None;
     }
     yaml::to_yaml(&json!({"extensionProviders": missing})).ok()

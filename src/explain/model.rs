@@ -195,7 +195,7 @@ pub struct Line {
     pub mesh: String,
     /// Extension provider that they go through.
     pub provider: String,
-    /// File or `NAMESPACE/HOST:PORT`; empty where the provider cannot be seen.
+    /// File or `HOST:PORT`; empty where the provider cannot be seen.
     pub place: String,
     /// Format; absent where Envoy fixes what an entry holds.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -554,7 +554,7 @@ pub struct TracingBackendAnswer {
     pub spans: Option<Spans>,
     /// The extension provider's entry in MeshConfig.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub provider: Option<Value>,
+    pub entry: Option<Value>,
     /// Who wins instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overridden_by: Option<Origin>,
@@ -603,7 +603,7 @@ pub struct MeshAnswer {
     /// Extension providers that it and its policies need.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub providers: Vec<ProviderSeen>,
-    /// Entries for MeshConfig's `extensionProviders` that a revision lacks, as YAML to paste.
+    /// In mode Verify: the entries that a revision's MeshConfig lacks, as YAML with `extensionProviders`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing_yaml: Option<String>,
     /// Its agents.

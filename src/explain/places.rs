@@ -70,6 +70,14 @@ impl Origin {
     }
 }
 
+/// A word of the API, as a spec has it.
+pub(super) fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(word)) => word,
+        other => other.map(|value| value.to_string()).unwrap_or_default(),
+    }
+}
+
 /// A set of workloads in words; `*`: all of the namespace.
 pub(super) fn set_text(set: &WorkloadSet) -> String {
     match set {
@@ -104,7 +112,10 @@ fn place_of(entry: &Value) -> Option<String> {
     let body = body(entry)?;
     let text = |member: &str| body.get(member).and_then(Value::as_str);
     match (text("service"), body.get("port").and_then(Value::as_i64)) {
-        (Some(service), Some(port)) => Some(format!("{service}:{port}")),
+        (Some(service), Some(port)) => {
+            let host = service.rsplit_once('/').map_or(service, |(_, host)| host);
+            Some(format!("{host}:{port}"))
+        }
         _ => text("path").map(str::to_owned),
     }
 }
@@ -334,7 +345,7 @@ fn span_tag(tag: &Tag, claim: &TraceClaim, wider: &[&TraceClaim]) -> SpanTag {
         .or_else(|| tag.formatter.clone());
     SpanTag {
         name: tag.name.clone(),
-        value: format!("{:?} {}", tag.type_, value.unwrap_or_default()),
+        value: format!("{} {}", word(&tag.type_), value.unwrap_or_default()),
         from: Origin::of(&owner.source).at(field),
     }
 }

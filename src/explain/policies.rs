@@ -112,7 +112,7 @@ pub(super) fn tracing_backend(eye: &Eye<'_, '_>, key: &Key) -> Option<TracingBac
     if let Some(claim) = &checked.claim {
         let tags = claim.tags.iter().map(|tag| (tag.name.clone(), tag.clone())).collect();
         answer.spans = Some(spans(view, claim, &tags, &[]));
-        answer.provider = checked.providers.first().map(|provider| provider.entry.clone());
+        answer.entry = checked.providers.first().map(|provider| provider.entry.clone());
         let rivals = rivals(view, &checked, &all);
         answer.overridden_by = tracing_winner(claim, &rivals).map(|winner| Origin::of(&winner));
         answer.telemetries = telemetries(view, &checked, claim);

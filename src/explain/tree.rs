@@ -30,7 +30,7 @@ pub fn text(explanation: &Explanation) -> String {
     let mut text = format!("{kind} {}{slash}{}\n", explanation.namespace, explanation.name);
     draw(&below, "", &mut text);
     if let Some(yaml) = after {
-        text.push_str("\nMissing in MeshConfig; paste below its own extensionProviders:\n\n");
+        text.push_str("\nMissing in MeshConfig; add these entries to its extensionProviders:\n\n");
         text.push_str(yaml);
     }
     text

@@ -11,7 +11,7 @@ use super::model::{
     AgentEntry, Environment, ForeignTelemetry, MeshChoice, NamespaceAnswer, Origin, Overridden, PodAnswer, ProxySeen,
     SetAnswer, Variable,
 };
-use super::places::{destination_of, set_text};
+use super::places::{destination_of, set_text, word};
 use super::problems::{policy_seen, problems};
 use super::scope::{Depth, Scopes, depth_for};
 use super::traffic::{overridden, traffic};
@@ -237,7 +237,7 @@ fn meshes(view: &View<'_>, namespace: &str) -> Result<Vec<MeshChoice>, String> {
         };
         MeshChoice {
             name: name_of(mesh).to_owned(),
-            type_: format!("{:?}", mesh.spec.mesh.type_),
+            type_: word(&mesh.spec.mesh.type_),
             because,
         }
     };
