@@ -457,7 +457,9 @@ pub struct NamespaceAnswer {
     /// Its policies.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<PolicySeen>,
-    /// Each set of its workloads that gets something of its own; first all workloads that are in no other set.
+    /// Each set of its workloads that gets something of its own; first all workloads that are in no other set. Empty
+    /// where no mesh with proxies serves it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sets: Vec<SetAnswer>,
     /// Environment that its workloads are given.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Eye;
 use super::model::{
     AgentEntry, Environment, ForeignTelemetry, MeshChoice, NamespaceAnswer, Origin, Overridden, PodAnswer, ProxySeen,
-    SetAnswer, Variable,
+    SetAnswer, Traffic, Variable,
 };
 use super::places::{destination_of, set_text, word};
 use super::problems::{policy_seen, problems};
@@ -117,6 +117,8 @@ pub(super) fn namespace(eye: &Eye<'_, '_>, name: &str) -> Option<NamespaceAnswer
                     traffic: traffic(eye, &scopes, std::slice::from_ref(&set)),
                     overridden: overridden(&scopes, std::slice::from_ref(&set)),
                 })
+                // Where no mesh has proxies there is nothing to say.
+                .filter(|set| set.traffic != Traffic::default())
                 .collect();
         }
         Err(error) => answer.no_mesh = Some(error.message),

@@ -8,6 +8,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::missing_panics_doc,
     reason = "a test fails by panicking"
 )]
 
@@ -160,6 +161,55 @@ fn every_sample_is_explained_as_recorded() {
         "where the new answer is right, run `make golden`\n{}",
         wrong.join("\n")
     );
+}
+
+/// Every `console` block of the docs is the beginning of a recorded answer, and every member of the JSON is listed.
+#[test]
+fn the_docs_show_what_is_printed_and_list_every_member() {
+    let docs = std::fs::read_to_string(root().join("docs/explain.md")).unwrap();
+    let golden = |sample: &Sample| {
+        let file = root()
+            .join("tests/explain/golden")
+            .join(&sample.name)
+            .with_extension("txt");
+        std::fs::read_to_string(file).unwrap()
+    };
+    let samples = samples();
+    let recorded: String = samples.iter().map(golden).collect();
+    let blocks: Vec<&str> = docs
+        .split("```console\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert!(blocks.len() >= 2, "the docs show real output");
+    for block in blocks {
+        assert!(recorded.contains(block), "not what is printed:\n{block}");
+    }
+    let mut members = BTreeSet::new();
+    for (_, answer) in samples.iter().flat_map(Sample::answers) {
+        names(&serde_json::to_value(&answer).unwrap(), &mut members);
+    }
+    let missing: Vec<&String> = members
+        .iter()
+        .filter(|name| !docs.contains(&format!("`{name}`")))
+        .collect();
+    assert!(missing.is_empty(), "docs/explain.md does not list {missing:?}");
+}
+
+/// Names of members that are ours.
+fn names(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => {
+            for (name, below) in map {
+                found.insert(name.clone());
+                if name != "labels" && name != "entry" {
+                    names(below, found);
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| names(item, found)),
+        _ => {}
+    }
 }
 
 /// Members that hold an effective value: an object with one of them says where it comes from.

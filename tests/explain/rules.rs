@@ -360,8 +360,8 @@ fn in_mode_verify_the_entries_that_mesh_config_lacks_are_printed_to_be_added_and
     let yaml = json["missingYaml"].as_str().unwrap().to_owned();
     assert!(tree::text(&lacks.ask(&subject).unwrap()).ends_with(&yaml));
 
-    let entries: String = yaml.lines().map(|line| format!("    {line}\n")).collect();
-    let has = ask(&world_of(&format!("{MESH_CONFIG}{entries}")), &subject);
+    let entries = yaml.replace('\n', "\n    ");
+    let has = ask(&world_of(&format!("{MESH_CONFIG}    {entries}")), &subject);
     assert_eq!(
         (has.get("missingYaml"), has["providers"][0].get("missingIn")),
         (None, None),
