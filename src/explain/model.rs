@@ -699,7 +699,7 @@ pub struct ProviderSeen {
     pub entry: Value,
     /// Who needs it.
     pub used_by: Vec<Origin>,
-    /// Revisions whose MeshConfig does not have it, or has another one of that name.
+    /// Revisions for which neither istiod's own ConfigMap nor the one that we write has it so.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing_in: Vec<String>,
 }

@@ -368,12 +368,16 @@ fn in_mode_verify_the_entries_that_mesh_config_lacks_are_printed_to_be_added_and
         "{has}"
     );
 
-    let shared = world(&[&mesh(""), &log("all", "{}"), MESH_CONFIG]);
-    assert_eq!(
-        ask(&shared, &subject).get("missingYaml"),
-        None,
-        "the operator writes them"
-    );
+    // The map that the operator would write them into is somebody else's: lacking, and still not a person's to write.
+    let theirs = "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: sightline-mesh-config, namespace: istio-system}
+data: {mesh: 'extensionProviders: []'}
+";
+    let shared = ask(&world(&[&mesh(""), &log("all", "{}"), MESH_CONFIG, theirs]), &subject);
+    assert_eq!(shared["providers"][0]["missingIn"], json!(["default"]), "{shared}");
+    assert_eq!(shared.get("missingYaml"), None);
 }
 
 #[test]
