@@ -30,8 +30,9 @@ lint: ## Checks formatting, clippy, licences and bans of dependencies
 generate: ## Writes config/crd, config/rbac and docs/reasons.md from the code
 	@SIGHTLINE_GENERATE=1 $(CARGO) test --quiet --test generated
 
-golden: ## Writes tests/render/cases/*/out.yaml anew; review is the diff
+golden: ## Writes tests/render/cases/*/out.yaml and tests/explain/golden anew; review is the diff
 	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test render every_case_comes_out_as_recorded
+	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test explain every_sample_is_explained_as_recorded
 
 fmt: ## Formats the code
 	@$(CARGO) fmt

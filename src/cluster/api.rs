@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::plan::owned::{is_ours, may_be_adopted};
 use crate::plan::{Apply, Delete, Finalizer, ObjectPatch, Target};
 use crate::render::metadata::{FIELD_MANAGER, FINALIZER};
-use crate::snapshot::{Key, Kind, key_of};
+use crate::snapshot::{Key, Kind, Scope, key_of};
 
 /// Longest that one call may take.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
@@ -123,6 +123,24 @@ pub fn resource_of(target: &Target) -> Option<(ApiResource, Key)> {
     }
 }
 
+/// The part of the API that a scope is read from, and the field selector for it.
+pub(super) fn scoped(client: &Client, resource: &ApiResource, scope: &Scope) -> (Api<DynamicObject>, Option<String>) {
+    let (namespace, fields) = match scope {
+        Scope::Cluster => ("", None),
+        Scope::Namespace(namespace) => (namespace.as_str(), None),
+        Scope::Object(key) => (key.namespace.as_str(), Some(format!("metadata.name={}", key.name))),
+    };
+    (api_in(client, resource, namespace), fields)
+}
+
+fn api_in(client: &Client, resource: &ApiResource, namespace: &str) -> Api<DynamicObject> {
+    if namespace.is_empty() {
+        Api::all_with(client.clone(), resource)
+    } else {
+        Api::namespaced_with(client.clone(), namespace, resource)
+    }
+}
+
 /// The API server.
 #[derive(Clone)]
 pub struct Cluster {
@@ -141,11 +159,7 @@ impl Cluster {
     }
 
     fn api(&self, resource: &ApiResource, namespace: &str) -> Api<DynamicObject> {
-        if namespace.is_empty() {
-            Api::all_with(self.client.clone(), resource)
-        } else {
-            Api::namespaced_with(self.client.clone(), namespace, resource)
-        }
+        api_in(&self.client, resource, namespace)
     }
 
     /// Applies an object by server-side apply, with force: it is ours, or adopted. Returns it as it stands then.

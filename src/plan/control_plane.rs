@@ -288,6 +288,29 @@ fn merged<'v, 'm>(
     maps.find_map(|map| Some((map, view.provider(map, name)?)))
 }
 
+/// The revisions whose istiods do not see a provider as it is wanted. Where their pods cannot be seen, they are taken to
+/// read their own MeshConfig and the maps that the mesh writes.
+pub fn revisions_without(
+    view: &View<'_>,
+    mesh: &ObservabilityMesh,
+    istio: &IstioMesh,
+    name: &str,
+    entry: &Value,
+) -> BTreeSet<String> {
+    let assumed = || {
+        let of = |revision: &String| Reading {
+            revision: revision.clone(),
+            primary: primary_map(&istio.namespace, revision),
+            shared: maps_of(istio).into_iter().next(),
+        };
+        istio.revisions.iter().map(of).collect()
+    };
+    let readings = readings(view, mesh, istio).unwrap_or_else(|_| assumed());
+    let lacks = |reading: &Reading| merged(view, reading.maps(), name).is_none_or(|(_, seen)| seen.entry != *entry);
+    let without = readings.into_iter().filter(lacks);
+    without.map(|reading| reading.revision).collect()
+}
+
 fn lacking(
     view: &View<'_>,
     mesh: &ObservabilityMesh,

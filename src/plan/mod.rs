@@ -4,18 +4,18 @@
 //! executes plans, `sightline render` plays them on a snapshot of files, tests compare them.
 
 mod capacity;
-mod control_plane;
-mod effective;
+pub(crate) mod control_plane;
+pub(crate) mod effective;
 mod foreign;
 mod interface_traffic;
 pub mod judge;
 mod mesh_config;
 pub mod owned;
 mod refusal;
-mod rollout;
+pub(crate) mod rollout;
 mod services;
 pub mod simulate;
-mod telemetries;
+pub(crate) mod telemetries;
 mod wasm_plugins;
 
 use std::collections::{BTreeMap, BTreeSet};

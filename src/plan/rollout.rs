@@ -40,6 +40,8 @@ pub struct Workload<'a> {
     pub agents: Vec<String>,
     /// TracingBackends that give it environment.
     pub injected_by: Vec<Key>,
+    /// The TracingBackend that gives each container its environment, whole: of several the first by name.
+    pub env_from: BTreeMap<String, Key>,
     /// TracingBackends that would give a container environment that has it from another one already: the one that wins.
     pub overridden: BTreeMap<Key, Key>,
     /// What is in the way.
@@ -56,6 +58,7 @@ impl<'a> Workload<'a> {
             wanted: Some(Wanted::default()),
             agents: Vec::new(),
             injected_by: Vec::new(),
+            env_from: BTreeMap::new(),
             overridden: BTreeMap::new(),
             problems: Vec::new(),
             refused: None,
@@ -431,8 +434,6 @@ fn add_injected<'a>(
             name: key.name,
         };
         let mut selected = false;
-        // Of several policies for one container the first by name gives it its environment, whole.
-        let mut given: BTreeMap<String, Key> = BTreeMap::new();
         for (policy, tracing) in &policies {
             for inject in tracing.spec.inject.iter().filter(|i| {
                 i.workloads.kinds.contains(&id.kind) && is_subset(&i.workloads.selector.match_labels, &labels)
@@ -451,7 +452,7 @@ fn add_injected<'a>(
                     entry.wanted = None;
                     continue;
                 }
-                add_env(mesh, (policy, tracing), inject, live, &mut given, entry);
+                add_env(mesh, (policy, tracing), inject, live, entry);
             }
         }
         if !selected && !injected_record(live).is_empty() {
@@ -467,7 +468,6 @@ fn add_env(
     (policy, tracing): (&Key, &TracingBackend),
     inject: &Inject,
     live: &Value,
-    given: &mut BTreeMap<String, Key>,
     entry: &mut Workload<'_>,
 ) {
     let namespace = tracing.metadata.namespace.as_deref().unwrap_or_default();
@@ -483,7 +483,10 @@ fn add_env(
     match choose_containers(live, &inject.containers) {
         Ok(containers) => {
             for container in containers {
-                let winner = given.entry(container.name.clone()).or_insert_with(|| policy.clone());
+                let winner = entry
+                    .env_from
+                    .entry(container.name.clone())
+                    .or_insert_with(|| policy.clone());
                 if winner != policy {
                     entry.overridden.insert(policy.clone(), winner.clone());
                 } else if let Some(wanted) = &mut entry.wanted {

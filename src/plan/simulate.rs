@@ -33,6 +33,8 @@ pub struct Converged {
     pub writes: usize,
     /// The world as it is then.
     pub snapshot: Snapshot,
+    /// The time of its clock then.
+    pub now: Timestamp,
 }
 
 /// The simulation did not come to rest.
@@ -205,6 +207,7 @@ impl World {
             );
         }
         let Self {
+            now,
             deleted,
             events,
             restarts,
@@ -219,6 +222,7 @@ impl World {
             restarts,
             writes,
             snapshot,
+            now,
         }
     }
 }

@@ -53,6 +53,33 @@ pub struct ObjectPolicy {
     pub tags: BTreeMap<String, Tag>,
     /// The claims that won something, and the changes to metrics.
     pub sources: Sources,
+    /// Who won what on each side that `logging` names.
+    pub won: BTreeMap<Side, Vec<Won>>,
+}
+
+/// A unit that a claim won.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Won {
+    /// The mesh whose backend it is.
+    pub mesh: String,
+    /// The backend, or `None` for an off switch.
+    pub backend: Option<String>,
+    /// The winner.
+    pub source: Source,
+    /// What the backend gets.
+    pub entries: Vec<LogEntry>,
+}
+
+impl Won {
+    fn new(claim: &LogClaim, backend: Option<&str>) -> Self {
+        let entries = backend.and_then(|backend| claim.backends.get(backend));
+        Self {
+            mesh: claim.mesh.clone(),
+            backend: backend.map(str::to_owned),
+            source: claim.source.clone(),
+            entries: entries.cloned().unwrap_or_default(),
+        }
+    }
 }
 
 impl ObjectPolicy {
@@ -232,10 +259,21 @@ impl ObjectPolicy {
                     add(&mut providers, entry);
                 }
             }
+            let won = units
+                .iter()
+                .map(|((_, backend), claim)| Won::new(claim, Some(backend)))
+                .collect();
             winners.extend(units.into_values());
             match (providers.is_empty(), is_named) {
-                (false, _) => drop(self.logging.insert(side, SideLogging::To(providers))),
-                (true, true) => drop(self.logging.insert(side, SideLogging::Off)),
+                (false, _) => {
+                    self.won.insert(side, won);
+                    self.logging.insert(side, SideLogging::To(providers));
+                }
+                (true, true) => {
+                    let switch = off.map(|claim| vec![Won::new(claim, None)]);
+                    self.won.insert(side, switch.unwrap_or(won));
+                    self.logging.insert(side, SideLogging::Off);
+                }
                 (true, false) => {}
             }
         }
@@ -255,6 +293,7 @@ impl ObjectPolicy {
         for (side, logging) in wider.logging {
             if let std::collections::btree_map::Entry::Vacant(entry) = self.logging.entry(side) {
                 entry.insert(logging);
+                self.won.extend(wider.won.get(&side).map(|won| (side, won.clone())));
                 let used = wider.sources.logs.iter().filter(|c| c.sides.contains(&side));
                 self.sources.logs.extend(used.cloned());
             }

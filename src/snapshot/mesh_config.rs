@@ -16,8 +16,25 @@ pub struct MeshConfig {
     pub providers: BTreeMap<String, Value>,
     /// `rootNamespace`, where it is set.
     pub root_namespace: Option<String>,
-    /// `defaultProviders.metrics`: who gets metrics where no Telemetry names anybody.
-    pub default_metrics: Vec<String>,
+    /// `accessLogFile`: where proxies log that no Telemetry and no default provider tells otherwise.
+    pub access_log_file: Option<String>,
+    /// `accessLogFormat`, where it is set.
+    pub access_log_format: Option<String>,
+    /// `accessLogEncoding`, where it is set: `TEXT` or `JSON`.
+    pub access_log_encoding: Option<String>,
+    /// `defaultProviders`.
+    pub default_providers: DefaultProviders,
+}
+
+/// Names of the extension providers of workloads that no Telemetry says anything of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DefaultProviders {
+    /// Of access logs.
+    pub access_logging: Vec<String>,
+    /// Of spans.
+    pub tracing: Vec<String>,
+    /// Of metrics.
+    pub metrics: Vec<String>,
 }
 
 /// A MeshConfig that istiod refuses, or reads in another way than we do; and what to do about it.
@@ -60,12 +77,17 @@ pub fn read(config_map: &Value) -> Result<Option<MeshConfig>, Unreadable> {
         return Err(Unreadable::LateMerge { line });
     }
     let mesh = mesh.as_object().ok_or(Unreadable::NotAMapping)?;
-    let root = member(mesh, ["rootNamespace", "root_namespace"]).map(|(_, value)| value);
-    let root = root.and_then(Value::as_str).filter(|name| !name.is_empty());
+    let text = |names| {
+        let text = member(mesh, names).and_then(|(_, value)| value.as_str());
+        text.filter(|text| !text.is_empty()).map(str::to_owned)
+    };
     Ok(Some(MeshConfig {
         providers: providers(mesh)?,
-        root_namespace: root.map(str::to_owned),
-        default_metrics: default_metrics(mesh),
+        root_namespace: text(["rootNamespace", "root_namespace"]),
+        access_log_file: text(["accessLogFile", "access_log_file"]),
+        access_log_format: text(["accessLogFormat", "access_log_format"]),
+        access_log_encoding: text(["accessLogEncoding", "access_log_encoding"]),
+        default_providers: default_providers(mesh),
     }))
 }
 
@@ -93,12 +115,22 @@ fn providers(mesh: &Map<String, Value>) -> Result<BTreeMap<String, Value>, Unrea
     }
 }
 
-/// `defaultProviders.metrics`.
-fn default_metrics(mesh: &Map<String, Value>) -> Vec<String> {
-    let defaults = member(mesh, ["defaultProviders", "default_providers"]).map(|(_, value)| value);
-    let metrics = defaults.and_then(|defaults| defaults.get("metrics")?.as_array());
-    let names = metrics.into_iter().flatten().filter_map(Value::as_str);
-    names.map(str::to_owned).collect()
+fn default_providers(mesh: &Map<String, Value>) -> DefaultProviders {
+    let defaults = member(mesh, ["defaultProviders", "default_providers"]).and_then(|(_, value)| value.as_object());
+    let of = |names| {
+        let listed = member(defaults?, names)?.1.as_array()?;
+        Some(
+            listed
+                .iter()
+                .filter_map(|name| name.as_str().map(str::to_owned))
+                .collect(),
+        )
+    };
+    DefaultProviders {
+        access_logging: of(["accessLogging", "access_logging"]).unwrap_or_default(),
+        tracing: of(["tracing", "tracing"]).unwrap_or_default(),
+        metrics: of(["metrics", "metrics"]).unwrap_or_default(),
+    }
 }
 
 /// An entry with the member that says what it is under its JSON name. What is deeper stays as it is written: keys there
@@ -207,5 +239,18 @@ mod tests {
             let error = seen(&format!("extension_providers: {list}"));
             assert!(error.starts_with("extension_providers is no list"), "{list}: {error}");
         }
+    }
+
+    #[test]
+    fn what_holds_where_no_telemetry_says_anything_is_read_too() {
+        let text = "accessLogFile: /dev/stdout\naccessLogEncoding: JSON\naccessLogFormat: ''\n\
+                    defaultProviders: {accessLogging: [a, b], metrics: [prometheus]}\n";
+        let config = read(&json!({"data": {"mesh": text}})).unwrap().unwrap();
+        assert_eq!(config.access_log_file.as_deref(), Some("/dev/stdout"));
+        assert_eq!(config.access_log_encoding.as_deref(), Some("JSON"));
+        assert_eq!(config.access_log_format, None);
+        assert_eq!(config.default_providers.access_logging, ["a", "b"]);
+        assert_eq!(config.default_providers.tracing, Vec::<String>::new());
+        assert_eq!(config.default_providers.metrics, ["prometheus"]);
     }
 }

@@ -23,6 +23,7 @@ mod bad_input;
 mod crash;
 mod deletion;
 mod drift;
+mod explain;
 mod foreign;
 mod healing;
 mod last_good;

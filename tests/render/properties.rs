@@ -454,7 +454,8 @@ fn winner(rivals: &[Value]) -> Result<String, String> {
     let map = &outcome.converged.objects[&(Kind::ConfigMap, Key::new("istio-system", "sightline-mesh-config"))];
     let providers = sightline::snapshot::mesh_config::read(map)
         .unwrap_or_default()
-        .expect("there is one").providers;
+        .expect("there is one")
+        .providers;
     let text = providers[provider.as_str().unwrap_or_default()].pointer("/envoyFileAccessLog/logFormat/text");
     let text = text.and_then(Value::as_str).unwrap_or_default();
     Ok(text.trim().to_owned())

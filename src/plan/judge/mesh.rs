@@ -136,7 +136,7 @@ fn other_metrics_providers(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<
         let Fact::Present(Some(config)) = view.mesh_config(map) else {
             return Vec::new();
         };
-        let names = config.default_metrics.iter();
+        let names = config.default_providers.metrics.iter();
         names.filter(|name| *name != metrics::PROVIDER).collect()
     };
     let (map, others) = primary_maps(&istio).find_map(|map| {

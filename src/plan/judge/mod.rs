@@ -62,16 +62,13 @@ fn programmed<C: Claim>(
     checked: &Checked<'_, C>,
     claim: &C,
 ) -> (Finding, Option<Finding>) {
-    let Some(mesh) = checked.mesh else {
-        return (not_programmed(checked), None);
-    };
     if let Err(finding) = providers_stand(view, plan, checked, &claim.source().into(), claim.switches_off()) {
         return (finding, None);
     }
-    let namespaces = match places_of(view, claim, mesh) {
-        Ok(namespaces) => namespaces,
-        Err(finding) => return (finding, None),
-    };
+    let namespaces = rendered_in(view, checked, claim);
+    if let Some(finding) = leaving(view, &namespaces) {
+        return (finding, None);
+    }
     let mut pending = Vec::new();
     let mut others = Others::default();
     for namespace in &namespaces {
@@ -169,26 +166,15 @@ fn others_of_mesh(view: &View<'_>, mesh: &ObservabilityMesh, source: &Source) ->
     others
 }
 
-/// The namespaces in which a claim is written.
-///
-/// # Errors
-/// The finding of `Programmed` where one of them is being deleted.
-fn places_of<C: Claim>(view: &View<'_>, claim: &C, mesh: &ObservabilityMesh) -> Result<Vec<String>, Finding> {
-    let source = claim.source();
-    let namespaces = if is_per_namespace(view, mesh, claim) {
-        selected_namespaces(view, mesh, &source.namespace)
-    } else {
-        vec![source.namespace.clone()]
-    };
-    let leaving = |namespace: &String| match view.object(Kind::Namespace, &Key::new("", namespace)) {
+/// The finding that a namespace is being deleted in which a claim would be written.
+fn leaving(view: &View<'_>, namespaces: &[String]) -> Option<Finding> {
+    let is_leaving = |namespace: &&String| match view.object(Kind::Namespace, &Key::new("", *namespace)) {
         Fact::Present(object) => object.pointer("/metadata/deletionTimestamp").is_some(),
         _ => false,
     };
-    if let Some(namespace) = namespaces.iter().find(|namespace| leaving(namespace)) {
-        let message = format!("Namespace {namespace} is being deleted: nothing is written there any more.");
-        return Err(Finding::fails(ConditionType::Programmed, Reason::Deleting, message));
-    }
-    Ok(namespaces)
+    let namespace = namespaces.iter().find(is_leaving)?;
+    let message = format!("Namespace {namespace} is being deleted: nothing is written there any more.");
+    Some(Finding::fails(ConditionType::Programmed, Reason::Deleting, message))
 }
 
 /// The finding that Telemetries are still to be written.
@@ -234,6 +220,15 @@ fn not_writable(view: &View<'_>, istio: &IstioMesh, of: &Target, providers: &[Pr
             refusal::finding(view, Kind::ConfigMap, missing, None).or_else(|| view.map_finding(missing, of).cloned())
         })
     })
+}
+
+/// The namespaces whose objects a policy with a claim is part of.
+pub(crate) fn rendered_in<C: Claim>(view: &View<'_>, checked: &Checked<'_, C>, claim: &C) -> Vec<String> {
+    let namespace = &claim.source().namespace;
+    match checked.mesh {
+        Some(mesh) if is_per_namespace(view, mesh, claim) => selected_namespaces(view, mesh, namespace),
+        _ => vec![namespace.clone()],
+    }
 }
 
 /// Whether a Telemetry stands as wanted.

@@ -31,13 +31,7 @@ pub fn judge(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> Plan {
     let mut findings = checked.findings.clone();
     let mut fields = Map::new();
     insert_mesh(&mut fields, checked.mesh);
-    let apart = only_rivals_of(view, &checked);
-    let rivals: Vec<TraceClaim> = all
-        .iter()
-        .filter(|(_, t)| t.metadata.deletion_timestamp.is_none())
-        .filter_map(|(k, t)| check(view, k, t).claim)
-        .filter(|rival| apart.is_none_or(|mesh| rival.mesh == mesh))
-        .collect();
+    let rivals = rivals(view, &checked, &all);
     let needs_proxies = checked.mesh.is_none_or(|mesh| istio_of(mesh).is_some());
     match &checked.claim {
         Some(claim) => {
@@ -89,6 +83,20 @@ pub fn judge(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> Plan {
     plan
 }
 
+/// The claims of its namespace that compete with it, its own included.
+pub(crate) fn rivals(
+    view: &View<'_>,
+    checked: &Checked<'_, TraceClaim>,
+    all: &[(&Key, &Arc<TracingBackend>)],
+) -> Vec<TraceClaim> {
+    let apart = only_rivals_of(view, checked);
+    all.iter()
+        .filter(|(_, t)| t.metadata.deletion_timestamp.is_none())
+        .filter_map(|(k, t)| check(view, k, t).claim)
+        .filter(|rival| apart.is_none_or(|mesh| rival.mesh == mesh))
+        .collect()
+}
+
 /// `Programmed` of one that loses every set of its workloads.
 fn all_lost(claim: &TraceClaim, rivals: &[TraceClaim]) -> Option<Finding> {
     let lost = lost_sets(claim, rivals);
@@ -125,7 +133,8 @@ fn some_lost(claim: &TraceClaim, rivals: &[TraceClaim]) -> Option<Finding> {
     ))
 }
 
-fn effective(
+/// What it effectively says to proxies, with where each value comes from.
+pub(crate) fn effective(
     key: &Key,
     tracing: &TracingBackend,
     claim: &TraceClaim,

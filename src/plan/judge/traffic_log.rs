@@ -58,18 +58,18 @@ pub fn judge(view: &View<'_>, key: &Key) -> Plan {
 }
 
 /// What a TrafficLog claims and does not get.
-struct Losses {
+pub(crate) struct Losses {
     /// Units that other policies win.
-    lost: Vec<Lost>,
+    pub(crate) lost: Vec<Lost>,
     /// Units that other policies win for some of its workloads.
-    for_some: Vec<Lost>,
+    pub(crate) for_some: Vec<Lost>,
     /// Units that stay as the mesh requires them.
-    required: Vec<(String, Side)>,
+    pub(crate) required: Vec<(String, Side)>,
     mesh: String,
 }
 
 impl Losses {
-    fn of(view: &View<'_>, checked: &Checked<'_, LogClaim>, claim: &LogClaim) -> Self {
+    pub(crate) fn of(view: &View<'_>, checked: &Checked<'_, LogClaim>, claim: &LogClaim) -> Self {
         let apart = only_rivals_of(view, checked);
         let logs = view.traffic_logs_in(&claim.source.namespace);
         let rivals: Vec<LogClaim> = logs
@@ -164,6 +164,11 @@ impl Losses {
     }
 }
 
+/// Whether its lines have its own format: it has one that is allowed, and that every proxy takes.
+pub(crate) fn has_own_format(log: &TrafficLog, checked: &Checked<'_, LogClaim>) -> bool {
+    log.spec.format.is_some() && checked.limited.is_none() && checked.is_good()
+}
+
 /// The rows of `effective`: what this says and nobody else wins.
 fn effective(
     log: &TrafficLog,
@@ -189,8 +194,11 @@ fn effective(
         });
         return off.into_iter().collect();
     }
-    let own_format = log.spec.format.is_some() && checked.limited.is_none() && checked.is_good();
-    let format_from = if own_format { "TrafficLog" } else { "ObservabilityMesh" };
+    let format_from = if has_own_format(log, checked) {
+        "TrafficLog"
+    } else {
+        "ObservabilityMesh"
+    };
     let filter = log.spec.filter.as_ref().map(|filter| match filter.type_ {
         LogFilterType::Match => "Match".to_owned(),
         LogFilterType::Expression => "Expression".to_owned(),
