@@ -482,3 +482,119 @@ pub fn needed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> (BTreeMap<Strin
     let by_name = providers.map(|provider| (provider.name.clone(), provider));
     (by_name.collect(), complete)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::admission::admit;
+    use crate::crds::TrafficLog;
+    use crate::snapshot::{Resource, Snapshot, Timings};
+
+    const NAME: &str = "sightline-file-aaaaaaaaaaaa";
+
+    fn istio() -> Key {
+        Key::new("istio-system", "istio")
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    fn planned(snapshot: &Snapshot, seconds: i64) -> Plan {
+        plan(&View::new(snapshot, at(seconds), Timings::default()), &istio())
+    }
+
+    fn put_map(snapshot: &mut Snapshot, text: &str, seconds: i64) {
+        let map = json!({"metadata": {"namespace": "istio-system", "name": "istio"}, "data": {"mesh": text}});
+        snapshot.put(Kind::ConfigMap, Arc::new(map), at(seconds));
+    }
+
+    /// A mesh of mode Patch; `maps` are those that its status lists.
+    fn put_mesh(snapshot: &mut Snapshot, finalizers: &[&str], maps: &[&str]) {
+        let mesh = json!({"apiVersion": "sightline.dev/v1alpha1", "kind": "ObservabilityMesh", "metadata": {"name": "m"},
+                          "spec": {"mesh": {"type": "Istio", "istio": {"meshConfig": {"mode": "Patch"}}}}});
+        let mut mesh: ObservabilityMesh = serde_json::from_value(admit(&mesh).unwrap()).unwrap();
+        mesh.metadata.finalizers = Some(finalizers.iter().map(ToString::to_string).collect());
+        mesh.status.get_or_insert_default().mesh_config_maps = maps.iter().map(ToString::to_string).collect();
+        ObservabilityMesh::put(snapshot, &Key::new("", "m"), Some(Arc::new(mesh)));
+    }
+
+    fn world(text: &str) -> Snapshot {
+        let mut snapshot = Snapshot::default().loaded();
+        put_mesh(&mut snapshot, &[FINALIZER], &["istio-system/istio"]);
+        put_map(&mut snapshot, text, 0);
+        let namespace = json!({"metadata": {"name": "shop", "labels": {"kubernetes.io/metadata.name": "shop"}}});
+        snapshot.put(Kind::Namespace, Arc::new(namespace), at(0));
+        snapshot
+    }
+
+    fn put_log(snapshot: &mut Snapshot, name: &str, text: &str) {
+        let log = json!({"apiVersion": "sightline.dev/v1alpha1", "kind": "TrafficLog",
+                         "metadata": {"namespace": "shop", "name": name},
+                         "spec": {"format": {"encoding": "Text", "text": text}}});
+        let log: TrafficLog = serde_json::from_value(admit(&log).unwrap()).unwrap();
+        TrafficLog::put(snapshot, &Key::new("shop", name), Some(Arc::new(log)));
+    }
+
+    #[test]
+    fn a_map_of_somebody_else_is_written_only_when_finalizer_and_status_say_that_it_is() {
+        let mut snapshot = world("rootNamespace: istio-system\n");
+        put_log(&mut snapshot, "all", "%RESPONSE_CODE%");
+        assert_eq!(planned(&snapshot, 0).patch.len(), 1);
+        for (finalizers, maps) in [
+            (&[][..], &["istio-system/istio"][..]),
+            (&[FINALIZER], &[]),
+            (&[FINALIZER], &["istio-system/else"]),
+        ] {
+            put_mesh(&mut snapshot, finalizers, maps);
+            let plan = planned(&snapshot, 0);
+            assert!(
+                plan.patch.is_empty() && plan.blocked.is_empty(),
+                "{finalizers:?} {maps:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_entry_goes_a_minute_after_the_last_telemetry_that_named_it() {
+        let telemetry = |provider: &str| {
+            Arc::new(json!({"metadata": {"namespace": "shop", "name": "theirs"},
+                            "spec": {"accessLogging": [{"providers": [{"name": provider}]}]}}))
+        };
+        let mut snapshot = world(&format!("extensionProviders: [{{name: {NAME}}}]\n"));
+        snapshot.put(Kind::Telemetry, telemetry(NAME), at(0));
+        assert!(
+            planned(&snapshot, 10_000).patch.is_empty(),
+            "it is named, if only by somebody else"
+        );
+        snapshot.put(Kind::Telemetry, telemetry("else"), at(100));
+        let waits = planned(&snapshot, 159);
+        assert_eq!((waits.patch.len(), waits.look_again), (0, Some(at(160))));
+        assert_eq!(planned(&snapshot, 160).patch.len(), 1);
+    }
+
+    #[test]
+    fn a_map_is_written_every_ten_seconds_at_most_and_a_hand_edit_is_put_back_at_once() {
+        let interval = Timings::default().map_interval;
+        assert_eq!(interval, Duration::from_secs(10));
+        let mut snapshot = world("rootNamespace: istio-system\n");
+        put_log(&mut snapshot, "all", "%RESPONSE_CODE%");
+        snapshot.note_map_write(&istio(), at(0));
+        let waits = planned(&snapshot, 9);
+        assert_eq!((waits.patch.len(), waits.look_again), (0, Some(at(10))));
+        assert_eq!(planned(&snapshot, 10).patch.len(), 1);
+
+        let written = planned(&snapshot, 10).desired.remove(0).1;
+        snapshot.put(Kind::ConfigMap, Arc::new(written.clone()), at(10));
+        snapshot.note_map_write(&istio(), at(10));
+        assert!(planned(&snapshot, 11).patch.is_empty());
+        let text = written["data"]["mesh"].as_str().unwrap();
+        put_map(&mut snapshot, &text.replace("%RESPONSE_CODE%", "%PROTOCOL%"), 11);
+        let back = planned(&snapshot, 11);
+        assert_eq!((back.patch.len(), back.events.len()), (1, 1));
+    }
+}
