@@ -187,8 +187,6 @@ async fn exercise_the_rest(world: &World) -> Result<()> {
 const UNUSED: &[&str] = &[
     // Made where it is missing; the demo world brings it.
     "sightline-system /secrets create",
-    // The control plane has no Gateway API: a kind that is missing can be listed for, and not watched.
-    "* gateway.networking.k8s.io/gateways watch",
     // An event that repeats is patched; nothing repeats within a test.
     "* events.k8s.io/events patch",
 ];
