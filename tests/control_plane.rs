@@ -356,7 +356,7 @@ async fn a_service_account_has_only_its_rights_and_the_audit_log_shows_it() {
 #[tokio::test]
 async fn istio_crds_are_served() {
     let cluster = shared().await;
-    cluster.install_istio_crds().await.unwrap();
+    cluster.install_crds(&cluster.istio_crds()).await.unwrap();
     let names = cluster
         .run_kubectl(&["api-resources", "--api-group=telemetry.istio.io", "-o", "name"])
         .await

@@ -141,7 +141,8 @@ async fn install(world: &World, role: &Value) -> Result<()> {
 
 /// What needs the verbs that no sample needs: deletions, and what is made anew.
 async fn exercise_the_rest(world: &World) -> Result<()> {
-    // What is attached to a gateway or a waypoint is looked for by name.
+    // What is attached to a gateway or a waypoint is looked for by name, once the Gateway API is there.
+    world.plane.install_crds(&world.plane.gateway_crd()).await?;
     let targets = json!([{"kind": "Gateway", "name": "none"}]);
     let log = |name: &str, targets: &Value| {
         json!({"apiVersion": "sightline.dev/v1alpha1", "kind": "TrafficLog",
@@ -151,6 +152,10 @@ async fn exercise_the_rest(world: &World) -> Result<()> {
     world.apply(&log("of-gateway", &targets)).await?;
     let of_gateway = Obj("TrafficLog", "shop", "of-gateway");
     world.told(of_gateway, "TargetNotFound", &["Gateway shop/none"]).await?;
+    let gateway = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "none", "namespace": "shop"},
+        "spec": {"gatewayClassName": "istio", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]}});
+    world.apply(&gateway.to_string()).await?;
+    world.ready(of_gateway).await?;
     let targets = json!([{"kind": "ServiceEntry", "name": "none"}]);
     world.apply(&log("of-entry", &targets)).await?;
     let of_entry = Obj("TrafficLog", "shop", "of-entry");

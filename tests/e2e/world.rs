@@ -125,7 +125,7 @@ impl World {
     /// The world of `config/demo`, its workloads available, RBAC installed, no operator yet.
     pub async fn demo() -> Result<Self> {
         let world = Self::bare().await?;
-        world.plane.install_istio_crds().await?;
+        world.plane.install_crds(&world.plane.istio_crds()).await?;
         world.plane.apply_file(&root().join("config/demo")).await?;
         world.plane.apply_file(&root().join("config/rbac")).await?;
         for namespace in ["istio-system", "service-mesh", "interlink"] {

@@ -422,15 +422,23 @@ impl ControlPlane {
 
     /// The path of Istio's CRDs.
     pub fn istio_crds(&self) -> PathBuf {
-        self.layout.bin.with_file_name("istio").join("crd-all.gen.yaml")
+        self.crds("istio.yaml")
     }
 
-    /// Installs Istio's CRDs and waits until the API server serves them. Server-side, as they are too long for the
+    /// The path of the Gateway API's CRD of Gateways.
+    pub fn gateway_crd(&self) -> PathBuf {
+        self.crds("gateway.yaml")
+    }
+
+    fn crds(&self, file: &str) -> PathBuf {
+        self.layout.bin.with_file_name("crds").join(file)
+    }
+
+    /// Installs CRDs of others and waits until the API server serves them. Server-side, as they are too long for the
     /// annotation of a client-side apply.
-    pub async fn install_istio_crds(&self) -> anyhow::Result<()> {
-        let path = self.istio_crds();
-        let path = path.to_str().context("the path is not UTF-8")?;
-        self.run_kubectl(&["apply", "--server-side", "--field-manager=istio", "-f", path])
+    pub async fn install_crds(&self, file: &Path) -> anyhow::Result<()> {
+        let path = file.to_str().context("the path is not UTF-8")?;
+        self.run_kubectl(&["apply", "--server-side", "--field-manager=helm", "-f", path])
             .await?;
         self.run_kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", path])
             .await?;

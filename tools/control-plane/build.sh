@@ -2,8 +2,9 @@
 # Builds a real Kubernetes control plane (etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubectl, kwok)
 # from Go modules and keeps it in a cache folder outside the checkout, so that a fresh clone does not build it again.
 #
-# Prints one line on stdout: the folder with the binaries. Progress goes to stderr. Istio's CRDs are put beside it, in
-# ../istio/crd-all.gen.yaml. Needs: go (1.26 or later), flock, sha256sum. The first run takes some minutes.
+# Prints one line on stdout: the folder with the binaries. Progress goes to stderr. CRDs of others are put beside it:
+# ../crds/istio.yaml (all of Istio) and ../crds/gateway.yaml (Gateway of the Gateway API).
+# Needs: go (1.26 or later), flock, sha256sum. The first run takes some minutes.
 #
 #   SIGHTLINE_CACHE  where to keep it (default: $XDG_CACHE_HOME/sightline, ~/.cache/sightline)
 set -euo pipefail
@@ -13,6 +14,9 @@ readonly KWOK_VERSION=v0.8.0
 # Istio publishes no semantic version tags as a Go module: the newest that `go list -m istio.io/istio@latest` gives.
 readonly ISTIO_VERSION=v0.0.0-20260827124520-eed52ebb66ad
 readonly ISTIO_CRDS=manifests/charts/base/files/crd-all.gen.yaml
+# What that Istio is built with.
+readonly GATEWAY_API_VERSION=v1.6.0
+readonly GATEWAY_CRD=config/crd/standard/gateway.networking.k8s.io_gateways.yaml
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 cache=${SIGHTLINE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sightline}
@@ -46,12 +50,12 @@ build_kwok() { # into folder $1
     GOBIN=$1 go install -trimpath -ldflags "-s -w" "sigs.k8s.io/kwok/cmd/kwok@$KWOK_VERSION"
 }
 
-fetch_istio_crds() { # into folder $1
-    say "fetching Istio's CRDs ($ISTIO_VERSION)"
+fetch_crds() { # from module $1, its file $2, as file $3
+    say "fetching CRDs of $1"
     local module
-    # Outside any module, so that nothing of Istio enters go.mod; the checksum database verifies it.
-    module=$(cd "$1" && GOFLAGS= go mod download -json "istio.io/istio@$ISTIO_VERSION" | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",\{0,1\}$/\1/p')
-    install -m 0644 "$module/$ISTIO_CRDS" "$1/crd-all.gen.yaml"
+    # Outside any module, so that nothing of it enters go.mod; the checksum database verifies it.
+    module=$(cd "$(dirname "$3")" && GOFLAGS= go mod download -json "$1" | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",\{0,1\}$/\1/p')
+    install -m 0644 "$module/$2" "$3"
 }
 
 main() {
@@ -74,12 +78,13 @@ main() {
 build() { # the whole cache folder $1; it appears only when it is complete
     local partial=$1.partial
     rm -rf "$partial"
-    mkdir -p "$partial/bin" "$partial/istio"
+    mkdir -p "$partial/bin" "$partial/crds"
     say "building into $1; this takes some minutes the first time"
     (
         cd "$here"
         export CGO_ENABLED=0 GOWORK=off
-        fetch_istio_crds "$partial/istio"
+        fetch_crds "istio.io/istio@$ISTIO_VERSION" "$ISTIO_CRDS" "$partial/crds/istio.yaml"
+        fetch_crds "sigs.k8s.io/gateway-api@$GATEWAY_API_VERSION" "$GATEWAY_CRD" "$partial/crds/gateway.yaml"
         build_kubernetes "$partial/bin"
         build_etcd "$partial/bin"
         build_kwok "$partial/bin"
