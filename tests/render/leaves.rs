@@ -53,6 +53,9 @@ const NOT_PROVEN_HERE: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Leaves that the API server speaks of: one of the two worlds is refused. Elsewhere that is a slip in the row.
+const REFUSED: &[&str] = &["interfaceTraffic.allowPlaintextCredentials"];
+
 /// Leaves whose target is still in work. One that does something is to be taken off this list.
 const NOT_YET: &[&str] = &[
     "ObservabilityMesh mesh.istio.meshConfig.mode",
@@ -185,7 +188,7 @@ encoding        | {encoding: Text, preset: Istio} | {encoding: JSON, preset: Ist
 preset          | {preset: Istio} | {preset: Envoy}
 text            | {text: "%RESPONSE_CODE%"} | {text: "%DURATION%"}
 fields[].name   | {encoding: JSON, fields: [{name: a, value: x}]} | {encoding: JSON, fields: [{name: b, value: x}]}
-fields[].value  | {encoding: JSON, fields: [{name: a, value: x}]} | {encoding: JSON, fields: [{name: a, value: y}]}
+fields[].value  | {encoding: JSON, fields: [{name: a, value: x}]} | {encoding: JSON, fields: [{name: a, value: z}]}
 fields[].nest   | {encoding: JSON, fields: [{name: a.b, value: x, nest: false}]} | {encoding: JSON, fields: [{name: a.b, value: x, nest: true}]}
 omit[]          | {encoding: JSON, preset: Istio, omit: [path]} | {encoding: JSON, preset: Istio, omit: [method]}
 omitEmptyValues | {preset: Istio, omitEmptyValues: false} | {preset: Istio, omitEmptyValues: true}
@@ -194,11 +197,11 @@ omitEmptyValues | {preset: Istio, omitEmptyValues: false} | {preset: Istio, omit
 const TAGS: &str = r#"
 name                     | [{name: a, type: Literal, literal: x}] | [{name: b, type: Literal, literal: x}]
 type                     | [{name: a, type: Literal, literal: x}] | [{name: a, type: Header, header: {name: x}}]
-literal                  | [{name: a, type: Literal, literal: x}] | [{name: a, type: Literal, literal: y}]
-environment.name         | [{name: a, type: Environment, environment: {name: X}}] | [{name: a, type: Environment, environment: {name: Y}}]
-environment.defaultValue | [{name: a, type: Environment, environment: {name: X, defaultValue: x}}] | [{name: a, type: Environment, environment: {name: X, defaultValue: y}}]
-header.name              | [{name: a, type: Header, header: {name: x}}] | [{name: a, type: Header, header: {name: y}}]
-header.defaultValue      | [{name: a, type: Header, header: {name: x, defaultValue: x}}] | [{name: a, type: Header, header: {name: x, defaultValue: y}}]
+literal                  | [{name: a, type: Literal, literal: x}] | [{name: a, type: Literal, literal: z}]
+environment.name         | [{name: a, type: Environment, environment: {name: X}}] | [{name: a, type: Environment, environment: {name: Z}}]
+environment.defaultValue | [{name: a, type: Environment, environment: {name: X, defaultValue: x}}] | [{name: a, type: Environment, environment: {name: X, defaultValue: z}}]
+header.name              | [{name: a, type: Header, header: {name: x}}] | [{name: a, type: Header, header: {name: z}}]
+header.defaultValue      | [{name: a, type: Header, header: {name: x, defaultValue: x}}] | [{name: a, type: Header, header: {name: x, defaultValue: z}}]
 formatter                | [{name: a, type: Formatter, formatter: "%PROTOCOL%"}] | [{name: a, type: Formatter, formatter: "%RESPONSE_CODE%"}]
 "#;
 
@@ -509,8 +512,11 @@ fn each_leaf_is_rendered_or_reported_by_its_name() {
         let outcomes = row.worlds.each_ref().map(|world| Outcome::of(world, false));
         let [a, b] = match outcomes {
             [Ok(a), Ok(b)] => [a, b],
-            // The API server would say it.
-            [Ok(_), Err(message)] | [Err(message), Ok(_)] if message.contains(last_name(&row.leaf)) => continue,
+            [Ok(_), Err(message)] | [Err(message), Ok(_)]
+                if REFUSED.contains(&row.leaf.as_str()) && message.contains(last_name(&row.leaf)) =>
+            {
+                continue;
+            }
             [Err(message), _] | [_, Err(message)] => {
                 silent.push(format!("{} {}: {message}", row.kind, row.leaf));
                 continue;
