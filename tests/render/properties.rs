@@ -452,10 +452,8 @@ fn winner(rivals: &[Value]) -> Result<String, String> {
     let object = &outcome.converged.objects[&(Kind::Telemetry, Key::new("shop", name))];
     let provider = object["spec"]["accessLogging"][0]["providers"][0]["name"].clone();
     let map = &outcome.converged.objects[&(Kind::ConfigMap, Key::new("istio-system", "sightline-mesh-config"))];
-    let providers = sightline::snapshot::mesh_config::read(map)
-        .unwrap_or_default()
-        .expect("there is one")
-        .providers;
+    let config = sightline::snapshot::mesh_config::read(map).map_err(|error| error.to_string())?;
+    let providers = config.unwrap_or_default().providers;
     let text = providers[provider.as_str().unwrap_or_default()].pointer("/envoyFileAccessLog/logFormat/text");
     let text = text.and_then(Value::as_str).unwrap_or_default();
     Ok(text.trim().to_owned())
