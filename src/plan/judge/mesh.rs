@@ -38,7 +38,8 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
         ..Plan::default()
     };
     let mut findings = vec![accepted(view, mesh), refs(view, mesh)];
-    let others = others_of_mesh(view, mesh, &source_of(mesh));
+    let mut others = others_of_mesh(view, mesh, &source_of(mesh));
+    others.contests.extend(other_metrics_providers(view, mesh));
     let (providers, complete) = mesh_config::needed(view, mesh);
     let programmed = programmed(view, mesh, &providers, &mut plan);
     let shadowed = others.shadowed().filter(|_| programmed.status == Truth::True);
@@ -75,7 +76,6 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
         unique.dedup();
         findings.push(agents_in_sync(unique));
     }
-    findings.extend(other_metrics_providers(view, mesh));
     findings.extend(yields_to_another_mesh(view, mesh));
     let unused = without_proxies(mesh);
     if !unused.is_empty() {
@@ -124,9 +124,9 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     plan
 }
 
-/// The condition that MeshConfig sends metrics to others too: what names a provider takes its proxies' metrics away from
+/// The sentence that MeshConfig sends metrics to others too: what names a provider takes its proxies' metrics away from
 /// them, as Istio replaces the list of receivers.
-fn other_metrics_providers(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<Finding> {
+fn other_metrics_providers(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<String> {
     let istio = istio_of(mesh)?;
     let changes = check_metrics(view, mesh).map(metrics::overrides).unwrap_or_default();
     if changes.is_empty() {
@@ -143,13 +143,12 @@ fn other_metrics_providers(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<
         let names = others(&map);
         (!names.is_empty()).then_some((map, names))
     })?;
-    let message = format!(
+    Some(format!(
         "MeshConfig in ConfigMap {map} sends metrics to {} too (defaultProviders.metrics). spec.metrics.overrides goes to {} alone, and these get none any more from where it holds; remove the overrides, or collect from {}.",
         some_names(others),
         metrics::PROVIDER,
         metrics::PROVIDER
-    );
-    Some(Finding::holds(ConditionType::Contested, Reason::Contested, message))
+    ))
 }
 
 /// The condition that another mesh comes first where both select a namespace: one object there speaks for both, and there
