@@ -100,7 +100,7 @@ impl Cluster {
 
     /// The path of Istio's CRDs.
     pub fn istio_crds(&self) -> PathBuf {
-        self.bin.with_file_name("istio").join("crd-all.gen.yaml")
+        self.bin.with_file_name("crds").join("istio.yaml")
     }
 
     /// The API server's version.

@@ -135,7 +135,7 @@ impl<'a> Demo<'a> {
         }
         let istio = path_text(&self.cluster.istio_crds())?;
         let ours = path_text(&self.root.join("config/crd"))?;
-        for (shown, path) in [("istio/crd-all.gen.yaml", &istio), ("config/crd", &ours)] {
+        for (shown, path) in [("crds/istio.yaml", &istio), ("config/crd", &ours)] {
             self.story.command(&format!("kubectl apply --server-side -f {shown}"));
             let apply = ["apply", "--server-side", "--field-manager=demo", "-f", path];
             let answer = self.cluster.kubectl(&apply).await?;

@@ -20,15 +20,18 @@ use crate::snapshot::{Fact, Key, Kind, View};
 /// A creation time is by the second, rounded down.
 const ROUNDING: Duration = Duration::from_secs(1);
 
-/// The annotation's value, and when to look again. While a Service is missing, or so young that istiod may not have seen
-/// it, the live object keeps what it has. Files know no uids: then there is none.
+/// The annotation's value, and when to look again. While an entry or a Service is missing, or a Service so young that
+/// istiod may not have seen it, the live object keeps what it has. Files know no uids: then there is none.
 pub fn annotation(view: &View<'_>, policy: &ObjectPolicy, live: Option<&Value>) -> (Option<String>, Option<Timestamp>) {
     let mut uids = String::new();
     let as_is = || {
         let annotations = live?.pointer("/metadata/annotations")?;
         annotations.get(SERVICES)?.as_str().map(str::to_owned)
     };
-    for key in named_by(view, policy) {
+    let Some(named) = named_by(view, policy) else {
+        return (as_is(), None);
+    };
+    for key in named {
         let Fact::Present(service) = view.object(Kind::Service, &key) else {
             return (as_is(), None);
         };
@@ -45,8 +48,8 @@ pub fn annotation(view: &View<'_>, policy: &ObjectPolicy, live: Option<&Value>) 
     ((!uids.is_empty()).then(|| digest::short(&uids, 12)), None)
 }
 
-/// The Services that an object's providers name, by the entries in MeshConfig.
-fn named_by(view: &View<'_>, policy: &ObjectPolicy) -> BTreeSet<Key> {
+/// The Services that an object's providers name, by the entries in MeshConfig; `None` while one has no entry.
+fn named_by(view: &View<'_>, policy: &ObjectPolicy) -> Option<BTreeSet<Key>> {
     let logs = policy.logging.values().filter_map(|logging| match logging {
         SideLogging::To(providers) => Some(providers.keys()),
         SideLogging::Off => None,
@@ -67,10 +70,12 @@ fn named_by(view: &View<'_>, policy: &ObjectPolicy) -> BTreeSet<Key> {
                 .collect::<Vec<_>>()
         })
         .collect();
-    let entries = maps
-        .iter()
-        .flat_map(|map| names.iter().filter_map(|name| view.provider(map, name)));
-    entries.filter_map(|seen| service_of(&seen.entry)).collect()
+    let mut services = BTreeSet::new();
+    for name in names {
+        let seen = maps.iter().find_map(|map| view.provider(map, name))?;
+        services.extend(service_of(&seen.entry));
+    }
+    Some(services)
 }
 
 /// The Service of a provider's entry: `service: NAMESPACE/NAME.NAMESPACE.svc…`.
