@@ -254,6 +254,16 @@ async fn with_all_features_the_rights_are_those_of_the_table_and_each_is_bound_t
     );
 }
 
+#[tokio::test]
+async fn without_istio_there_is_no_role_but_in_the_operators_namespace() {
+    let objects = objects(&["--set-json", "namespaces.istio=[]"]).await;
+    let places: BTreeSet<String> = rules(&objects).into_iter().map(|(place, _)| place).collect();
+    assert_eq!(
+        places,
+        BTreeSet::from(["sightline-system".into(), "the cluster".into()])
+    );
+}
+
 fn of_kinds<'a>(objects: &'a [Value], kinds: &'a [&'a str]) -> impl Iterator<Item = &'a Value> {
     objects.iter().filter(|o| kinds.iter().any(|kind| o["kind"] == *kind))
 }

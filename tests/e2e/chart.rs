@@ -97,6 +97,27 @@ async fn helm_installs_upgrades_rolls_back_and_uninstalls_and_the_charts_rules_a
     Ok(())
 }
 
+#[tokio::test]
+async fn what_was_applied_by_hand_is_not_taken_over_unasked_and_is_with_the_flags_that_the_docs_name() -> Result<()> {
+    let mut world = World::demo().await?;
+    let address = free_address()?;
+    let listen = format!("flags.listen={address}");
+    let namespaces = "namespaces.agents={service-mesh},namespaces.inject={interlink}";
+    let values = ["--set", &listen, "--set", namespaces];
+    let refused = helm(&world, &["install"], &values).await.unwrap_err().to_string();
+    ensure!(refused.contains("invalid ownership metadata"), "{refused}");
+    let flags = ["--take-ownership", "--force-conflicts"];
+    let docs = std::fs::read_to_string(root().join("docs/install.md"))?;
+    ensure!(
+        docs.contains(&format!("`{}`", flags.join(" "))),
+        "docs/install.md does not name {flags:?}"
+    );
+    helm(&world, &["install"], &[&values[..], &flags].concat()).await?;
+    start_as_deployed(&mut world, address).await?;
+    world.apply_sample("interlink-tracing").await?;
+    world.ready(VIRTUAL_KUBELET).await
+}
+
 /// `helm COMMAND sightline CHART ...`, which ends when all of it is ready.
 async fn helm(world: &World, command: &[&str], arguments: &[&str]) -> Result<()> {
     let chart = root().join("charts/operator");

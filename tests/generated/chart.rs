@@ -232,13 +232,13 @@ fn find_unknown(schema: &Value, values: &Value, path: &str, unknown: &mut Vec<St
 }
 
 fn table(values: &Value, documented: &Documented) -> String {
-    let mut out = String::from("| value | default | meaning |\n| --- | --- | --- |\n");
-    for (path, text) in documented {
+    let rows = documented.iter().map(|(path, text)| {
         let default = match at(values, path) {
             _ if is_group(path, documented) => String::new(),
             value => format!("`{value}`"),
         };
-        out += &format!("| `{path}` | {default} | {text} |\n");
-    }
-    out
+        format!("| `{path}` | {default} | {text} |\n")
+    });
+    let head = "| value | default | meaning |\n| --- | --- | --- |\n".to_owned();
+    std::iter::once(head).chain(rows).collect()
 }
