@@ -146,10 +146,10 @@ reasons! {
     NotOurs [Programmed, AgentsInSync]: "An object of that name exists and is not Sightline's.", "Remove it, or let Sightline take it over: adopt: true in the spec, or the annotation sightline.dev/adopt=true on it.";
     IstioNotInstalled [Programmed]: "The API server does not know Istio's kinds.", "Install Istio; the resource heals by itself.";
     ControlPlaneNotVisible [Programmed]: "No Ready istiod of a revision was found.", "Correct spec.mesh.istio.namespace or revisions, or start istiod.";
-    SharedConfigNotWired [Programmed]: "istiod does not read our ConfigMap.", "Set SHARED_MESH_CONFIG on istiod as the message says.";
+    SharedConfigNotWired [Programmed]: "istiod does not read the ConfigMap that extension providers are written to.", "Set SHARED_MESH_CONFIG on istiod as the message says; with mode Patch, name a ConfigMap that istiod reads.";
     SharedConfigTaken [Programmed]: "istiod's SHARED_MESH_CONFIG names another ConfigMap.", "Set spec.mesh.istio.meshConfig to mode: Patch with the name of that map, or point istiod at Sightline's.";
-    ProviderMissing [Programmed]: "MeshConfig lacks an extension provider, and spec.mesh.istio.meshConfig.mode is Verify.", "Add the entries that `sightline explain mesh NAME` prints, or use mode Shared or Patch.";
-    MeshConfigUnreadable [Programmed]: "A ConfigMap with MeshConfig cannot be changed without harm to what stands there.", "Correct it as the message says; nothing was written.";
+    ProviderMissing [Programmed]: "MeshConfig lacks an extension provider, and spec.mesh.istio.meshConfig.mode is Verify; or a ConfigMap that Sightline does not write has another one of its name.", "Add the entries that `sightline explain mesh NAME` prints, or use mode Shared or Patch; remove an entry that the message names.";
+    MeshConfigUnreadable [Programmed]: "A ConfigMap with MeshConfig does not exist, or cannot be changed without harm to what stands there.", "Correct it as the message says; nothing was written.";
     BuiltinReplaced [Programmed]: "MeshConfig redefines the provider envoy as something that logs nothing, so logging cannot be switched off by it.", "Rename that provider in MeshConfig.";
     ShadowedBy [Programmed]: "An older Telemetry of somebody else makes Istio ignore ours.", "Delete it, or annotate it with sightline.dev/adopt=true: Sightline takes it over in place.";
     Contested [Contested]: "Somebody else's object takes part in what this policy says.", "See the message for the object and the effect; delete it, or let Sightline adopt it.";
@@ -239,12 +239,12 @@ impl Finding {
 }
 
 /// Adds `Ready`: the first of the given conditions that does not hold decides its reason and message. An abnormal
-/// condition (`Partially…`) does not make a resource unready.
+/// condition (`Partially…`, `Contested`) does not make a resource unready.
 pub fn with_ready(mut findings: Vec<Finding>) -> Vec<Finding> {
     let normal = |f: &&Finding| {
         !matches!(
             f.type_,
-            ConditionType::PartiallyOverridden | ConditionType::PartiallyExpressed
+            ConditionType::PartiallyOverridden | ConditionType::PartiallyExpressed | ConditionType::Contested
         )
     };
     let first_bad = findings.iter().filter(normal).find(|f| f.status != Truth::True);

@@ -12,6 +12,7 @@
 //! - [`plan`]: from a snapshot of the cluster to what is to be done, as a value.
 //! - [`rollout`]: the governor: which agents may restart now.
 //! - [`conditions`]: condition types and reasons.
+//! - [`explain`]: every effective value, with the resource that it comes from.
 //! - [`admission`]: what the API server would say to a file.
 //!
 //! All of that is pure: no I/O, no clock, no randomness. The edges:
@@ -28,6 +29,7 @@ pub mod conditions;
 pub mod controllers;
 pub mod crds;
 pub mod digest;
+pub mod explain;
 pub mod filter;
 pub mod format;
 pub mod plan;

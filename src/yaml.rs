@@ -1,5 +1,6 @@
 //! YAML in and out: one place that knows the library and its traps.
 
+use granit_parser::{Event, Parser, ScalarStyle};
 use serde_json::Value;
 use serde_saphyr::DuplicateKeyPolicy;
 
@@ -56,6 +57,41 @@ fn read(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Vec<Value>, Ya
     let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
         .map_err(|error| YamlError::Read(error.without_snippet().to_string()))?;
     Ok(documents.into_iter().filter(|d| !d.is_null()).collect())
+}
+
+/// What an event of a text stands in.
+enum Within {
+    Sequence,
+    /// How many nodes of it, keys and values, are behind.
+    Mapping(usize),
+}
+
+/// Line, from 1, of the first merge key `<<` of the first document that stands behind another key of its mapping. There
+/// readers disagree: to Istio's it replaces what stands before, to ours it does not.
+pub fn late_merge(text: &str) -> Option<usize> {
+    let options = granit_parser::options! { emit_comments: false };
+    let mut within = Vec::new();
+    for (event, span) in Parser::new_from_str_with_options(text, options).map_while(Result::ok) {
+        let is_node = matches!(
+            event,
+            Event::Scalar(..) | Event::Alias(_) | Event::MappingStart(..) | Event::SequenceStart(..)
+        );
+        if is_node && let Some(Within::Mapping(nodes)) = within.last_mut() {
+            let is_merge = matches!(&event, Event::Scalar(key, ScalarStyle::Plain, _, None) if key == "<<");
+            if is_merge && *nodes > 0 && *nodes % 2 == 0 {
+                return Some(span.start.line());
+            }
+            *nodes += 1;
+        }
+        match event {
+            Event::MappingStart(..) => within.push(Within::Mapping(0)),
+            Event::SequenceStart(..) => within.push(Within::Sequence),
+            Event::MappingEnd | Event::SequenceEnd => drop(within.pop()),
+            Event::DocumentEnd => return None,
+            _ => {}
+        }
+    }
+    None
 }
 
 #[cfg(test)]

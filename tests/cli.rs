@@ -497,3 +497,91 @@ fn help_and_version_end_with_0() {
         assert!(!run.stdout.is_empty());
     }
 }
+
+fn explain(arguments: &[&str], texts: &[&str]) -> Run {
+    let files = Files::new(&[("in.yaml", &documents(texts))]);
+    let path = files.text("in.yaml");
+    sightline(&[&["explain", "-f", &path], arguments].concat(), None)
+}
+
+#[test]
+fn explain_ends_with_0_where_it_answers_and_stdout_holds_nothing_but_the_answer() {
+    let run = explain(&["trafficlog", "all", "-n", "shop"], &[MESH, LOG]);
+    run.ends_with(0);
+    assert!(
+        run.stdout.starts_with("TrafficLog shop/all\n├── mesh: default\n"),
+        "{}",
+        run.stdout
+    );
+    assert!(run.stderr.contains("assumed: "), "{}", run.stderr);
+    let short = explain(&["tlog", "all", "-n", "shop", "-o", "json"], &[MESH, LOG]);
+    short.ends_with(0);
+    let answer: Value = serde_json::from_str(&short.stdout).unwrap();
+    assert_eq!(
+        (&answer["kind"], &answer["mesh"]),
+        (&"TrafficLog".into(), &"default".into())
+    );
+}
+
+#[test]
+fn explain_ends_with_1_where_there_is_nothing_of_that_name_and_prints_no_answer() {
+    for (arguments, words) in [
+        (
+            &["tlog", "all"][..],
+            "there is no TrafficLog default/all; --namespace says where to look",
+        ),
+        (
+            &["pod", "x", "-n", "shop"],
+            "there is no Pod shop/x, nor a Deployment of that name",
+        ),
+        (&["mesh", "x"], "there is no ObservabilityMesh x"),
+        (&["namespace", "x"], "there is no Namespace x"),
+    ] {
+        let run = explain(arguments, &[MESH, LOG]);
+        run.ends_with(1);
+        assert_eq!(run.stdout, "");
+        assert!(run.stderr.contains(words), "{arguments:?}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn explain_ends_with_2_where_files_or_flags_cannot_be_read() {
+    let no_file = sightline(&["explain", "mesh", "default", "-f", "/nowhere.yaml"], None);
+    no_file.ends_with(2);
+    assert!(no_file.stderr.contains("/nowhere.yaml"), "{}", no_file.stderr);
+    let refused = explain(&["mesh", "default"], &[&MESH.replace("Istio", "Linkerd")]);
+    refused.ends_with(2);
+    assert!(refused.stderr.contains("Linkerd"), "{}", refused.stderr);
+    let no_namespace = explain(&["mesh", "default", "-n", "shop"], &[MESH]);
+    no_namespace.ends_with(2);
+    assert!(
+        no_namespace.stderr.contains("leave --namespace out"),
+        "{}",
+        no_namespace.stderr
+    );
+    explain(&["gateway", "x"], &[MESH]).ends_with(2);
+}
+
+#[test]
+fn explain_shows_no_secret() {
+    let secret = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: es, namespace: service-mesh, labels: {{sightline.dev/shared: 'true'}}}}\nstringData: {{username: {USERNAME}, password: {PASSWORD}}}\n"
+    );
+    let sample = std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("config/samples/solarmesh-interface-traffic.yaml"),
+    );
+    for output in ["tree", "json"] {
+        let run = explain(
+            &["mesh", "solarmesh", "-o", output],
+            &[sample.as_deref().unwrap(), &secret],
+        );
+        run.ends_with(0);
+        for word in [USERNAME, PASSWORD] {
+            assert!(
+                !run.stdout.contains(word) && !run.stderr.contains(word),
+                "{}",
+                run.stdout
+            );
+        }
+    }
+}

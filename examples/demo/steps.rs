@@ -490,17 +490,20 @@ impl<'a> Demo<'a> {
     async fn delete(&mut self, injected: &Injected) -> anyhow::Result<()> {
         self.story.step("Two policies go, and what they made goes with them");
         let narrow = |object: &&Value| object.pointer("/spec/selector").is_some();
-        let log = self.world.samples_of("TrafficLog").find(narrow);
-        let (namespace, name) = names(log.context("no sample has a selector")?);
+        let logs: Vec<&Value> = self.world.samples_of("TrafficLog").filter(narrow).collect();
+        let is_alone = |log: &&&Value| logs.iter().filter(|other| names(other).0 == names(log).0).count() == 1;
+        let log = logs.iter().find(is_alone);
+        let (namespace, name) = names(log.context("no sample has one selector in a namespace")?);
         let (injected_namespace, policy) = (&injected.namespace, &injected.policy);
-        let wide = self.telemetries().await?.iter().filter(|t| !narrow(t)).count();
+        let others = self.telemetries().await?.len() - 1;
         self.run_shown(&["delete", "tlog", "-n", namespace, name]).await?;
         self.run_shown(&["delete", "tback", "-n", injected_namespace, policy])
             .await?;
-        let expected = format!("the Telemetry of TrafficLog {namespace}/{name} is gone, {wide} others stay");
+        let expected = format!("the Telemetry of TrafficLog {namespace}/{name} is gone, {others} others stay");
         until(&expected, async || {
             let left = self.telemetries().await?;
-            Ok(if left.iter().filter(narrow).count() == 0 && left.len() == wide {
+            let mut of_log = left.iter().filter(narrow).filter(|t| names(t).0 == namespace);
+            Ok(if of_log.next().is_none() && left.len() == others {
                 Ok(())
             } else {
                 Err(format!("{:?}", left.iter().map(names).collect::<Vec<_>>()))

@@ -20,6 +20,8 @@ const NAMESPACES: &Choices = &[
     ("shop", ["store", "market", "bookshop", "bazaar"]),
     ("orders", ["checkout", "billing", "invoices", "returns"]),
     ("tenant-a", ["team-red", "team-blue", "acme", "globex"]),
+    ("tenant-b", ["team-green", "team-grey", "initech", "hooli"]),
+    ("inventory", ["stock", "warehouse", "shelves", "depot"]),
 ];
 
 const MESHES: &Choices = &[
@@ -27,6 +29,8 @@ const MESHES: &Choices = &[
     ("interlink", ["virtual-nodes", "kubelets", "slurm", "far-nodes"]),
     ("istio-shop", ["istio-store", "retail", "istio-front", "sales"]),
     ("istio-tenants", ["istio-teams", "customers", "istio-json", "guests"]),
+    ("istio-errors", ["istio-failures", "alarms", "istio-faults", "on-call"]),
+    ("istio-overlaps", ["istio-stock", "crossings", "istio-sets", "tiers"]),
 ];
 
 const POLICIES: &Choices = &[
@@ -34,6 +38,9 @@ const POLICIES: &Choices = &[
     ("traces", ["tracing", "to-tempo", "sampled", "trace"]),
     ("received", ["inbound", "incoming", "what-comes-in", "served"]),
     ("cart-calls", ["outbound", "outgoing", "what-goes-out", "calls"]),
+    ("errors", ["failures", "bad-answers", "faults", "failed"]),
+    ("by-tier", ["of-tier", "web-tier", "tier-log", "front"]),
+    ("by-app", ["of-app", "one-app", "app-log", "finder"]),
     ("virtual-kubelet", ["kubelet-spans", "node-spans", "vk-spans", "vk"]),
 ];
 

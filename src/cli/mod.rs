@@ -1,5 +1,6 @@
 //! The command line: each command is a thin wrapper around the same core.
 
+mod explain;
 pub mod files;
 pub mod render;
 mod run;
@@ -27,6 +28,8 @@ enum Command {
     Run(run::RunArgs),
     /// Prints what the operator would apply for the given files. Needs no cluster.
     Render(render::RenderArgs),
+    /// Says what holds for a pod, a namespace, a policy or a mesh, and which resource each value comes from.
+    Explain(explain::ExplainArgs),
     /// Prints the CustomResourceDefinitions, or writes one file each.
     Crds {
         /// Folder to write them to.
@@ -43,6 +46,7 @@ impl Cli {
         match self.command {
             Command::Run(args) => args.run(),
             Command::Render(args) => args.run(),
+            Command::Explain(args) => args.run(),
             Command::Crds { out } => print_crds(out.as_deref()),
             Command::Rbac(args) => {
                 print!("{}", rbac::manifests(&args)?);

@@ -88,7 +88,8 @@ impl RunArgs {
     }
 }
 
-async fn client() -> anyhow::Result<Client> {
+/// A client for the cluster of the current kubeconfig or service account.
+pub(super) async fn client() -> anyhow::Result<Client> {
     let mut config = Config::infer()
         .await
         .context("no cluster: set KUBECONFIG, or run in a pod with a service account")?;

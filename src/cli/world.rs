@@ -13,14 +13,18 @@ use serde_json::{Map, Value, json};
 use super::files::Document;
 use crate::admission;
 use crate::cluster::hash_key::{SECRET_KEY, SECRET_NAME};
-use crate::crds::{AgentReadsType, ObservabilityMesh, TracingBackend, TrafficLog};
+use crate::crds::{
+    AgentReadsType, IstioMesh, MeshConfigMode, ObservabilityMesh, TargetRef, TracingBackend, TrafficLog,
+};
 use crate::plan::simulate::{Converged, SimulationError, complete_rollout, converge};
 use crate::policy::backends::{SpanReceiver, log_endpoint};
-use crate::policy::membership::istio_of;
+use crate::policy::membership::{istio_of, maps_of, primary_maps};
+use crate::policy::targets::kind_of;
 use crate::policy::versions::is_istiod;
 use crate::render::istio::mesh_config;
 use crate::render::metadata::SHARED;
 use crate::snapshot::Resource;
+use crate::snapshot::mesh_config::MESH_KEY;
 use crate::snapshot::{Key, Kind, Snapshot, key_of};
 
 /// Facts and resources from files.
@@ -53,7 +57,7 @@ impl World {
                 .to_owned();
             if admission::is_ours(&object) {
                 match admission::admit(&object) {
-                    Ok(admitted) => object = admitted,
+                    Ok(admitted) => object = with_maps_of_status(admitted, &object),
                     Err(rejection) => {
                         let headline = rejection.headline();
                         let colon = if headline.is_empty() { "" } else { ": " };
@@ -164,10 +168,11 @@ impl World {
     /// Fills in what no file says, each with one documented default; returns what was assumed, a sentence each.
     pub fn assume_missing_facts(&mut self) -> Vec<String> {
         let mut assumed = Vec::new();
+        self.assume_services(&mut assumed);
+        self.assume_targets(&mut assumed);
         let meshes: Vec<Arc<ObservabilityMesh>> = self.snapshot.meshes.values().cloned().collect();
         for mesh in &meshes {
             self.assume_control_plane(mesh, &mut assumed);
-            self.assume_services(mesh, &mut assumed);
             self.assume_secrets(mesh, &mut assumed);
             let has_password = mesh
                 .spec
@@ -227,6 +232,9 @@ impl World {
     fn assume_control_plane(&mut self, mesh: &ObservabilityMesh, assumed: &mut Vec<String>) {
         let Some(istio) = istio_of(mesh) else { return };
         self.namespaces.insert(istio.namespace.clone());
+        if istio.mesh_config.mode == MeshConfigMode::Patch {
+            self.assume_foreign_maps(&istio, assumed);
+        }
         for revision in &istio.revisions {
             let primary = mesh_config::primary_map(&istio.namespace, revision);
             if self.snapshot.object(Kind::ConfigMap, &primary).is_none() {
@@ -245,28 +253,62 @@ impl World {
             {
                 continue;
             }
-            let map = crate::policy::membership::shared_map_of(&istio).name;
+            // In mode Patch it reads a map that is named besides its own.
+            let shared = maps_of(&istio)
+                .into_iter()
+                .find(|map| !primary_maps(&istio).any(|primary| primary == *map));
+            let with = shared
+                .as_ref()
+                .map_or_else(String::new, |map| format!(", with SHARED_MESH_CONFIG={}", map.name));
             push_once(
                 assumed,
                 format!(
-                    "istiod of revision {revision} runs in namespace {}, of the oldest supported version, with SHARED_MESH_CONFIG={map}",
+                    "istiod of revision {revision} runs in namespace {}, of the oldest supported version{with}",
                     istio.namespace
                 ),
             );
-            self.put(Kind::Pod, json!({
-                "metadata": {"name": format!("istiod-{revision}-assumed"), "namespace": istio.namespace,
-                             "labels": {"app": "istiod", "istio.io/rev": revision}},
-                "spec": {"containers": [{"name": "discovery", "env": [{"name": "SHARED_MESH_CONFIG", "value": map}]}]},
-                "status": {"conditions": [{"type": "Ready", "status": "True"}]},
-            }));
+            let env: Vec<Value> = shared
+                .iter()
+                .map(|map| json!({"name": "SHARED_MESH_CONFIG", "value": map.name}))
+                .collect();
+            self.put(
+                Kind::Pod,
+                json!({
+                    "metadata": {"name": format!("istiod-{revision}-assumed"), "namespace": istio.namespace,
+                                 "labels": {"app": "istiod", "istio.io/rev": revision}},
+                    "spec": {"containers": [{"name": "discovery", "env": env}]},
+                    "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+                }),
+            );
         }
     }
 
-    fn assume_services(&mut self, mesh: &ObservabilityMesh, assumed: &mut Vec<String>) {
-        let logs = mesh.spec.logging.backends.iter().filter_map(log_endpoint);
-        let traces = mesh.spec.tracing.iter().flat_map(|tracing| &tracing.backends);
-        let traces = traces.filter_map(|backend| SpanReceiver::of_backend(mesh, backend).ok());
-        let endpoints = logs.chain(traces.map(SpanReceiver::endpoint));
+    /// Mode Patch makes no map: one that no file gives is there, and says nothing.
+    fn assume_foreign_maps(&mut self, istio: &IstioMesh, assumed: &mut Vec<String>) {
+        for map in maps_of(istio) {
+            if self.snapshot.object(Kind::ConfigMap, &map).is_some() {
+                continue;
+            }
+            push_once(assumed, format!("ConfigMap {map} exists, with an empty MeshConfig"));
+            self.put(
+                Kind::ConfigMap,
+                json!({"apiVersion": "v1", "kind": "ConfigMap",
+                       "metadata": {"name": map.name, "namespace": map.namespace}, "data": {MESH_KEY: ""}}),
+            );
+        }
+    }
+
+    fn assume_services(&mut self, assumed: &mut Vec<String>) {
+        let meshes = self.snapshot.meshes.values();
+        let of_meshes = meshes.flat_map(|mesh| {
+            let logs = mesh.spec.logging.backends.iter().filter_map(log_endpoint);
+            let traces = mesh.spec.tracing.iter().flat_map(|tracing| &tracing.backends);
+            let traces = traces.filter_map(|backend| SpanReceiver::of_backend(mesh, backend).ok());
+            logs.chain(traces.map(SpanReceiver::endpoint))
+        });
+        let policies = self.snapshot.tracing_backends.values();
+        let of_policies = policies.filter_map(|policy| SpanReceiver::of_destination(&policy.spec.destination));
+        let endpoints = of_meshes.chain(of_policies.map(SpanReceiver::endpoint));
         let mut ports: BTreeMap<Key, BTreeSet<i32>> = BTreeMap::new();
         for endpoint in endpoints {
             if let Some((namespace, name)) = endpoint.service() {
@@ -294,6 +336,32 @@ impl World {
                 Kind::Service,
                 json!({"metadata": {"namespace": service.namespace, "name": service.name}, "spec": {"ports": ports}}),
             );
+        }
+    }
+
+    fn assume_targets(&mut self, assumed: &mut Vec<String>) {
+        let snapshot = &self.snapshot;
+        let logs = snapshot
+            .traffic_logs
+            .iter()
+            .map(|(key, log)| (key, &log.spec.target_refs));
+        let traces = snapshot
+            .tracing_backends
+            .iter()
+            .map(|(key, t)| (key, &t.spec.target_refs));
+        let targets = logs.chain(traces).flat_map(|(policy, targets)| {
+            let key = |target: &TargetRef| (kind_of(target.kind), Key::new(&policy.namespace, &target.name));
+            targets.iter().map(key)
+        });
+        let targets: BTreeSet<(Kind, Key)> = targets.collect();
+        for (kind, target) in targets {
+            if self.snapshot.object(kind, &target).is_none() {
+                assumed.push(format!("{} {target} exists", kind.names().1));
+                self.put(
+                    kind,
+                    json!({"metadata": {"namespace": target.namespace, "name": target.name}}),
+                );
+            }
         }
     }
 
@@ -352,6 +420,16 @@ fn put<K: Resource + serde::de::DeserializeOwned>(
         serde_json::from_value(object).context("the schema admits it and the types do not: a bug, please report it")?;
     K::put(snapshot, key, Some(Arc::new(resource)));
     Ok(())
+}
+
+/// Of a status one thing is not concluded anew: where extension providers were written before.
+fn with_maps_of_status(mut admitted: Value, read: &Value) -> Value {
+    let listed = read.pointer("/status/meshConfigMaps").and_then(Value::as_array);
+    if let (Some(listed), Some(object)) = (listed, admitted.as_object_mut()) {
+        let maps: Vec<&Value> = listed.iter().filter(|map| map.is_string()).collect();
+        object.insert("status".into(), json!({"meshConfigMaps": maps}));
+    }
+    admitted
 }
 
 fn default_namespace(object: &mut Value) {

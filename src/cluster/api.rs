@@ -9,9 +9,9 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use crate::plan::owned::{is_ours, may_be_adopted};
-use crate::plan::{Apply, Delete, Finalizer, Target, WorkloadPatch};
+use crate::plan::{Apply, Delete, Finalizer, ObjectPatch, Target};
 use crate::render::metadata::{FIELD_MANAGER, FINALIZER};
-use crate::snapshot::{Key, Kind, key_of};
+use crate::snapshot::{Key, Kind, Scope, key_of};
 
 /// Longest that one call may take.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
@@ -123,6 +123,24 @@ pub fn resource_of(target: &Target) -> Option<(ApiResource, Key)> {
     }
 }
 
+/// The part of the API that a scope is read from, and the field selector for it.
+pub(super) fn scoped(client: &Client, resource: &ApiResource, scope: &Scope) -> (Api<DynamicObject>, Option<String>) {
+    let (namespace, fields) = match scope {
+        Scope::Cluster => ("", None),
+        Scope::Namespace(namespace) => (namespace.as_str(), None),
+        Scope::Object(key) => (key.namespace.as_str(), Some(format!("metadata.name={}", key.name))),
+    };
+    (api_in(client, resource, namespace), fields)
+}
+
+fn api_in(client: &Client, resource: &ApiResource, namespace: &str) -> Api<DynamicObject> {
+    if namespace.is_empty() {
+        Api::all_with(client.clone(), resource)
+    } else {
+        Api::namespaced_with(client.clone(), namespace, resource)
+    }
+}
+
 /// The API server.
 #[derive(Clone)]
 pub struct Cluster {
@@ -141,11 +159,7 @@ impl Cluster {
     }
 
     fn api(&self, resource: &ApiResource, namespace: &str) -> Api<DynamicObject> {
-        if namespace.is_empty() {
-            Api::all_with(self.client.clone(), resource)
-        } else {
-            Api::namespaced_with(self.client.clone(), namespace, resource)
-        }
+        api_in(&self.client, resource, namespace)
     }
 
     /// Applies an object by server-side apply, with force: it is ours, or adopted. Returns it as it stands then.
@@ -164,6 +178,7 @@ impl Cluster {
             }
             Some(live) => {
                 if !apply.prune.is_empty() {
+                    self.try_out(apply).await?;
                     self.prune(&api, &key.name, &what, &apply.prune, live.version.as_deref())
                         .await?;
                 }
@@ -173,12 +188,25 @@ impl Cluster {
                 }
             }
         }
+        let (params, body) = (apply_params(), Patch::Apply(&body));
+        call("apply", &what, api.patch(&key.name, &params, &body))
+            .await
+            .map(to_value)
+    }
+
+    /// Asks the API server whether it would take an object, and writes nothing: before something is taken away that an
+    /// object which is refused would not make up for.
+    pub async fn try_out(&self, apply: &Apply) -> Result<(), CallError> {
+        let key = key_of(&apply.object);
+        let resource = resource(apply.kind);
+        let what = format!("{} {key}", resource.kind);
         let params = PatchParams {
-            field_validation: Some(ValidationDirective::Strict),
-            ..PatchParams::apply(FIELD_MANAGER).force()
+            dry_run: true,
+            ..apply_params()
         };
-        let applied = call("apply", &what, api.patch(&key.name, &params, &Patch::Apply(&body))).await?;
-        Ok(to_value(applied))
+        let body = Patch::Apply(&apply.object);
+        let api = self.api(&resource, &key.namespace);
+        call("try", &what, api.patch(&key.name, &params, &body)).await.map(drop)
     }
 
     /// Takes fields of other people out of an object that is wholly ours, if it is still the version that was looked at.
@@ -230,8 +258,9 @@ impl Cluster {
         }
     }
 
-    /// Patches a workload. Returns it as it stands then.
-    pub async fn patch_workload(&self, patch: &WorkloadPatch) -> Result<Value, CallError> {
+    /// Patches an object of somebody else, by a JSON patch and never by server-side apply: what we put must not be what
+    /// its owner's next apply fails on, or what goes with us. Returns it as it stands then.
+    pub async fn patch(&self, patch: &ObjectPatch) -> Result<Value, CallError> {
         let resource = resource(patch.kind);
         let api = self.api(&resource, &patch.key.namespace);
         let what = format!("{} {}", resource.kind, patch.key);
@@ -303,6 +332,14 @@ impl Cluster {
             Err(CallError::Api { source, .. }) if matches!(&*source, kube::Error::Api(s) if s.code == 404) => Ok(()),
             other => other.map(|_| ()),
         }
+    }
+}
+
+/// How objects are applied: all that is ours is forced.
+fn apply_params() -> PatchParams {
+    PatchParams {
+        field_validation: Some(ValidationDirective::Strict),
+        ..PatchParams::apply(FIELD_MANAGER).force()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
 use kube::api::PostParams;
+use kube::{Api, Client};
 use rand::RngCore;
 
 use super::api::{CallError, Cluster, call};
@@ -14,12 +14,20 @@ pub const SECRET_NAME: &str = "sightline-hash-key";
 /// Key in it.
 pub const SECRET_KEY: &str = "key";
 
+/// Reads the key; `None` where no operator has made one.
+pub async fn read(client: &Client, namespace: &str) -> Result<Option<Vec<u8>>, HashKeyError> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let what = format!("Secret {namespace}/{SECRET_NAME}");
+    let secret = call("get", &what, api.get_opt(SECRET_NAME)).await?;
+    secret.map(|secret| key_of(&secret, &what)).transpose()
+}
+
 /// Reads the key, or makes one. A Secret without a usable key is an error: to replace it would restart every agent.
 pub async fn read_or_make(cluster: &Cluster, namespace: &str) -> Result<Vec<u8>, HashKeyError> {
     let api: Api<Secret> = Api::namespaced(cluster.client().clone(), namespace);
     let what = format!("Secret {namespace}/{SECRET_NAME}");
-    if let Some(secret) = call("get", &what, api.get_opt(SECRET_NAME)).await? {
-        return key_of(&secret, &what);
+    if let Some(key) = read(cluster.client(), namespace).await? {
+        return Ok(key);
     }
     let mut key = vec![0; 32];
     rand::rng().fill_bytes(&mut key);

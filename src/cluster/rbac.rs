@@ -193,7 +193,7 @@ pub const RULES: &[Rule] = &[
         resources: &["configmaps"],
         names: &[],
         verbs: &["get", "list", "watch", "create", "patch", "delete"],
-        why: "MeshConfig is read, and our own map is written",
+        why: "MeshConfig is read, our own map is written, and in mode Patch our entries in the map of somebody else",
     },
     Rule {
         place: Place::Agents,

@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::jiff::Timestamp;
+use kube::Client;
 use kube::api::{ApiResource, DynamicObject};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
-use super::api::{own_resource, resource, to_value};
+use super::api::{own_resource, resource, scoped, to_value};
 use super::store::Store;
 use crate::crds::{ObservabilityMesh, TracingBackend, TrafficLog};
 use crate::plan::{Target, targets_of_namespace};
@@ -50,6 +50,9 @@ impl Backoff for Retry {
         self.failures = 0;
     }
 }
+
+/// Objects of one answer to a list.
+pub(super) const PAGE_SIZE: u32 = 500;
 
 /// Tells targets that something changed for them.
 pub trait Notify: Send + Sync + 'static {
@@ -88,7 +91,9 @@ impl Running {
 }
 
 /// One of our own kinds.
-trait Own: Resource + serde::de::DeserializeOwned + kube::ResourceExt + Clone + Send + Sync + 'static {
+pub(super) trait Own:
+    Resource + serde::de::DeserializeOwned + kube::ResourceExt + Clone + Send + Sync + 'static
+{
     const PLURAL: &'static str;
     const KIND: &'static str;
     fn target(key: &Key) -> Target;
@@ -292,26 +297,15 @@ impl Watches {
         scope: &Scope,
         labels: Option<&str>,
     ) -> impl futures::Stream<Item = watcher::Result<Event<DynamicObject>>> + Send + Unpin + use<> {
-        let (api, mut config): (Api<DynamicObject>, _) = match scope {
-            Scope::Cluster => (Api::all_with(self.client.clone(), resource), watcher::Config::default()),
-            Scope::Namespace(namespace) => (
-                Api::namespaced_with(self.client.clone(), namespace, resource),
-                watcher::Config::default(),
-            ),
-            Scope::Object(key) => {
-                let fields = format!("metadata.name={}", key.name);
-                let api = if key.namespace.is_empty() {
-                    Api::all_with(self.client.clone(), resource)
-                } else {
-                    Api::namespaced_with(self.client.clone(), &key.namespace, resource)
-                };
-                (api, watcher::Config::default().fields(&fields))
-            }
-        };
+        let (api, fields) = scoped(&self.client, resource, scope);
+        let mut config = watcher::Config::default();
+        if let Some(fields) = fields {
+            config = config.fields(&fields);
+        }
         if let Some(labels) = labels {
             config = config.labels(labels);
         }
-        Box::pin(watcher(api, config.page_size(500)).backoff(Retry::default()))
+        Box::pin(watcher(api, config.page_size(PAGE_SIZE)).backoff(Retry::default()))
     }
 
     async fn run(self: Arc<Self>, kind: Kind, scope: Scope, running: Running, ready: Option<Arc<AtomicBool>>) {
@@ -373,6 +367,11 @@ fn refusal_of(error: &watcher::Error) -> Option<WatchState> {
         | watcher::Error::WatchError(status) => status.code,
         _ => 0,
     };
+    state_of(code)
+}
+
+/// What an HTTP status says of a watch, or of a list, as such; `None` for one that passes.
+pub(super) fn state_of(code: u16) -> Option<WatchState> {
     match code {
         403 => Some(WatchState::Forbidden),
         404 => Some(WatchState::KindMissing),
@@ -495,7 +494,7 @@ fn forget_scope(
 }
 
 /// Without what no pass reads.
-fn pruned(kind: Kind, mut object: Value) -> Value {
+pub(super) fn pruned(kind: Kind, mut object: Value) -> Value {
     if let Some(map) = object.as_object_mut() {
         if matches!(
             kind,

@@ -17,14 +17,14 @@ use super::queue::Outcome;
 use crate::cluster::api::{CallError, ErrorClass};
 use crate::conditions::{ConditionType, Finding, Reason, to_conditions, with_ready};
 use crate::crds::{WorkloadKind, WorkloadRef};
-use crate::plan::{Delete, Memory, Plan, Status, Target, judge, plan};
+use crate::plan::{Apply, Delete, Memory, Plan, Status, Target, judge, plan};
 use crate::snapshot::{Key, Kind, key_of};
 
 /// Longest that one pass may take.
 const PASS_DEADLINE: Duration = Duration::from_mins(1);
 /// A target that nothing happens to is looked at again after about this long.
 const RESYNC: Duration = Duration::from_mins(10);
-/// A workload whose patch was refused is tried again after this long.
+/// An object whose patch was refused is tried again after this long.
 const REFUSED_RETRY: Duration = Duration::from_secs(30);
 /// How long a status waits for facts that are still being read.
 const READING: Duration = Duration::from_secs(8);
@@ -124,15 +124,20 @@ impl Operator {
             finalizer,
             desired: _,
             blocked: _,
+            map_findings,
             look_again,
         } = plan;
+        if let Some((map, findings)) = map_findings {
+            self.queue
+                .add_all(self.store.change(|snapshot| snapshot.note_map_findings(&map, findings)));
+        }
         let mut refused = None;
         for apply in apply {
             let key = key_of(&apply.object);
-            if let Some(old) = &apply.replaces {
-                self.delete(target, old).await?;
-            }
-            let result = self.cluster.apply(&apply).await;
+            let result = match &apply.replaces {
+                Some(old) => self.replace(target, old, &apply).await,
+                None => self.cluster.apply(&apply).await,
+            };
             self.note_refusal(apply.kind, &key, &result);
             let live = match result {
                 // One object that is refused does not hold up the others.
@@ -144,13 +149,7 @@ impl Operator {
             };
             info!(%target, kind = apply.kind.names().1, %key, "applied");
             self.wrote(apply.kind, "apply");
-            if let Target::MeshConfig(map) = target {
-                let now = Timestamp::now();
-                self.store.change(|snapshot| {
-                    snapshot.note_map_write(map, now);
-                    std::collections::BTreeSet::new()
-                });
-            }
+            self.note_map_write(target);
             self.put(apply.kind, live, apply.live.is_none());
         }
         let mut next = Instant::now() + RESYNC.mul_f64(rand::random_range(0.8..1.2));
@@ -159,7 +158,7 @@ impl Operator {
             if let Some(at) = patch.starts {
                 self.note_restart(target, &patch.key, Some(at));
             }
-            let result = self.cluster.patch_workload(&patch).await;
+            let result = self.cluster.patch(&patch).await;
             self.note_refusal(patch.kind, &patch.key, &result);
             let live = match result {
                 Ok(live) => live,
@@ -170,13 +169,14 @@ impl Operator {
                     if error.class() != ErrorClass::Refused {
                         return Err(error);
                     }
-                    // One workload that may not be patched does not hold up the others of its mesh.
-                    warn!(%target, workload = %patch.key, %error, "patch refused; trying again");
+                    // One that may not be patched does not hold up the others of its mesh.
+                    warn!(%target, kind = patch.kind.names().1, key = %patch.key, %error, "patch refused; trying again");
                     next = next.min(Instant::now() + REFUSED_RETRY);
                     continue;
                 }
             };
-            info!(%target, workload = %patch.key, restarts = patch.starts.is_some(), "patched");
+            info!(%target, kind = patch.kind.names().1, key = %patch.key, restarts = patch.starts.is_some(), "patched");
+            self.note_map_write(target);
             self.wrote(patch.kind, "patch");
             self.put(patch.kind, live, false);
         }
@@ -209,6 +209,13 @@ impl Operator {
         refused.map_or(Ok(next), Err)
     }
 
+    /// Deletes an object and makes it again, unless it would be refused.
+    async fn replace(&self, target: &Target, old: &Delete, apply: &Apply) -> Result<Value, CallError> {
+        self.cluster.try_out(apply).await?;
+        self.delete(target, old).await?;
+        self.cluster.apply(apply).await
+    }
+
     async fn delete(&self, target: &Target, delete: &Delete) -> Result<(), CallError> {
         self.cluster.delete(delete).await?;
         info!(%target, kind = delete.kind.names().1, key = %delete.key, "deleted");
@@ -219,6 +226,16 @@ impl Operator {
                 .change(|snapshot| snapshot.remove(delete.kind, &delete.key, now)),
         );
         Ok(())
+    }
+
+    /// Notes that a MeshConfig map was written, if it is the target: the next write waits.
+    fn note_map_write(&self, target: &Target) {
+        let Target::MeshConfig(map) = target else { return };
+        let now = Timestamp::now();
+        self.store.change(|snapshot| {
+            snapshot.note_map_write(map, now);
+            std::collections::BTreeSet::new()
+        });
     }
 
     fn wrote(&self, kind: Kind, verb: &'static str) {
@@ -324,7 +341,7 @@ impl Operator {
         let ready = old
             .iter()
             .find(|c| c.type_ == ConditionType::Ready.as_str())
-            .map(|c| c.status.clone());
+            .map(|c| (c.status.clone(), c.reason.clone()));
         let written = self.cluster.write_status(&status.of, &Value::Object(after)).await?;
         self.status_written
             .lock()
@@ -340,7 +357,10 @@ impl Operator {
         if let Some(object) = written {
             self.put_own(&status.of, object);
         }
-        if let Some(event) = judge::ready_event(&status.of, ready.as_deref(), &status.findings) {
+        let before = ready
+            .as_ref()
+            .map(|(status, reason)| (status.as_str(), reason.as_str()));
+        if let Some(event) = judge::ready_event(&status.of, before, &status.findings) {
             let uid = self.uid_of(&status.of);
             self.events.tell(&event, uid).await;
         }

@@ -26,6 +26,11 @@ pub struct ObservabilityMeshStatus {
     /// Extension providers that the policies of this mesh need.
     #[serde(default)]
     pub providers: i32,
+    /// ConfigMaps with MeshConfig that may hold extension providers of this mesh, as `NAMESPACE/NAME`, at most 32: those
+    /// that its spec names, and those that it named before, until nothing of ours is left there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub mesh_config_maps: Vec<String>,
     /// What was seen of istiod and of the proxies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versions: Option<SeenVersions>,

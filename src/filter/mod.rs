@@ -76,7 +76,8 @@ pub const MAX_CHARACTERS: usize = 4096;
 /// Why a proxy would refuse it, or why it could never be right: see [`Kind`]. An expression has 1 to
 /// [`MAX_CHARACTERS`] characters.
 pub fn check(expression: &str, oldest: EnvoyVersion) -> Result<String, FilterError> {
-    checked(expression, |parsed| types::check(parsed, oldest))
+    let consequence = "Envoy would refuse the whole listener";
+    checked(expression, consequence, |parsed| types::check(parsed, oldest))
 }
 
 /// Checks an expression whose value is written somewhere, as a metric's tag is: it may be of any type.
@@ -85,11 +86,13 @@ pub fn check(expression: &str, oldest: EnvoyVersion) -> Result<String, FilterErr
 ///
 /// As [`check`], but for the type.
 pub fn check_value(expression: &str, oldest: EnvoyVersion) -> Result<String, FilterError> {
-    checked(expression, |parsed| types::check_value(parsed, oldest))
+    let consequence = "the proxy would leave it out without a word";
+    checked(expression, consequence, |parsed| types::check_value(parsed, oldest))
 }
 
 fn checked(
     expression: &str,
+    consequence: &str,
     types: impl Fn(&IdedExpr) -> Result<(), types::Problem<'_>>,
 ) -> Result<String, FilterError> {
     let source = expression.trim();
@@ -106,7 +109,7 @@ fn checked(
         ));
     }
     let parsed = cel::parse(source).map_err(|refusal| {
-        let message = format!("{}; Envoy would refuse the whole listener", refusal.message);
+        let message = format!("{}; {consequence}", refusal.message);
         FilterError::at(Kind::Refused, source, refusal.place, &message)
     })?;
     // A conjunction with a protocol, and one more, are to be possible without going over Envoy's limit of nesting.

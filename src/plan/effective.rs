@@ -11,10 +11,11 @@ use crate::policy::claims::{
     Checked, Claim, LogClaim, MeshDefaults, MetricsClaim, PolicyKind, Selection, Side, Source, Sources, TraceClaim,
 };
 use crate::policy::membership::{
-    MeshScope, NotAMember, istio_of, mesh_scope, meshes_of_namespace, name_of, root_namespace,
+    MeshScope, NotAMember, istio_of, mesh_scope, meshes_of_namespace, name_of, other_mesh_rooted_in, root_namespace,
 };
 use crate::policy::resolve::NamespaceClaims;
 use crate::policy::{mesh_wide, tracing_backend, traffic_log};
+use crate::render::istio::metrics;
 use crate::render::metadata::{FIELD_MANAGER, SOURCES};
 use crate::snapshot::{Fact, Kind, View};
 use k8s_openapi::jiff::Timestamp;
@@ -71,7 +72,12 @@ pub fn claims_in_force(view: &View<'_>, namespace: &str) -> Result<InForce, NotA
                 let is_wide =
                     |mesh_of: &str, selection: &Selection| mesh_of == name_of(mesh) && selection.is_namespace();
                 claims.logs.retain(|c| !is_wide(&c.mesh, &c.selection));
-                claims.traces.retain(|c| !is_wide(&c.mesh, &c.selection));
+                let wide = claims.traces.extract_if(.., |c| is_wide(&c.mesh, &c.selection));
+                claims.elsewhere.traces.extend(wide);
+                claims.elsewhere.defaults.push(defaults);
+            }
+            // A selector-less Telemetry here would reach the whole of the other mesh.
+            MeshScope::PerNamespace if other_mesh_rooted_in(view, namespace, mesh)?.is_some() => {
                 claims.elsewhere.defaults.push(defaults);
             }
             MeshScope::PerNamespace => {
@@ -162,8 +168,9 @@ impl Planning<'_, '_> {
             let last_good = || live.traces.iter().find(|c| c.source.is_same_object(&source)).cloned();
             self.in_force(checked, last_good)
         });
-        let metrics = match mesh_wide::check_metrics(self.view, mesh) {
-            Ok([]) => None,
+        let changes = match mesh_wide::check_metrics(self.view, mesh) {
+            // What changes nothing is not written: an object that says nothing would stand in the way of others.
+            Ok(overrides) if metrics::overrides(overrides).is_empty() => None,
             Ok(overrides) => Some(MetricsClaim {
                 source,
                 overrides: overrides.to_vec(),
@@ -177,7 +184,7 @@ impl Planning<'_, '_> {
             mesh: name_of(mesh).to_owned(),
             required,
             tracing,
-            metrics,
+            metrics: changes,
         }
     }
 

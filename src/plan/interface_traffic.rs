@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::owned::{is_ours, may_be_adopted};
+use super::owned::is_ours;
 use super::telemetries::uid_of;
 use super::{Delete, Plan, Target, WriteRules, plan_object};
 use crate::conditions::{ConditionType, Finding, Reason};
 use crate::crds::{InterfaceTraffic, ObservabilityMesh, SecretKeysRef};
-use crate::policy::membership::{is_live, istio_of, name_of, shared_map_of};
-use crate::render::istio::mesh_config::primary_map;
+use crate::policy::membership::{former_maps_of, is_live, istio_of, maps_of, name_of, primary_maps};
 use crate::render::metadata::SHARED;
 use crate::render::solarmesh::{self, APPLICATION_KEY, Credentials};
 use crate::snapshot::{Fact, Key, Kind, View, labels_of};
@@ -83,29 +82,18 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
         wholly_ours: &[],
         tell: &tell,
     };
-    if let Some(live) = live.filter(|live| !is_ours(live) && (rules.adopt || may_be_adopted(live))) {
-        plan.events.push(super::Event {
-            about: Target::Mesh(name_of(mesh).to_owned()),
-            warning: false,
-            reason: "Adopted",
-            note: format!(
-                "ConfigMap {} of somebody else is taken over.",
-                crate::snapshot::key_of(live)
-            ),
-        });
-    }
     plan_object(&mut plan, Kind::ConfigMap, object, live, &rules);
     plan
 }
 
 /// Whether a map is one that some mesh keeps MeshConfig in: two writers would take each other's fields away.
 fn is_mesh_config(view: &View<'_>, map: &Key) -> bool {
-    view.meshes().filter_map(|mesh| istio_of(mesh)).any(|istio| {
-        let primaries = istio
-            .revisions
-            .iter()
-            .map(|revision| primary_map(&istio.namespace, revision));
-        shared_map_of(&istio) == *map || primaries.into_iter().any(|primary| primary == *map)
+    view.meshes().any(|mesh| {
+        istio_of(mesh).is_some_and(|istio| {
+            maps_of(&istio).contains(map)
+                || former_maps_of(mesh, &istio).contains(map)
+                || primary_maps(&istio).any(|primary| primary == *map)
+        })
     })
 }
 

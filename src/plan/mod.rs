@@ -3,15 +3,19 @@
 //! A plan is made for one [`Target`] at a time: a resource that is judged, or an output that is written. The operator
 //! executes plans, `sightline render` plays them on a snapshot of files, tests compare them.
 
-mod control_plane;
-mod effective;
+mod capacity;
+pub(crate) mod control_plane;
+pub(crate) mod effective;
+mod foreign;
 mod interface_traffic;
 pub mod judge;
 mod mesh_config;
 pub mod owned;
-mod rollout;
+mod refusal;
+pub(crate) mod rollout;
+mod services;
 pub mod simulate;
-mod telemetries;
+pub(crate) mod telemetries;
 mod wasm_plugins;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +25,10 @@ use serde_json::{Map, Value};
 
 use crate::conditions::{Finding, Reason};
 use crate::crds::ObservabilityMesh;
+use crate::policy::claims::{PolicyKind, Source};
+use crate::policy::membership::{former_maps_of, istio_of, maps_of, name_of};
 use crate::rollout::QuietMemory;
-use crate::snapshot::{Key, Kind, Snapshot, View, key_of};
+use crate::snapshot::{Key, Kind, MapFindings, Snapshot, View, key_of};
 
 /// What a plan is made for. The work queue holds these; one target is never worked on twice at once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,7 +43,7 @@ pub enum Target {
     Telemetries(String),
     /// Writes the WasmPlugins of a namespace.
     WasmPlugins(String),
-    /// Writes a shared MeshConfig map.
+    /// Writes extension providers to a ConfigMap with MeshConfig.
     MeshConfig(Key),
     /// Writes a `grpc-logging` ConfigMap.
     InterfaceTraffic(Key),
@@ -71,6 +77,17 @@ impl Target {
     }
 }
 
+impl From<&Source> for Target {
+    fn from(source: &Source) -> Self {
+        let key = Key::new(&source.namespace, &source.name);
+        match source.kind {
+            PolicyKind::TrafficLog => Self::TrafficLog(key),
+            PolicyKind::TracingBackend => Self::TracingBackend(key),
+            PolicyKind::ObservabilityMesh => Self::Mesh(key.name),
+        }
+    }
+}
+
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -93,8 +110,8 @@ pub struct Plan {
     pub apply: Vec<Apply>,
     /// Objects to delete, after the applies.
     pub delete: Vec<Delete>,
-    /// Workloads to patch: each patch is a restart.
-    pub patch: Vec<WorkloadPatch>,
+    /// Objects of other people to patch; of a workload, each patch that says so is a restart.
+    pub patch: Vec<ObjectPatch>,
     /// Statuses to write where they differ.
     pub statuses: Vec<Status>,
     /// Events to tell.
@@ -103,6 +120,8 @@ pub struct Plan {
     pub finalizer: Option<Finalizer>,
     /// Objects that cannot be written, and why.
     pub blocked: Vec<(Key, Finding)>,
+    /// What the plan of a MeshConfig map says to those who need it: to be noted before it is executed.
+    pub map_findings: Option<(Key, MapFindings)>,
     /// When to look again although nothing changes.
     pub look_again: Option<Timestamp>,
 }
@@ -163,14 +182,14 @@ pub struct Delete {
     pub uid: Option<String>,
 }
 
-/// A workload to patch.
+/// An object of somebody else to patch: a workload, or a ConfigMap with MeshConfig.
 #[derive(Clone, Debug)]
-pub struct WorkloadPatch {
-    /// Kind of the workload.
+pub struct ObjectPatch {
+    /// Its kind.
     pub kind: Kind,
     /// Which.
     pub key: Key,
-    /// One JSON patch: one rollout.
+    /// One JSON patch: of a workload, one rollout. It tests the version that it was planned against.
     pub patch: json_patch::Patch,
     /// The time that the patch notes as the start of the restart; `None` where it restarts nothing.
     pub starts: Option<Timestamp>,
@@ -241,7 +260,7 @@ pub fn plan(view: &View<'_>, target: &Target, memory: &mut Memory<'_>) -> Plan {
         Target::Mesh(name) => judge::mesh::judge(view, name, memory),
         Target::TrafficLog(key) => judge::traffic_log::judge(view, key),
         Target::TracingBackend(key) => judge::tracing_backend::judge(view, key, memory),
-        Target::Telemetries(namespace) => telemetries::plan(view, namespace).0,
+        Target::Telemetries(namespace) => telemetries::plan(view, namespace).plan,
         Target::WasmPlugins(namespace) => wasm_plugins::plan(view, namespace),
         Target::MeshConfig(map) => mesh_config::plan(view, map),
         Target::InterfaceTraffic(map) => interface_traffic::plan(view, map),
@@ -272,10 +291,11 @@ pub fn targets_of_namespace(name: &str) -> [Target; 2] {
 
 /// Targets that exist because of a mesh.
 pub fn targets_of_mesh(mesh: &ObservabilityMesh) -> BTreeSet<Target> {
-    let name = crate::policy::membership::name_of(mesh).to_owned();
+    let name = name_of(mesh).to_owned();
     let mut targets = BTreeSet::from([Target::Mesh(name.clone()), Target::Rollout(name)]);
-    if let Some(istio) = crate::policy::membership::istio_of(mesh) {
-        targets.insert(Target::MeshConfig(crate::policy::membership::shared_map_of(&istio)));
+    if let Some(istio) = istio_of(mesh) {
+        let maps = maps_of(&istio).into_iter().chain(former_maps_of(mesh, &istio));
+        targets.extend(maps.map(Target::MeshConfig));
     }
     if let Some(traffic) = &mesh.spec.interface_traffic {
         let map = &traffic.config_map;
@@ -286,7 +306,7 @@ pub fn targets_of_mesh(mesh: &ObservabilityMesh) -> BTreeSet<Target> {
 
 /// Plans the write of one object that is wholly or partly ours: nothing, an apply, or why not.
 ///
-/// `event` names the resource that is told when somebody's edit is put back.
+/// `rules.tell` names the resources that are told when somebody's object is taken over, or an edit is put back.
 fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>, rules: &WriteRules<'_>) {
     let key = key_of(&wanted);
     let Some(live) = live else {
@@ -300,7 +320,8 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
         });
         return;
     };
-    if !owned::is_ours(live) && !rules.adopt && !owned::may_be_adopted(live) {
+    let adopts = !owned::is_ours(live);
+    if adopts && !rules.adopt && !owned::may_be_adopted(live) {
         let finding = not_ours(kind, &key, rules.how_to_adopt);
         plan.blocked.push((key, finding));
         return;
@@ -309,15 +330,21 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
     let Some(difference) = owned::difference(&wanted, live, rules.wholly_ours) else {
         return;
     };
-    if let Some((field, manager)) = difference.edited_by.as_ref().filter(|_| owned::is_ours(live)) {
-        let (_, name, _) = kind.names();
-        let note = format!("{name} {key}: field {field} was changed by {manager}; put back.");
+    let (_, name, _) = kind.names();
+    let mut tell = |warning, reason, note: String| {
         plan.events.extend(rules.tell.iter().map(|about| Event {
             about: about.clone(),
-            warning: true,
-            reason: "DriftReverted",
+            warning,
+            reason,
             note: note.clone(),
         }));
+    };
+    if adopts {
+        let note = format!("{name} {key} of somebody else is taken over.");
+        tell(false, "Adopted", note);
+    } else if let Some((field, manager)) = &difference.edited_by {
+        let note = format!("{name} {key}: field {field} was changed by {manager}; put back.");
+        tell(true, "DriftReverted", note);
     }
     plan.apply.push(Apply {
         kind,
@@ -338,18 +365,6 @@ fn not_ours(kind: Kind, key: &Key, how_to_adopt: Option<&str>) -> Finding {
     Finding::fails(crate::conditions::ConditionType::Programmed, Reason::NotOurs, message)
 }
 
-/// What a person reads of a refused write: the API server's words, and the next step.
-fn refusal_message(kind: Kind, key: &Key, why: &str) -> String {
-    // RBAC's own wording; admission policies and quotas say "forbidden" too, and name themselves.
-    let next = if why.contains("cannot ") && why.contains(" resource ") {
-        format!("install the Role of config/rbac in namespace {}", key.namespace)
-    } else {
-        "see to its cause, it is tried again".to_owned()
-    };
-    let why = why.trim_end_matches('.');
-    format!("The API server refused {} {key}: {why}; {next}.", kind.names().1)
-}
-
 /// How an object may be written.
 struct WriteRules<'a> {
     /// Whether the spec lets us take it over.
@@ -358,6 +373,6 @@ struct WriteRules<'a> {
     how_to_adopt: Option<&'a str>,
     /// Parts in which nothing of anybody else may stand.
     wholly_ours: owned::WhollyOurs<'a>,
-    /// Resources to tell when an edit is put back.
+    /// Resources to tell when it is taken over, or an edit is put back.
     tell: &'a [Target],
 }

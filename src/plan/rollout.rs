@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde_json::Value;
 
 use super::interface_traffic;
-use super::{Event, Memory, Plan, Target, WorkloadPatch, refusal_message};
+use super::{Event, Memory, ObjectPatch, Plan, Target, refusal};
 use crate::conditions::Reason;
 use crate::crds::{
     Agent, AgentReads, AgentReadsType, Dialect, Inject, ObservabilityMesh, TracingBackend, WorkloadKind, WorkloadRef,
@@ -40,6 +40,8 @@ pub struct Workload<'a> {
     pub agents: Vec<String>,
     /// TracingBackends that give it environment.
     pub injected_by: Vec<Key>,
+    /// The TracingBackend that gives each container its environment, whole: of several the first by name.
+    pub env_from: BTreeMap<String, Key>,
     /// TracingBackends that would give a container environment that has it from another one already: the one that wins.
     pub overridden: BTreeMap<Key, Key>,
     /// What is in the way.
@@ -56,6 +58,7 @@ impl<'a> Workload<'a> {
             wanted: Some(Wanted::default()),
             agents: Vec::new(),
             injected_by: Vec::new(),
+            env_from: BTreeMap::new(),
             overridden: BTreeMap::new(),
             problems: Vec::new(),
             refused: None,
@@ -102,7 +105,7 @@ pub fn plan(view: &View<'_>, mesh: &str, memory: &mut Memory<'_>) -> Plan {
             }));
         }
         let starts = template.restarts.then_some(view.now);
-        plan.patch.push(WorkloadPatch {
+        plan.patch.push(ObjectPatch {
             kind: Kind::Deployment,
             key,
             patch,
@@ -135,7 +138,7 @@ pub fn rollouts<'a>(view: &View<'a>, mesh: &Arc<ObservabilityMesh>, memory: &mut
     }
     let mut workloads: Vec<Workload<'a>> = workloads.into_values().collect();
     for workload in &mut workloads {
-        workload.refused = refusal(view, workload);
+        workload.refused = refused_patch(view, workload);
     }
     let seen: Vec<Observed> = workloads
         .iter()
@@ -161,12 +164,12 @@ pub fn rollouts<'a>(view: &View<'a>, mesh: &Arc<ObservabilityMesh>, memory: &mut
 }
 
 /// Why the API server refused our last patch of a workload that still has to be patched.
-fn refusal(view: &View<'_>, workload: &Workload<'_>) -> Option<String> {
+fn refused_patch(view: &View<'_>, workload: &Workload<'_>) -> Option<String> {
     let (live, wanted) = (workload.live?, workload.wanted.as_ref()?);
     let key = Key::new(&workload.id.namespace, &workload.id.name);
     let why = view.refusal(Kind::Deployment, &key)?;
     plan_template(live, wanted, None).patch?;
-    Some(refusal_message(Kind::Deployment, &key, why))
+    Some(refusal::message(Kind::Deployment, &key, why))
 }
 
 impl Rollouts<'_> {
@@ -431,8 +434,6 @@ fn add_injected<'a>(
             name: key.name,
         };
         let mut selected = false;
-        // Of several policies for one container the first by name gives it its environment, whole.
-        let mut given: BTreeMap<String, Key> = BTreeMap::new();
         for (policy, tracing) in &policies {
             for inject in tracing.spec.inject.iter().filter(|i| {
                 i.workloads.kinds.contains(&id.kind) && is_subset(&i.workloads.selector.match_labels, &labels)
@@ -451,7 +452,7 @@ fn add_injected<'a>(
                     entry.wanted = None;
                     continue;
                 }
-                add_env(mesh, (policy, tracing), inject, live, &mut given, entry);
+                add_env(mesh, (policy, tracing), inject, live, entry);
             }
         }
         if !selected && !injected_record(live).is_empty() {
@@ -467,7 +468,6 @@ fn add_env(
     (policy, tracing): (&Key, &TracingBackend),
     inject: &Inject,
     live: &Value,
-    given: &mut BTreeMap<String, Key>,
     entry: &mut Workload<'_>,
 ) {
     let namespace = tracing.metadata.namespace.as_deref().unwrap_or_default();
@@ -483,7 +483,10 @@ fn add_env(
     match choose_containers(live, &inject.containers) {
         Ok(containers) => {
             for container in containers {
-                let winner = given.entry(container.name.clone()).or_insert_with(|| policy.clone());
+                let winner = entry
+                    .env_from
+                    .entry(container.name.clone())
+                    .or_insert_with(|| policy.clone());
                 if winner != policy {
                     entry.overridden.insert(policy.clone(), winner.clone());
                 } else if let Some(wanted) = &mut entry.wanted {

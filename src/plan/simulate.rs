@@ -8,14 +8,18 @@ use std::sync::Arc;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Delete, Memory, Plan, Status, Target, WorkloadPatch, plan, targets_of};
+use super::{Delete, Memory, ObjectPatch, Plan, Status, Target, plan, targets_of};
+use crate::crds::ObservabilityMesh;
+use crate::policy::membership::{former_maps_of, is_live, istio_of, maps_of, name_of};
+use crate::render::metadata::FINALIZER;
 use crate::rollout::QuietMemory;
+use crate::snapshot::Resource as _;
 use crate::snapshot::Timings;
 use crate::snapshot::{Key, Kind, Snapshot, View, key_of};
 
 /// Where a simulation ended.
 pub struct Converged {
-    /// Our objects as they stand then, and the workloads that were patched, as patched.
+    /// Our objects as they stand then, and those of other people that were patched, as patched.
     pub objects: BTreeMap<(Kind, Key), Value>,
     /// Objects that were deleted.
     pub deleted: BTreeSet<(Kind, Key)>,
@@ -29,6 +33,8 @@ pub struct Converged {
     pub writes: usize,
     /// The world as it is then.
     pub snapshot: Snapshot,
+    /// The time of its clock then.
+    pub now: Timestamp,
 }
 
 /// The simulation did not come to rest.
@@ -39,10 +45,10 @@ pub enum SimulationError {
         "the plan does not come to rest after {0} rounds: this is a bug in Sightline, please report it with your files"
     )]
     Restless(usize),
-    /// A patch did not fit its workload.
-    #[error("the patch of workload {key} does not fit: {error}")]
+    /// A patch did not fit its object.
+    #[error("the patch of {key} does not fit: {error}")]
     Patch {
-        /// The workload.
+        /// The object.
         key: Key,
         /// Why.
         error: String,
@@ -62,6 +68,7 @@ pub fn converge(mut snapshot: Snapshot, start: Timestamp, hash_key: &[u8]) -> Re
         restarts: Vec::new(),
         writes: 0,
     };
+    record_maps(&mut snapshot);
     for _ in 0..ROUNDS {
         let mut busy = false;
         for target in targets_of(&snapshot).into_iter().filter(Target::is_output) {
@@ -78,6 +85,22 @@ pub fn converge(mut snapshot: Snapshot, start: Timestamp, hash_key: &[u8]) -> Re
             .unwrap_or(world.now);
     }
     Err(SimulationError::Restless(ROUNDS))
+}
+
+/// What the operator notes about a mesh before it writes a MeshConfig of somebody else.
+fn record_maps(snapshot: &mut Snapshot) {
+    let meshes: Vec<Arc<ObservabilityMesh>> = snapshot.meshes.values().filter(|mesh| is_live(mesh)).cloned().collect();
+    for mesh in meshes {
+        let Some(istio) = istio_of(&mesh) else { continue };
+        let mut noted = (*mesh).clone();
+        let maps = maps_of(&istio).into_iter().chain(former_maps_of(&mesh, &istio));
+        noted.status.get_or_insert_default().mesh_config_maps = maps.map(|map| map.to_string()).collect();
+        let finalizers = noted.metadata.finalizers.get_or_insert_default();
+        if finalizers.iter().all(|finalizer| finalizer != FINALIZER) {
+            finalizers.push(FINALIZER.to_owned());
+        }
+        ObservabilityMesh::put(snapshot, &Key::new("", name_of(&mesh)), Some(Arc::new(noted)));
+    }
 }
 
 struct World {
@@ -104,6 +127,9 @@ impl World {
     fn execute(&mut self, snapshot: &mut Snapshot, plan: Plan, target: &Target) -> Result<bool, SimulationError> {
         let writes = plan.apply.len() + plan.delete.len() + plan.patch.len();
         self.writes += writes;
+        if let Some((map, findings)) = plan.map_findings {
+            snapshot.note_map_findings(&map, findings);
+        }
         let mut busy = writes > 0;
         busy |= plan.look_again.is_some();
         for event in plan.events {
@@ -129,7 +155,7 @@ impl World {
             snapshot.remove(kind, &key, self.now);
             self.deleted.insert((kind, key));
         }
-        for WorkloadPatch {
+        for ObjectPatch {
             kind,
             key,
             patch,
@@ -137,6 +163,9 @@ impl World {
         } in plan.patch
         {
             self.patch(snapshot, kind, &key, &patch)?;
+            if let Target::MeshConfig(map) = target {
+                snapshot.note_map_write(map, self.now);
+            }
             self.restarts.extend(starts.map(|_| key));
         }
         Ok(busy)
@@ -152,14 +181,16 @@ impl World {
         let Some(live) = snapshot.object(kind, key) else {
             return Ok(());
         };
-        let mut workload = (**live).clone();
-        json_patch::patch(&mut workload, patch).map_err(|error| SimulationError::Patch {
+        let mut object = (**live).clone();
+        json_patch::patch(&mut object, patch).map_err(|error| SimulationError::Patch {
             key: key.clone(),
             error: error.to_string(),
         })?;
-        complete_rollout(&mut workload);
-        snapshot.put(kind, Arc::new(workload.clone()), self.now);
-        self.patched.insert((kind, key.clone()), as_patched(workload));
+        if kind == Kind::Deployment {
+            complete_rollout(&mut object);
+        }
+        snapshot.put(kind, Arc::new(object.clone()), self.now);
+        self.patched.insert((kind, key.clone()), as_patched(object));
         Ok(())
     }
 
@@ -176,6 +207,7 @@ impl World {
             );
         }
         let Self {
+            now,
             deleted,
             events,
             restarts,
@@ -190,6 +222,7 @@ impl World {
             restarts,
             writes,
             snapshot,
+            now,
         }
     }
 }

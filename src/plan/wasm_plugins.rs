@@ -8,9 +8,9 @@ use super::owned::is_ours;
 use super::telemetries::{every_object, uid_of};
 use super::{Delete, Plan, Target, WriteRules, plan_object};
 use crate::conditions::{ConditionType, Finding, Reason};
-use crate::crds::{ObservabilityMesh, WasmModule};
+use crate::crds::{IstioMesh, ObservabilityMesh, WasmModule};
 use crate::policy::membership::{
-    NotAMember, is_injected, is_live, istio_of, name_of, revision_label, root_namespace, selects,
+    NotAMember, is_injected, is_live, istio_of, name_of, other_mesh_rooted_in, revision_label, root_namespace, selects,
 };
 use crate::render::istio::wasm_plugin;
 use crate::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
@@ -82,12 +82,19 @@ fn modules_of<'a>(
         let (Some(module), Some(istio)) = (module_of(mesh), istio_of(mesh)) else {
             continue;
         };
-        let is_root = root_namespace(view, &istio)? == namespace;
-        if !is_root && is_injected(&labels_of(object)) && selects(mesh, &labels_of(object))? {
+        if !is_root(view, mesh, &istio, namespace)?
+            && is_injected(&labels_of(object))
+            && selects(mesh, &labels_of(object))?
+        {
             modules.push((mesh, module));
         }
     }
     Ok(modules)
+}
+
+/// Whether a namespace is the root namespace of this mesh, or of another one.
+fn is_root(view: &View<'_>, mesh: &ObservabilityMesh, istio: &IstioMesh, namespace: &str) -> Result<bool, NotAMember> {
+    Ok(root_namespace(view, istio)? == namespace || other_mesh_rooted_in(view, namespace, mesh)?.is_some())
 }
 
 /// The module that a mesh wants its proxies to load.
@@ -103,13 +110,12 @@ pub fn namespaces_of(view: &View<'_>, mesh: &ObservabilityMesh) -> Result<Vec<St
     let (Some(_), Some(istio)) = (module_of(mesh), istio_of(mesh)) else {
         return Ok(Vec::new());
     };
-    let root = root_namespace(view, &istio)?;
     let mut names = Vec::new();
     for namespace in view.objects(Kind::Namespace).present().into_iter().flatten() {
         let name = key_of(namespace).name;
         let is_leaving = namespace.pointer("/metadata/deletionTimestamp").is_some();
         let labels = labels_of(namespace);
-        if name != root && !is_leaving && is_injected(&labels) && selects(mesh, &labels)? {
+        if !is_leaving && is_injected(&labels) && selects(mesh, &labels)? && !is_root(view, mesh, &istio, &name)? {
             names.push(name);
         }
     }

@@ -7,8 +7,8 @@ use super::formats::Lines;
 use super::membership::{istio_of, name_of};
 use crate::conditions::{ConditionType, Finding, Reason, some_names};
 use crate::crds::{
-    AlsProtocol, CustomBackends, DestinationType, Endpoint, LogBackend, ObservabilityMesh, OtlpBackend, OtlpProtocol,
-    TraceBackend, TracingBackend, ZipkinBackend,
+    AlsProtocol, CustomBackends, Destination, DestinationType, Endpoint, LogBackend, ObservabilityMesh, OtlpBackend,
+    OtlpProtocol, TraceBackend, TracingBackend, ZipkinBackend,
 };
 use crate::filter;
 use crate::render::istio::provider::Provider;
@@ -149,6 +149,12 @@ impl<'m> SpanReceiver<'m> {
             .ok_or_else(|| lacks_settings(mesh, &backend.name))
     }
 
+    /// The receiver that a policy names by its own address; `None` for one of the mesh's backends.
+    pub fn of_destination(destination: &'m Destination) -> Option<Self> {
+        let datadog = destination.datadog.as_ref().map(|d| &d.endpoint);
+        Self::of(destination.otlp.as_ref(), destination.zipkin.as_ref(), datadog)
+    }
+
     fn of(
         otlp: Option<&'m OtlpBackend>,
         zipkin: Option<&'m ZipkinBackend>,
@@ -211,8 +217,7 @@ pub fn receiver<'m>(
         let backend = trace_backend(mesh, "spec.destination.meshBackend.name", &wanted.name)?;
         return SpanReceiver::of_backend(mesh, backend);
     }
-    let datadog = destination.datadog.as_ref().map(|d| &d.endpoint);
-    let Some(custom) = SpanReceiver::of(destination.otlp.as_ref(), destination.zipkin.as_ref(), datadog) else {
+    let Some(custom) = SpanReceiver::of_destination(destination) else {
         let message = "spec.destination lacks the member of its type; apply the resource again.";
         return Err(rejected(Reason::InvalidSpec, message));
     };

@@ -119,14 +119,14 @@ impl WorkloadSet {
         matches!(self, Self::Labels(labels) if labels.is_empty())
     }
 
-    /// Whether every workload of `self` is in `wider` too, for all that selectors tell. A waypoint applies what is
-    /// attached to its Gateway and then what is attached to the Service.
+    /// Whether workloads of `self` may be in `wider` too, so that its object has to be the newer one. A waypoint applies
+    /// what is attached to its Gateway and then what is attached to the Service. The pods of a gateway may carry any
+    /// labels; those of a waypoint are never selected by them, but which of the two a Gateway is, its name does not tell.
     pub fn is_within(&self, wider: &Self) -> bool {
         match (self, wider) {
             (Self::Labels(labels), Self::Labels(fewer)) => is_subset(fewer, labels),
-            (Self::Target(TargetKind::Service | TargetKind::ServiceEntry, _), Self::Target(TargetKind::Gateway, _)) => {
-                true
-            }
+            (Self::Target(TargetKind::Service | TargetKind::ServiceEntry, _), Self::Target(TargetKind::Gateway, _))
+            | (Self::Target(TargetKind::Gateway, _), Self::Labels(_)) => true,
             (Self::Target(..), Self::Labels(labels)) => labels.is_empty(),
             (Self::Target(..), Self::Target(..)) => self == wider,
             (Self::Labels(_), Self::Target(..)) => false,
@@ -137,6 +137,14 @@ impl WorkloadSet {
 /// Whether all of `a` stands in `b` too: then each pod that `b` selects, `a` selects too.
 pub fn is_subset(a: &Labels, b: &Labels) -> bool {
     a.iter().all(|(key, value)| b.get(key) == Some(value))
+}
+
+/// The labels of pods that match both; `None` where no pod can.
+pub fn intersection(a: &Labels, b: &Labels) -> Option<Labels> {
+    let disjoint = a
+        .iter()
+        .any(|(key, value)| b.get(key).is_some_and(|other| other != value));
+    (!disjoint).then(|| a.iter().chain(b).map(|(k, v)| (k.clone(), v.clone())).collect())
 }
 
 /// Which workloads of its namespace a policy holds for.
@@ -172,6 +180,14 @@ impl Selection {
         }
         let target = |(kind, name): &(TargetKind, String)| WorkloadSet::Target(*kind, name.clone());
         self.targets.iter().map(target).collect()
+    }
+
+    /// The workloads that two different selectors may both select.
+    pub fn meets(&self, other: &Self) -> Option<WorkloadSet> {
+        let selects = |selection: &Self| selection.targets.is_empty() && !selection.selector.is_empty();
+        let meet = selects(self) && selects(other) && self.selector != other.selector;
+        let both = intersection(&self.selector, &other.selector).filter(|_| meet);
+        both.map(WorkloadSet::Labels)
     }
 
     /// Whether it takes every workload of a set that is no whole namespace.
@@ -384,6 +400,16 @@ impl<'a, C> Checked<'a, C> {
             keeps_last_good: true,
             not_expressed: Vec::new(),
         }
+    }
+
+    /// It holds, but for a part that was withdrawn, of which this finding speaks.
+    #[must_use]
+    pub fn but(mut self, withdrawn: Option<Finding>) -> Self {
+        if let Some(finding) = withdrawn {
+            self.findings.retain(|other| other.type_ != finding.type_);
+            self.findings.insert(0, finding);
+        }
+        self
     }
 
     /// A finding fails; what was live before stays.

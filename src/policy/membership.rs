@@ -1,12 +1,12 @@
 //! Which mesh a policy belongs to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kube::core::{Selector, SelectorExt};
 
 use crate::conditions::{Reason, some_names};
-use crate::crds::{IstioMesh, MeshRef, MeshType, ObservabilityMesh};
+use crate::crds::{IstioMesh, MeshConfigMode, MeshRef, MeshType, ObservabilityMesh};
 use crate::render::istio::mesh_config;
 use crate::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
 
@@ -130,10 +130,36 @@ pub fn istio_of(mesh: &ObservabilityMesh) -> Option<IstioMesh> {
 /// Name of the ConfigMap of our own that istiod is pointed at, unless the spec names another.
 pub const DEFAULT_SHARED_MAP: &str = "sightline-mesh-config";
 
-/// The ConfigMap that the mesh's extension providers are written to.
-pub fn shared_map_of(istio: &IstioMesh) -> Key {
-    let name = istio.mesh_config.config_map_name.as_deref();
-    Key::new(&istio.namespace, name.unwrap_or(DEFAULT_SHARED_MAP))
+/// The ConfigMaps that the mesh's extension providers are written to: one of our own (`Shared`), one of somebody else or
+/// istiod's own of each revision (`Patch`), none (`Verify`).
+pub fn maps_of(istio: &IstioMesh) -> BTreeSet<Key> {
+    let named = istio.mesh_config.config_map_name.as_deref();
+    match istio.mesh_config.mode {
+        MeshConfigMode::Verify => BTreeSet::new(),
+        MeshConfigMode::Shared => BTreeSet::from([Key::new(&istio.namespace, named.unwrap_or(DEFAULT_SHARED_MAP))]),
+        MeshConfigMode::Patch => match named {
+            Some(name) => BTreeSet::from([Key::new(&istio.namespace, name)]),
+            None => primary_maps(istio).collect(),
+        },
+    }
+}
+
+/// istiod's own MeshConfig of each revision.
+pub fn primary_maps(istio: &IstioMesh) -> impl Iterator<Item = Key> {
+    let primary = |revision: &String| mesh_config::primary_map(&istio.namespace, revision);
+    istio.revisions.iter().map(primary)
+}
+
+/// The ConfigMaps that, by its status, the mesh wrote extension providers to before its spec was changed: what is left in
+/// them has to be taken out.
+pub fn former_maps_of(mesh: &ObservabilityMesh, istio: &IstioMesh) -> BTreeSet<Key> {
+    let present = maps_of(istio);
+    let listed = mesh.status.iter().flat_map(|status| &status.mesh_config_maps);
+    listed
+        .filter_map(|map| map.split_once('/'))
+        .map(|(namespace, name)| Key::new(namespace, name))
+        .filter(|map| !present.contains(map))
+        .collect()
 }
 
 /// The namespace whose selector-less policies hold for the whole mesh: MeshConfig's `rootNamespace`, else istiod's own.
@@ -145,9 +171,11 @@ pub fn root_namespace(view: &View<'_>, istio: &IstioMesh) -> Result<String, NotA
     let primary = mesh_config::primary_map(&istio.namespace, revision);
     match view.mesh_config(&primary) {
         Fact::Present(Some(config)) => Ok(config.root_namespace.clone().unwrap_or_else(|| istio.namespace.clone())),
-        Fact::Present(None) => Err(pending(format!(
-            "ConfigMap {primary} holds no readable MeshConfig; correct it."
-        ))),
+        Fact::Present(None) => {
+            let why = view.unreadable(&primary).unwrap_or("correct it");
+            let message = format!("ConfigMap {primary} holds no readable MeshConfig: {why}.");
+            Err(pending(message))
+        }
         Fact::Unknown => Err(pending(format!("ConfigMap {primary} has not been read yet."))),
         Fact::Absent | Fact::Forbidden | Fact::KindMissing => Ok(istio.namespace.clone()),
     }

@@ -1,14 +1,14 @@
 //! What an ObservabilityMesh itself says to every proxy of its scope: logs that are required, default tracing, changes to
 //! metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::backends::{SpanReceiver, log_backend, log_target, not_in_registry, trace_backend};
 use super::claims::{Checked, LogClaim, PolicyKind, Selection, Side, Source, TraceClaim, rejected};
 use super::formats::oldest_envoy;
 use super::membership::{istio_of, name_of};
-use super::tracing_backend::{check_tags, is_percentage, no_percentage, percentage};
+use super::tracing_backend::{is_percentage, no_percentage, percentage, usable_tags};
 use super::traffic_log::mesh_lines;
 use crate::conditions::{Finding, Reason};
 use crate::crds::{IstioMesh, MetricOverride, ObservabilityMesh, RequiredLog};
@@ -66,6 +66,23 @@ fn check_one_required<'a>(
     }
 }
 
+/// Names of the extension providers that the mesh's own backends come to with its own format: what a policy needs that
+/// brings nothing of its own.
+pub fn own_providers(view: &View<'_>, mesh: &ObservabilityMesh) -> BTreeSet<String> {
+    let Some(istio) = istio_of(mesh) else {
+        return BTreeSet::new();
+    };
+    let lines = oldest_envoy(view, mesh, &istio).and_then(|oldest| mesh_lines(mesh, oldest));
+    let logs = lines.iter().flat_map(|lines| {
+        let targets = mesh.spec.logging.backends.iter();
+        targets.filter_map(|backend| log_target(view, mesh, backend, lines, None).ok())
+    });
+    let traces = mesh.spec.tracing.iter().flat_map(|tracing| &tracing.backends);
+    let traces = traces.filter_map(|backend| SpanReceiver::of_backend(mesh, backend).ok()?.provider());
+    let all = logs.flat_map(|target| target.providers).chain(traces);
+    all.map(|provider| provider.name).collect()
+}
+
 /// Checks the tracing that a mesh does by default; `None`: it leaves tracing alone.
 pub fn check_default_tracing<'a>(view: &View<'a>, mesh: &'a Arc<ObservabilityMesh>) -> Option<Checked<'a, TraceClaim>> {
     let istio = istio_of(mesh)?;
@@ -83,22 +100,22 @@ pub fn check_default_tracing<'a>(view: &View<'a>, mesh: &'a Arc<ObservabilityMes
         if !is_percentage(sampling) {
             return Err(no_percentage("spec.tracing.default.sampling.percentage", sampling));
         }
-        check_tags("spec.tracing.default.tags", &default.tags, view, mesh, &istio)?;
+        let (tags, withdrawn) = usable_tags("spec.tracing.default.tags", &default.tags, view, mesh, &istio)?;
         let claim = TraceClaim {
             source: source_of(mesh),
             mesh: name_of(mesh).to_owned(),
             selection: Selection::default(),
             provider: provider.name.clone(),
             sampling: sampling.to_owned(),
-            tags: default.tags.clone(),
+            tags,
         };
-        Ok((claim, provider))
+        Ok((claim, provider, withdrawn))
     };
     Some(match claim() {
         Err(finding) => Checked::failed(Some(mesh), finding),
-        Ok((claim, provider)) => Checked {
+        Ok((claim, provider, withdrawn)) => Checked {
             providers: vec![provider],
-            ..Checked::good(mesh, Some(claim))
+            ..Checked::good(mesh, Some(claim)).but(withdrawn)
         },
     })
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::claims::{
     Claim, Labels, LogClaim, LogEntry, MeshDefaults, Selection, Side, Source, Sources, TraceClaim, WorkloadSet,
+    intersection,
 };
 use crate::crds::Tag;
 use crate::filter;
@@ -52,6 +53,33 @@ pub struct ObjectPolicy {
     pub tags: BTreeMap<String, Tag>,
     /// The claims that won something, and the changes to metrics.
     pub sources: Sources,
+    /// Who won what on each side that `logging` names.
+    pub won: BTreeMap<Side, Vec<Won>>,
+}
+
+/// A unit that a claim won.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Won {
+    /// The mesh whose backend it is.
+    pub mesh: String,
+    /// The backend, or `None` for an off switch.
+    pub backend: Option<String>,
+    /// The winner.
+    pub source: Source,
+    /// What the backend gets.
+    pub entries: Vec<LogEntry>,
+}
+
+impl Won {
+    fn new(claim: &LogClaim, backend: Option<&str>) -> Self {
+        let entries = backend.and_then(|backend| claim.backends.get(backend));
+        Self {
+            mesh: claim.mesh.clone(),
+            backend: backend.map(str::to_owned),
+            source: claim.source.clone(),
+            entries: entries.cloned().unwrap_or_default(),
+        }
+    }
 }
 
 impl ObjectPolicy {
@@ -112,10 +140,7 @@ fn rank<C: Claim>(a: &C, b: &C) -> Ordering {
 /// Resolves the claims of a namespace.
 pub fn resolve(claims: &NamespaceClaims) -> NamespacePolicy {
     let (sets, overlapping) = workload_sets(claims);
-    let inherited = inherited_tags(claims);
-    let whole = namespace_object(claims, &inherited);
-    let own_tags = best(claims.traces.iter().filter(|c| c.selection.is_namespace())).map(|claim| &claim.tags);
-    let tags_of_namespace = with_tags(&inherited, own_tags);
+    let whole = namespace_object(claims);
     let mut policy = NamespacePolicy::default();
     if !whole.says_nothing() {
         policy.objects.insert(WorkloadSet::namespace(), whole);
@@ -133,7 +158,7 @@ pub fn resolve(claims: &NamespaceClaims) -> NamespacePolicy {
             .filter(|c| c.selection.takes(&set) && !left_out(&c.source));
         let mut object = ObjectPolicy::default();
         object.log(&logs.collect::<Vec<_>>(), &required, Required::WhereNamed);
-        object.trace(best(traces), &tags_of_namespace);
+        object.trace(best(traces), |winner| tags_of_namespace(claims, winner));
         policy.objects.insert(set, object);
     }
     policy.overlapping = overlapping;
@@ -149,16 +174,24 @@ fn best<'c, C: Claim + 'c>(claims: impl Iterator<Item = &'c C>) -> Option<&'c C>
     claims.min_by(|a, b| rank(*a, *b))
 }
 
-/// Tags that the namespace's workloads have from wider scopes.
-fn inherited_tags(claims: &NamespaceClaims) -> BTreeMap<String, Tag> {
+/// Tags that the workloads of a namespace have from wider scopes of the mesh whose tracing they get.
+fn inherited_tags(claims: &NamespaceClaims, winner: &TraceClaim) -> BTreeMap<String, Tag> {
     let mut tags = BTreeMap::new();
     for wide in [&claims.elsewhere, &claims.here] {
-        for defaults in &wide.defaults {
+        for defaults in wide.defaults.iter().filter(|defaults| defaults.mesh == winner.mesh) {
             tags = with_tags(&tags, defaults.tracing.as_ref().map(|claim| &claim.tags));
         }
-        tags = with_tags(&tags, best(wide.traces.iter()).map(|claim| &claim.tags));
+        let of_mesh = wide.traces.iter().filter(|claim| claim.mesh == winner.mesh);
+        tags = with_tags(&tags, best(of_mesh).map(|claim| &claim.tags));
     }
     tags
+}
+
+/// Tags that a set of workloads has from its namespace, and from wider scopes.
+fn tags_of_namespace(claims: &NamespaceClaims, winner: &TraceClaim) -> BTreeMap<String, Tag> {
+    let own = claims.traces.iter().filter(|claim| claim.selection.is_namespace());
+    let own = best(own).filter(|claim| claim.mesh == winner.mesh);
+    with_tags(&inherited_tags(claims, winner), own.map(|claim| &claim.tags))
 }
 
 /// Tags of a deeper scope replace those of a wider one by name.
@@ -167,11 +200,12 @@ fn with_tags(wider: &BTreeMap<String, Tag>, own: Option<&Vec<Tag>>) -> BTreeMap<
     wider.clone().into_iter().chain(own).collect()
 }
 
-fn namespace_object(claims: &NamespaceClaims, inherited: &BTreeMap<String, Tag>) -> ObjectPolicy {
+fn namespace_object(claims: &NamespaceClaims) -> ObjectPolicy {
     let own_logs: Vec<&LogClaim> = claims.logs.iter().filter(|c| c.selection.is_namespace()).collect();
     let required_anywhere: Vec<&LogClaim> = required(claims).collect();
     let mut object = ObjectPolicy::default();
     object.log(&own_logs, &required_anywhere, Required::WhereNamed);
+    let inherited = |winner: &TraceClaim| inherited_tags(claims, winner);
     object.trace(
         best(claims.traces.iter().filter(|c| c.selection.is_namespace())),
         inherited,
@@ -205,6 +239,9 @@ impl ObjectPolicy {
         let mut winners: Vec<&LogClaim> = Vec::new();
         for side in Side::BOTH {
             let (mut units, off) = units(&ranked, side);
+            // Who names the side is a source even where the mesh requires all of it: without it, it would fall through.
+            winners.extend(units.values());
+            winners.extend(off.filter(|_| units.is_empty()));
             let is_named = !units.is_empty() || off.is_some();
             if is_named || where_ == Required::Always {
                 for claim in required.iter().filter(|claim| claim.sides.contains(&side)) {
@@ -222,23 +259,31 @@ impl ObjectPolicy {
                     add(&mut providers, entry);
                 }
             }
+            let won = units
+                .iter()
+                .map(|((_, backend), claim)| Won::new(claim, Some(backend)))
+                .collect();
             winners.extend(units.into_values());
-            match (providers.is_empty(), off) {
-                (false, _) => drop(self.logging.insert(side, SideLogging::To(providers))),
-                (true, Some(claim)) => {
-                    winners.push(claim);
+            match (providers.is_empty(), is_named) {
+                (false, _) => {
+                    self.won.insert(side, won);
+                    self.logging.insert(side, SideLogging::To(providers));
+                }
+                (true, true) => {
+                    let switch = off.map(|claim| vec![Won::new(claim, None)]);
+                    self.won.insert(side, switch.unwrap_or(won));
                     self.logging.insert(side, SideLogging::Off);
                 }
-                (true, None) => {}
+                (true, false) => {}
             }
         }
         self.sources.logs.extend(winners.into_iter().cloned());
         self.tidy_sources();
     }
 
-    fn trace(&mut self, winner: Option<&TraceClaim>, inherited: &BTreeMap<String, Tag>) {
+    fn trace(&mut self, winner: Option<&TraceClaim>, inherited: impl Fn(&TraceClaim) -> BTreeMap<String, Tag>) {
         let Some(winner) = winner else { return };
-        self.tags = with_tags(inherited, Some(&winner.tags));
+        self.tags = with_tags(&inherited(winner), Some(&winner.tags));
         self.tracing = Some(winner.clone());
         self.sources.traces = vec![winner.clone()];
     }
@@ -248,6 +293,7 @@ impl ObjectPolicy {
         for (side, logging) in wider.logging {
             if let std::collections::btree_map::Entry::Vacant(entry) = self.logging.entry(side) {
                 entry.insert(logging);
+                self.won.extend(wider.won.get(&side).map(|won| (side, won.clone())));
                 let used = wider.sources.logs.iter().filter(|c| c.sides.contains(&side));
                 self.sources.logs.extend(used.cloned());
             }
@@ -303,34 +349,57 @@ fn add(providers: &mut BTreeMap<String, Option<String>>, entry: &LogEntry) {
 
 /// The units that a log claim loses to other claims of exactly its scope and selection.
 pub fn lost_units(claim: &LogClaim, all: &[LogClaim]) -> Vec<Lost> {
+    let better = better_ranked(claim, all);
+    let in_set = |set: WorkloadSet| {
+        let rivals = better.iter().copied();
+        let rivals: Vec<&LogClaim> = rivals.filter(|r| r.selection.sets().contains(&set)).collect();
+        lost_in(claim, &set, &rivals)
+    };
+    claim.selection.sets().into_iter().flat_map(in_set).collect()
+}
+
+/// The units that a log claim loses for some of its workloads only: for those that a claim of better rank selects too, by
+/// other labels.
+pub fn lost_for_some(claim: &LogClaim, all: &[LogClaim]) -> Vec<Lost> {
+    let better = better_ranked(claim, all).into_iter();
+    let meeting = better.filter_map(|rival| Some((claim.selection.meets(&rival.selection)?, rival)));
+    meeting
+        .flat_map(|(set, rival)| lost_in(claim, &set, &[rival]))
+        .collect()
+}
+
+/// The claims of the same mesh that win against a log claim where they meet, the best first.
+fn better_ranked<'c>(claim: &LogClaim, all: &'c [LogClaim]) -> Vec<&'c LogClaim> {
     let better = |other: &&LogClaim| {
         other.mesh == claim.mesh && !other.source.is_same_object(&claim.source) && rank(*other, claim) == Ordering::Less
     };
     let mut rivals: Vec<&LogClaim> = all.iter().filter(better).collect();
     rivals.sort_by(|a, b| rank(*a, *b));
+    rivals
+}
+
+/// The units that a claim loses in a set of workloads to claims of better rank there.
+fn lost_in(claim: &LogClaim, set: &WorkloadSet, rivals: &[&LogClaim]) -> Vec<Lost> {
     let mut lost = Vec::new();
-    for set in claim.selection.sets() {
-        let in_set: Vec<&&LogClaim> = rivals.iter().filter(|r| r.selection.sets().contains(&set)).collect();
-        for side in &claim.sides {
-            let on_side = || in_set.iter().filter(|rival| rival.sides.contains(side));
-            let mut note = |backend: Option<String>, winner: &LogClaim| {
-                lost.push(Lost {
-                    backend,
-                    side: *side,
-                    set: set.clone(),
-                    winner: winner.source.clone(),
-                });
-            };
-            if claim.backends.is_empty()
-                && let Some(winner) = on_side().find(|rival| !rival.backends.is_empty())
-            {
-                note(None, winner);
-            }
-            for backend in claim.backends.keys() {
-                let takes = |rival: &&&&LogClaim| rival.backends.is_empty() || rival.backends.contains_key(backend);
-                if let Some(winner) = on_side().find(takes) {
-                    note(Some(backend.clone()), winner);
-                }
+    for side in &claim.sides {
+        let on_side = || rivals.iter().filter(|rival| rival.sides.contains(side));
+        let mut note = |backend: Option<String>, winner: &LogClaim| {
+            lost.push(Lost {
+                backend,
+                side: *side,
+                set: set.clone(),
+                winner: winner.source.clone(),
+            });
+        };
+        if claim.backends.is_empty()
+            && let Some(winner) = on_side().find(|rival| !rival.backends.is_empty())
+        {
+            note(None, winner);
+        }
+        for backend in claim.backends.keys() {
+            let takes = |rival: &&&LogClaim| rival.backends.is_empty() || rival.backends.contains_key(backend);
+            if let Some(winner) = on_side().find(takes) {
+                note(Some(backend.clone()), winner);
             }
         }
     }
@@ -363,15 +432,27 @@ pub fn unit_count(claim: &LogClaim) -> usize {
     claim.selection.sets().len() * claim.sides.len() * claim.backends.len().max(1)
 }
 
-/// The claim that beats a tracing claim in every set of workloads that it is for.
-pub fn tracing_winner(claim: &TraceClaim, all: &[TraceClaim]) -> Option<Source> {
+/// The sets of workloads that a tracing claim loses, each with its winner.
+pub fn lost_sets(claim: &TraceClaim, all: &[TraceClaim]) -> Vec<(WorkloadSet, Source)> {
     let rivals = || {
         all.iter()
             .filter(|other| !other.source.is_same_object(&claim.source) && rank(*other, claim) == Ordering::Less)
     };
-    let winner_in = |set: &WorkloadSet| best(rivals().filter(|rival| rival.selection.sets().contains(set)));
-    let winners: Option<Vec<&TraceClaim>> = claim.selection.sets().iter().map(winner_in).collect();
-    winners?.first().map(|winner| winner.source.clone())
+    let lost = |set: WorkloadSet| {
+        let winner = best(rivals().filter(|rival| rival.selection.sets().contains(&set)))?;
+        Some((set, winner.source.clone()))
+    };
+    claim.selection.sets().into_iter().filter_map(lost).collect()
+}
+
+/// The tracing claims that win for some of the workloads of one only: for those that they select too, by other labels.
+pub fn wins_for_some<'c>(claim: &TraceClaim, all: &'c [TraceClaim]) -> Vec<&'c Source> {
+    let wins = |other: &&TraceClaim| {
+        !other.source.is_same_object(&claim.source)
+            && rank(*other, claim) == Ordering::Less
+            && claim.selection.meets(&other.selection).is_some()
+    };
+    all.iter().filter(wins).map(|other| &other.source).collect()
 }
 
 /// Every set of workloads that needs an object of its own: selectors, closed under intersection, and targets. For two
@@ -411,14 +492,6 @@ fn workload_sets(claims: &NamespaceClaims) -> (BTreeSet<WorkloadSet>, Vec<(Sourc
         sets.into_iter().map(WorkloadSet::Labels).chain(targets).collect(),
         overlapping,
     )
-}
-
-/// The labels of pods that match both; `None` where no pod can.
-pub fn intersection(a: &Labels, b: &Labels) -> Option<Labels> {
-    let disjoint = a
-        .iter()
-        .any(|(key, value)| b.get(key).is_some_and(|other| other != value));
-    (!disjoint).then(|| a.iter().chain(b).map(|(k, v)| (k.clone(), v.clone())).collect())
 }
 
 #[cfg(test)]

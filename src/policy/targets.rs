@@ -62,7 +62,8 @@ pub fn missing(view: &View<'_>, namespace: &str, selection: &Selection) -> Optio
     })
 }
 
-const fn kind_of(target: TargetKind) -> Kind {
+/// The kind of object that a target is.
+pub const fn kind_of(target: TargetKind) -> Kind {
     match target {
         TargetKind::Gateway => Kind::Gateway,
         TargetKind::Service => Kind::Service,

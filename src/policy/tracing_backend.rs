@@ -51,18 +51,19 @@ pub fn check<'a>(view: &View<'a>, key: &Key, tracing: &TracingBackend) -> Checke
     let Some((sampling, limited)) = permitted_sampling(mesh, wanted, is_tenant) else {
         return Checked::failed(Some(mesh), no_percentage("spec.sampling.percentage", wanted));
     };
-    if let Err(finding) = check_tags("spec.tags", &spec.tags, view, mesh, &istio) {
-        return Checked::failed(Some(mesh), finding);
-    }
+    let (tags, withdrawn) = match usable_tags("spec.tags", &spec.tags, view, mesh, &istio) {
+        Ok(tags) => tags,
+        Err(finding) => return Checked::failed(Some(mesh), finding),
+    };
     let claim = TraceClaim {
         source,
         mesh: name_of(mesh).to_owned(),
         selection,
         provider: provider.name.clone(),
         sampling,
-        tags: spec.tags.clone(),
+        tags,
     };
-    let mut checked = Checked::good(mesh, Some(claim));
+    let mut checked = Checked::good(mesh, Some(claim)).but(withdrawn);
     checked.limited = limited;
     checked.providers.push(provider);
     if !spec.inject.is_empty() {
@@ -150,35 +151,52 @@ fn permitted_sampling(mesh: &ObservabilityMesh, wanted: &str, is_tenant: bool) -
     Some((wanted.to_owned(), None))
 }
 
-/// Checks the formatters among tags: Envoy refuses a listener for a bad one.
+/// The tags that every proxy knows. A formatter that the oldest one does not know is withdrawn, and the finding says so:
+/// what is live would make that proxy refuse its listener.
 ///
 /// # Errors
-/// The finding of the first that is wrong, or that the oldest proxy does not know.
-pub fn check_tags(
+/// The finding of the first formatter that no proxy knows, or while the oldest proxy is not known.
+pub fn usable_tags(
     path: &str,
     tags: &[Tag],
     view: &View<'_>,
     mesh: &ObservabilityMesh,
     istio: &IstioMesh,
-) -> Result<(), Finding> {
-    let formatters = tags.iter().filter_map(|tag| Some((&tag.name, tag.formatter.as_ref()?)));
-    for (name, formatter) in formatters {
-        let place = format!("{path}[{name}].formatter");
-        let oldest = oldest_envoy(view, mesh, istio)?;
-        if oldest < format::TAG_TEXT_SINCE {
-            let message = format!(
-                "{place}: proxies know it from Istio 1.29 (Envoy {}) on, and the oldest is Envoy {oldest}; upgrade it, or use another type of tag.",
-                format::TAG_TEXT_SINCE
-            );
-            return Err(rejected(Reason::FormatUnsupported, message));
-        }
-        if let Err(errors) = format::check_text(formatter, oldest) {
-            let bad = BadFormat {
-                path: "",
-                errors: std::sync::Arc::new(errors),
-            };
-            return Err(bad_format(&place, &bad));
+) -> Result<(Vec<Tag>, Option<Finding>), Finding> {
+    let mut usable = Vec::new();
+    let mut withdrawn = None;
+    for tag in tags {
+        match check_tag(path, tag, view, mesh, istio) {
+            Ok(()) => usable.push(tag.clone()),
+            Err(finding) if finding.reason == Reason::FormatUnsupported => withdrawn = withdrawn.or(Some(finding)),
+            Err(finding) => return Err(finding),
         }
     }
-    Ok(())
+    Ok((usable, withdrawn))
+}
+
+fn check_tag(
+    path: &str,
+    tag: &Tag,
+    view: &View<'_>,
+    mesh: &ObservabilityMesh,
+    istio: &IstioMesh,
+) -> Result<(), Finding> {
+    let Some(formatter) = &tag.formatter else { return Ok(()) };
+    let place = format!("{path}[{}].formatter", tag.name);
+    let oldest = oldest_envoy(view, mesh, istio)?;
+    if oldest < format::TAG_TEXT_SINCE {
+        let message = format!(
+            "{place}: proxies know it from Istio 1.29 (Envoy {}) on, and the oldest is Envoy {oldest}; upgrade it, or use another type of tag.",
+            format::TAG_TEXT_SINCE
+        );
+        return Err(rejected(Reason::FormatUnsupported, message));
+    }
+    format::check_text(formatter, oldest).map_err(|errors| {
+        let bad = BadFormat {
+            path: "",
+            errors: std::sync::Arc::new(errors),
+        };
+        bad_format(&place, &bad)
+    })
 }

@@ -123,11 +123,7 @@ fn logged<'a>(
             claim.backends.insert(name.clone(), target.entries.clone());
         });
     }
-    if let Some(finding) = withdrawn {
-        checked.findings.retain(|other| other.type_ != finding.type_);
-        checked.findings.insert(0, finding);
-    }
-    checked
+    checked.but(withdrawn)
 }
 
 /// The lines of a policy's own format, else of the mesh's. A format that a newer proxy would take is withdrawn to the

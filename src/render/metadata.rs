@@ -12,6 +12,15 @@ pub const MESH_LABEL: &str = "sightline.dev/mesh";
 pub const SOURCES: &str = "sightline.dev/sources";
 /// Annotation by which an owner lets us take over an object.
 pub const ADOPT: &str = "sightline.dev/adopt";
+/// Annotation of an object that was taken over: the name that one of our own would have. It keeps its name and its age,
+/// and never gets owners.
+pub const ADOPTED: &str = "sightline.dev/adopted";
+/// Annotation that changes when a Service that the object's extension providers name is another one than before. istiod
+/// looks a provider's Service up once per change of a Telemetry (istio/istio#56825), and takes a change of metadata for
+/// one only where a key of a label or annotation contains `istio.io`.
+pub const SERVICES: &str = "sightline.dev/services.istio.io";
+/// Label that only istiods of one revision read an object.
+pub const REVISION: &str = "istio.io/rev";
 /// Label that lets a Secret be read by Sightline.
 pub const SHARED: &str = "sightline.dev/shared";
 /// Label by which a namespace, or `"false"` by which a workload, decides on environment.

@@ -16,7 +16,10 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::core::{Selector, SelectorExt};
 use serde_json::Value;
 
+use crate::conditions::Finding;
 use crate::crds::{ObservabilityMesh, TracingBackend, TrafficLog};
+use crate::plan::Target;
+use crate::render::istio::provider::PREFIX;
 use crate::render::istio::versions::ImageVersion;
 use mesh_config::MeshConfig;
 use proxies::{PROXY_LABEL, Proxies, Versions, proxy_of};
@@ -216,6 +219,10 @@ pub enum Read {
     State(Kind),
     /// Whether the API server refused our last write of an object.
     Refusal(Kind, Key),
+    /// Whether a MeshConfig map can be written.
+    MapBlocked(Key),
+    /// Whether the extension providers of a resource find room in a MeshConfig map.
+    MapRoom(Key, Target),
 }
 
 impl Read {
@@ -240,6 +247,15 @@ pub struct SeenProvider {
     pub since: Timestamp,
 }
 
+/// What the last plan of a MeshConfig map says to those who need it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MapFindings {
+    /// Why nothing can be written there.
+    pub blocked: Option<Finding>,
+    /// Resources whose extension providers find no room, and why.
+    pub no_room: BTreeMap<Target, Finding>,
+}
+
 /// The world as plain data.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -252,12 +268,15 @@ pub struct Snapshot {
     objects: BTreeMap<Kind, BTreeMap<Key, Arc<Value>>>,
     watches: BTreeMap<(Kind, Scope), WatchState>,
     mesh_configs: BTreeMap<Key, MeshConfig>,
+    /// Why a MeshConfig is not read.
+    unreadable: BTreeMap<Key, String>,
     providers: BTreeMap<Key, BTreeMap<String, SeenProvider>>,
-    /// Last entries of providers that left their map while a live Telemetry named them.
-    lost: BTreeMap<String, Value>,
+    /// Last entries of our providers that left their map while a live Telemetry named them.
+    lost: BTreeMap<Key, BTreeMap<String, Value>>,
     uses: BTreeMap<String, BTreeSet<Key>>,
     unused_since: BTreeMap<String, Timestamp>,
     map_writes: BTreeMap<Key, Timestamp>,
+    map_findings: BTreeMap<Key, MapFindings>,
     refusals: BTreeMap<(Kind, Key), String>,
     proxies: Proxies,
     /// Versions in the namespaces that a mesh selects, by its name. Kept, because every policy of a mesh asks for it and
@@ -283,6 +302,20 @@ impl Snapshot {
     /// Notes that we wrote a MeshConfig map: the next write waits.
     pub fn note_map_write(&mut self, map: &Key, now: Timestamp) {
         self.map_writes.insert(map.clone(), now);
+    }
+
+    /// Notes what the plan of a MeshConfig map says to those who need it.
+    pub fn note_map_findings(&mut self, map: &Key, findings: MapFindings) -> BTreeSet<Read> {
+        let before = self.map_findings.remove(map).unwrap_or_default();
+        let findings = self.map_findings.entry(map.clone()).or_insert(findings);
+        let mut reads = BTreeSet::new();
+        if before.blocked != findings.blocked {
+            reads.insert(Read::MapBlocked(map.clone()));
+        }
+        let of = before.no_room.keys().chain(findings.no_room.keys());
+        let changed = of.filter(|target| before.no_room.get(*target) != findings.no_room.get(*target));
+        reads.extend(changed.map(|target| Read::MapRoom(map.clone(), target.clone())));
+        reads
     }
 
     /// Puts an object in, or replaces it. Returns what has changed for readers.
@@ -474,8 +507,11 @@ impl Snapshot {
             .and_then(data_written)
             .map_or(now, |at| at.min(now));
         self.mesh_configs.remove(map);
-        if let Some(config) = after.and_then(mesh_config::read) {
-            self.mesh_configs.insert(map.clone(), config);
+        self.unreadable.remove(map);
+        match after.map_or(Ok(None), mesh_config::read) {
+            Ok(Some(config)) => drop(self.mesh_configs.insert(map.clone(), config)),
+            Ok(None) => {}
+            Err(error) => drop(self.unreadable.insert(map.clone(), error.to_string())),
         }
         let listed = self.mesh_configs.get(map).map(|config| config.providers.clone());
         let new: BTreeMap<String, SeenProvider> = listed
@@ -495,14 +531,14 @@ impl Snapshot {
             .filter(|name| old.get(*name) != new.get(*name))
             .map(|name| Read::Provider(map.clone(), name.clone()))
             .collect();
-        for (name, seen) in old
-            .into_iter()
-            .filter(|(name, _)| !new.contains_key(name) && self.uses.contains_key(name))
-        {
-            self.lost.insert(name, seen.entry);
+        // In a map that others write too, only what has a name of ours is ours to put back.
+        let gone = old.into_iter().filter(|(name, _)| name.starts_with(PREFIX));
+        let mut lost = self.lost.remove(map).unwrap_or_default();
+        lost.extend(gone.map(|(name, seen)| (name, seen.entry)));
+        lost.retain(|name, _| !new.contains_key(name) && self.uses.contains_key(name));
+        if !lost.is_empty() {
+            self.lost.insert(map.clone(), lost);
         }
-        self.lost
-            .retain(|name, _| !new.contains_key(name) && self.uses.contains_key(name));
         if !new.is_empty() {
             self.providers.insert(map.clone(), new);
         }
@@ -744,6 +780,12 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Why the MeshConfig of a ConfigMap cannot be read, and what to do about it.
+    pub fn unreadable(&self, map: &Key) -> Option<&'a str> {
+        self.note(Read::Object(Kind::ConfigMap, map.clone()));
+        self.snapshot.unreadable.get(map).map(String::as_str)
+    }
+
     /// The live Telemetries, ours or not, that name the provider.
     pub fn provider_users(&self, name: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
         self.note(Read::ProviderUses);
@@ -758,10 +800,19 @@ impl<'a> View<'a> {
         self.snapshot.unused_since.get(name).copied()
     }
 
-    /// Providers that left their map while a live Telemetry named them, with their last entry.
-    pub fn lost_providers(&self) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
+    /// Providers of ours that left the map while a live Telemetry named them, with their last entry.
+    pub fn lost_providers(&self, map: &Key) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
         self.note(Read::ProviderUses);
-        self.snapshot.lost.iter()
+        self.note(Read::Object(Kind::ConfigMap, map.clone()));
+        self.snapshot.lost.get(map).into_iter().flatten()
+    }
+
+    /// Why extension providers of a resource cannot be written to a MeshConfig map, by the last plan of that map.
+    pub fn map_finding(&self, map: &Key, of: &Target) -> Option<&'a Finding> {
+        self.note(Read::MapBlocked(map.clone()));
+        self.note(Read::MapRoom(map.clone(), of.clone()));
+        let findings = self.snapshot.map_findings.get(map)?;
+        findings.blocked.as_ref().or_else(|| findings.no_room.get(of))
     }
 
     fn fact<T>(&self, kind: Kind, scope: &Scope, value: impl FnOnce() -> Option<T>) -> Fact<T> {
@@ -796,7 +847,7 @@ pub fn string_map(value: Option<&Value>) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Whether two versions of a resource differ in anything that a plan is made of. Status is not.
+/// Whether two versions of a resource differ in nothing that a plan is made of. Status is not, but for the maps of a mesh.
 pub fn means_the_same<K: kube::ResourceExt>(a: &K, b: &K) -> bool {
     a.uid() == b.uid()
         && a.meta().generation == b.meta().generation
@@ -817,7 +868,13 @@ impl Resource for ObservabilityMesh {
         if is_outdated(snapshot.meshes.get(&key.name), resource.as_ref()) {
             return BTreeSet::new();
         }
-        let changed = changes(snapshot.meshes.get(&key.name), resource.as_ref());
+        let before = snapshot.meshes.get(&key.name);
+        let maps = |mesh: Option<&Arc<Self>>| {
+            let status = mesh.and_then(|mesh| mesh.status.as_ref());
+            status.map(|status| status.mesh_config_maps.clone()).unwrap_or_default()
+        };
+        // Of a status only this is what a plan is made of.
+        let changed = changes(before, resource.as_ref()) || maps(before) != maps(resource.as_ref());
         match resource {
             Some(mesh) => drop(snapshot.meshes.insert(key.name.clone(), mesh)),
             None => drop(snapshot.meshes.remove(&key.name)),
@@ -1003,21 +1060,34 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_that_a_hand_edit_took_away_is_remembered_while_a_telemetry_names_it() {
+    fn a_provider_of_ours_that_a_hand_edit_took_away_is_remembered_for_its_map_while_a_telemetry_names_it() {
         let mut snapshot = Snapshot::default().loaded();
         let now = Timestamp::UNIX_EPOCH;
-        let map = |mesh: &str| Arc::new(json!({"metadata": {"namespace": "a", "name": "m"}, "data": {"mesh": mesh}}));
+        let map = |name: &str, mesh: &str| {
+            Arc::new(json!({"metadata": {"namespace": "a", "name": name}, "data": {"mesh": mesh}}))
+        };
         let telemetry = json!({"metadata": {"namespace": "b", "name": "t"},
-                               "spec": {"tracing": [{"providers": [{"name": "p"}]}]}});
+                               "spec": {"tracing": [{"providers": [{"name": "sightline-p"}, {"name": "theirs"}]}]}});
+        let all = "extensionProviders: [{name: sightline-p, x: 1}, {name: sightline-q}, {name: theirs}]";
         snapshot.put(Kind::Telemetry, Arc::new(telemetry), now);
-        snapshot.put(
-            Kind::ConfigMap,
-            map("extensionProviders: [{name: p, x: 1}, {name: q}]"),
-            now,
-        );
-        snapshot.put(Kind::ConfigMap, map("extensionProviders: []"), now);
+        snapshot.put(Kind::ConfigMap, map("m", all), now);
+        snapshot.put(Kind::ConfigMap, map("m", "extensionProviders: []"), now);
+        // It stands in another map: that says nothing of this one.
+        snapshot.put(Kind::ConfigMap, map("n", all), now);
         let view = View::new(&snapshot, now, Timings::default());
-        let lost: Vec<(&String, &Value)> = view.lost_providers().collect();
-        assert_eq!(lost, [(&"p".to_owned(), &json!({"name": "p", "x": 1}))]);
+        let lost = |name: &str| -> Vec<_> { view.lost_providers(&Key::new("a", name)).collect() };
+        assert_eq!(
+            lost("m"),
+            [(&"sightline-p".to_owned(), &json!({"name": "sightline-p", "x": 1}))]
+        );
+        assert_eq!(lost("n"), []);
+        snapshot.remove(Kind::Telemetry, &Key::new("b", "t"), now);
+        snapshot.put(Kind::ConfigMap, map("m", "extensionProviders: [] # again"), now);
+        let view = View::new(&snapshot, now, Timings::default());
+        assert_eq!(
+            view.lost_providers(&Key::new("a", "m")).count(),
+            0,
+            "nobody names it now"
+        );
     }
 }

@@ -14,7 +14,7 @@ use crate::render::istio::versions::ImageVersion;
 pub const PROXY_LABEL: &str = "service.istio.io/canonical-name";
 
 /// The container that runs the proxy; with native sidecars it is among the init containers.
-const CONTAINER: &str = "istio-proxy";
+pub const PROXY_CONTAINER: &str = "istio-proxy";
 
 /// A set of versions.
 pub type Versions = BTreeSet<ImageVersion>;
@@ -100,7 +100,9 @@ impl Pods {
 /// Version of the proxy that a Pod runs; `None` where it runs none, has ended or is leaving.
 pub fn proxy_of(pod: &Value) -> Option<ImageVersion> {
     let runs = labels_of(pod).contains_key(PROXY_LABEL) && is_running(pod);
-    image_of(pod, CONTAINER).filter(|_| runs).map(ImageVersion::of_image)
+    image_of(pod, PROXY_CONTAINER)
+        .filter(|_| runs)
+        .map(ImageVersion::of_image)
 }
 
 /// Whether a Pod runs, or will: it has not ended and is not leaving.

@@ -61,7 +61,9 @@ async fn outputs_go_with_their_policies_providers_after_the_linger_time_and_a_me
     namespace_does_not_hang(&world).await?;
 
     // The last Istio mesh takes the map along, and its WasmPlugins; environment is another mesh's affair.
-    world.delete_and_wait(RESOURCES[2]).await?;
+    for mesh in [ISTIO_TENANTS, ISTIO_ERRORS, ISTIO_OVERLAPS] {
+        world.delete_and_wait(mesh).await?;
+    }
     world.ready(SOLARMESH).await?;
     world.get(SHARED_MAP).await?;
     world.get(WASM_PLUGIN).await?;

@@ -1,11 +1,9 @@
 //! What is taken away is told within 10 s, keeps what worked, and heals by itself when it comes back.
 
 use anyhow::{Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::world::*;
-
-const TEMPO: Obj<'_> = Obj("Service", "monitoring", "tempo");
 
 #[tokio::test]
 async fn what_is_taken_away_is_told_within_10_s_keeps_what_worked_and_heals_by_itself() -> Result<()> {
@@ -30,7 +28,7 @@ async fn secret_goes_and_comes(world: &World) -> Result<()> {
         .told(SOLARMESH, "SecretNotFound", &["Secret service-mesh/es", "create it"])
         .await?;
     assert_eq!(world.application_yaml().await?, live, "what worked stays");
-    recreate(world, &secret).await?;
+    world.recreate(&secret).await?;
     world.ready(SOLARMESH).await?;
 
     world
@@ -88,13 +86,13 @@ async fn service_goes_and_comes(world: &World) -> Result<()> {
     assert_eq!(world.get(SHOP_TELEMETRY).await?["spec"], spec, "what worked stays");
     let mut other_port = service.clone();
     other_port["spec"]["ports"] = json!([{"name": "grpc-otlp", "port": 4444}]);
-    recreate(world, &other_port).await?;
+    world.recreate(&other_port).await?;
     world
         .told(TRACES, "ServicePortNotFound", &["monitoring/tempo", "4317"])
         .await?;
     assert_eq!(world.get(SHOP_TELEMETRY).await?["spec"], spec, "what worked stays");
     world.delete_and_wait(TEMPO).await?;
-    recreate(world, &service).await?;
+    world.recreate(&service).await?;
     world.ready(TRACES).await?;
     world.ready(ISTIO_SHOP).await?;
     assert_eq!(world.mesh_config().await?, map);
@@ -113,14 +111,14 @@ async fn istiod_loses_its_wire(world: &World) -> Result<()> {
         );
         Ok(())
     };
-    set_shared(world, "SHARED_MESH_CONFIG-").await?;
+    world.set_env(ISTIOD, "SHARED_MESH_CONFIG-").await?;
     for obj in [ISTIO_SHOP, ACCESS_LOG, TRACES, CART_CALLS] {
         let line = "kubectl -n istio-system set env deployment/istiod SHARED_MESH_CONFIG=sightline-mesh-config";
         world.told(obj, "SharedConfigNotWired", &[line]).await?;
     }
     stays().await?;
 
-    set_shared(world, "SHARED_MESH_CONFIG=somebody-elses").await?;
+    world.set_env(ISTIOD, "SHARED_MESH_CONFIG=somebody-elses").await?;
     world
         .told(
             ISTIO_SHOP,
@@ -131,7 +129,9 @@ async fn istiod_loses_its_wire(world: &World) -> Result<()> {
     world.told(ACCESS_LOG, "SharedConfigTaken", &["somebody-elses"]).await?;
     stays().await?;
 
-    set_shared(world, "SHARED_MESH_CONFIG=sightline-mesh-config").await?;
+    world
+        .set_env(ISTIOD, "SHARED_MESH_CONFIG=sightline-mesh-config")
+        .await?;
     for obj in [ISTIO_SHOP, ACCESS_LOG, TRACES, CART_CALLS] {
         world.ready(obj).await?;
     }
@@ -158,33 +158,4 @@ async fn istiod_loses_its_wire(world: &World) -> Result<()> {
         world.ready(obj).await?;
     }
     stays().await
-}
-
-async fn set_shared(world: &World, env: &str) -> Result<()> {
-    world
-        .kubectl(&["-n", "istio-system", "set", "env", "deployment/istiod", env])
-        .await?;
-    world
-        .kubectl(&[
-            "-n",
-            "istio-system",
-            "rollout",
-            "status",
-            "deployment/istiod",
-            "--timeout=60s",
-        ])
-        .await?;
-    Ok(())
-}
-
-async fn recreate(world: &World, object: &Value) -> Result<()> {
-    let mut object = object.clone();
-    for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields"] {
-        object["metadata"].as_object_mut().map(|m| m.remove(field));
-    }
-    if let Some(spec) = object["spec"].as_object_mut() {
-        spec.remove("clusterIP");
-        spec.remove("clusterIPs");
-    }
-    world.apply(&object.to_string()).await
 }

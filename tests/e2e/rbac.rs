@@ -164,7 +164,7 @@ pub async fn exercise_the_rest(world: &World) -> Result<()> {
         .told(of_entry, "TargetNotFound", &["ServiceEntry shop/none"])
         .await?;
 
-    for obj in [RESOURCES[2], ISTIO_SHOP] {
+    for obj in [ISTIO_TENANTS, ISTIO_ERRORS, ISTIO_OVERLAPS, ISTIO_SHOP] {
         world.delete_and_wait(obj).await?;
     }
     let restarts = world.revisions(AGENT).await?;

@@ -142,7 +142,7 @@ async fn live_is_as_rendered_but_the_secret(world: &World) -> Result<()> {
 
 async fn compare(world: &World, text: &str) -> Result<()> {
     let printed = documents(text)?;
-    ensure!(printed.len() == 8, "eight objects are printed:\n{text}");
+    ensure!(printed.len() == 12, "twelve objects are printed:\n{text}");
     for wanted in &printed {
         let (kind, name) = (string(&wanted["kind"]), string(&wanted["metadata"]["name"]));
         let namespace = string(&wanted["metadata"]["namespace"]);
@@ -222,7 +222,7 @@ async fn probes_and_metrics_answer(world: &World) -> Result<()> {
     assert_eq!(status, 200);
     for line in [
         "sightline_passes_total{target=\"observabilitymesh\",outcome=\"done\"}",
-        "sightline_writes_total{kind=\"Telemetry\",verb=\"apply\"} 3",
+        "sightline_writes_total{kind=\"Telemetry\",verb=\"apply\"} 7",
         "sightline_writes_total{kind=\"Deployment\",verb=\"patch\"} 2",
         "sightline_pass_duration_seconds_bucket{le=\"0.001\"}",
         "sightline_queue_depth 0",

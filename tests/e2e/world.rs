@@ -22,16 +22,18 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 /// How often a condition is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// The sample of each seed.
-pub const SAMPLES: [&str; 4] = [
+/// The samples.
+pub const SAMPLES: [&str; 6] = [
     "interlink-tracing",
     "istio-default-access-log",
+    "istio-overlapping-selectors",
     "istio-tenant-json",
+    "istio-tenant-json-errors-only",
     "solarmesh-interface-traffic",
 ];
 
 /// The resources of the samples.
-pub const RESOURCES: [Obj; 8] = [
+pub const RESOURCES: [Obj; 13] = [
     Obj("ObservabilityMesh", "", "interlink"),
     Obj("ObservabilityMesh", "", "istio-shop"),
     Obj("ObservabilityMesh", "", "istio-tenants"),
@@ -40,12 +42,20 @@ pub const RESOURCES: [Obj; 8] = [
     Obj("TrafficLog", "shop", "access-log"),
     Obj("TracingBackend", "shop", "traces"),
     Obj("TrafficLog", "tenant-a", "received"),
+    Obj("ObservabilityMesh", "", "istio-errors"),
+    Obj("ObservabilityMesh", "", "istio-overlaps"),
+    Obj("TrafficLog", "tenant-b", "errors"),
+    Obj("TrafficLog", "inventory", "by-app"),
+    Obj("TrafficLog", "inventory", "by-tier"),
 ];
-/// The ninth resource of the samples: the one with a selector.
+/// The last resource of the samples: the one with a selector that meets no other.
 pub const CART_CALLS: Obj = Obj("TrafficLog", "tenant-a", "cart-calls");
 
 pub const SOLARMESH: Obj = RESOURCES[3];
 pub const ISTIO_SHOP: Obj = RESOURCES[1];
+pub const ISTIO_TENANTS: Obj = RESOURCES[2];
+pub const ISTIO_ERRORS: Obj = RESOURCES[8];
+pub const ISTIO_OVERLAPS: Obj = RESOURCES[9];
 pub const ACCESS_LOG: Obj = RESOURCES[5];
 pub const TRACES: Obj = RESOURCES[6];
 pub const VIRTUAL_KUBELET: Obj = RESOURCES[4];
@@ -56,6 +66,7 @@ pub const GRPC_LOGGING: Obj = Obj("ConfigMap", "service-mesh", "grpc-logging");
 pub const SHARED_MAP: Obj = Obj("ConfigMap", "istio-system", "sightline-mesh-config");
 pub const WASM_PLUGIN: Obj = Obj("WasmPlugin", "orders", "sightline-solarmesh");
 pub const SECRET: Obj = Obj("Secret", "service-mesh", "es");
+pub const TEMPO: Obj = Obj("Service", "monitoring", "tempo");
 pub const SHOP_TELEMETRY: Obj = Obj("Telemetry", "shop", "sightline");
 
 /// An object: kind, namespace (empty for none) and name.
@@ -305,6 +316,19 @@ impl World {
         Ok(())
     }
 
+    /// Makes an object that was deleted again, as another one.
+    pub async fn recreate(&self, object: &Value) -> Result<()> {
+        let mut object = object.clone();
+        for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields"] {
+            object["metadata"].as_object_mut().map(|m| m.remove(field));
+        }
+        if let Some(spec) = object["spec"].as_object_mut() {
+            spec.remove("clusterIP");
+            spec.remove("clusterIPs");
+        }
+        self.apply(&object.to_string()).await
+    }
+
     /// Deletes, and waits until it is gone.
     pub async fn delete_and_wait(&self, obj: Obj<'_>) -> Result<()> {
         self.delete(obj).await?;
@@ -319,6 +343,17 @@ impl World {
             }
         })
         .await
+    }
+
+    /// Sets (`NAME=VALUE`) or takes away (`NAME-`) a variable of a Deployment, and waits for its new pods.
+    pub async fn set_env(&self, deployment: Obj<'_>, variable: &str) -> Result<()> {
+        let Obj(_, namespace, name) = deployment;
+        let target = format!("deployment/{name}");
+        self.kubectl(&["-n", namespace, "set", "env", &target, variable])
+            .await?;
+        self.kubectl(&["-n", namespace, "rollout", "status", &target, "--timeout=60s"])
+            .await
+            .map(drop)
     }
 
     /// Sets the password of the Elasticsearch Secret.

@@ -144,7 +144,7 @@ fn every_sample_and_the_demo_world_are_admitted() {
             }
         }
     }
-    assert!(count >= 8, "{count} objects of ours; the four samples have more");
+    assert!(count >= 14, "{count} objects of ours; the six samples have more");
 }
 
 /// Every schema below `schema`, with its path.

@@ -22,7 +22,38 @@ fn namespace(name: &str, team: &str, injected: bool) -> Value {
     object
 }
 
-fn mesh(name: &str, team: Option<&str>, tenancy: &Value, revisions: &[&str]) -> Value {
+/// What a mesh says of all its workloads.
+#[derive(Clone, Debug)]
+struct Own {
+    required: Option<(&'static str, &'static str)>,
+    traces: bool,
+    metrics: Value,
+}
+
+fn own() -> impl Strategy<Value = Own> {
+    let required = prop::option::weighted(
+        0.4,
+        (
+            select(vec!["audit", "twin"]),
+            select(vec!["Inbound", "Outbound", "Both"]),
+        ),
+    );
+    let metrics = select(vec![
+        Value::Null,
+        json!([{"metric": "REQUEST_SIZE", "mode": "Both", "disabled": false}]),
+        json!([{"metric": "ALL_METRICS", "mode": "Both", "disabled": true},
+               {"metric": "REQUEST_COUNT", "mode": "Client", "disabled": false}]),
+        json!([{"metric": "REQUEST_COUNT", "mode": "Server",
+                "tags": [{"name": "host", "operation": "Upsert", "value": "request.host"}]}]),
+    ]);
+    (required, prop::bool::weighted(0.3), metrics).prop_map(|(required, traces, metrics)| Own {
+        required,
+        traces,
+        metrics,
+    })
+}
+
+fn mesh(name: &str, team: Option<&str>, tenancy: &Value, revisions: &[&str], own: &Own) -> Value {
     let mut spec = json!({
         "mesh": {"type": "Istio", "istio": {"revisions": revisions}},
         "tenancy": tenancy,
@@ -36,10 +67,32 @@ fn mesh(name: &str, team: Option<&str>, tenancy: &Value, revisions: &[&str]) -> 
             {"name": "other", "type": "OTLP", "otlp": {"endpoint": {"host": "other.monitoring.svc", "port": 4317}}},
         ]},
     });
+    if let Some((backend, direction)) = own.required {
+        spec["logging"]["required"] = json!([{"backend": backend, "direction": direction}]);
+    }
+    if own.traces {
+        let tags = json!([{"name": "mesh", "type": "Literal", "literal": name}]);
+        spec["tracing"]["default"] = json!({"backend": "tempo", "tags": tags});
+    }
+    if !own.metrics.is_null() {
+        spec["metrics"] = json!({"overrides": own.metrics});
+    }
     if let Some(team) = team {
         spec["namespaces"] = json!({"matchLabels": {"team": team}});
     }
     json!({"apiVersion": "sightline.dev/v1alpha1", "kind": "ObservabilityMesh", "metadata": {"name": name}, "spec": spec})
+}
+
+/// The part of a spec that says which workloads it is for.
+fn selections() -> impl Strategy<Value = Value> {
+    let target = select(vec![
+        json!({"kind": "Gateway", "name": "edge"}),
+        json!({"kind": "Service", "name": "cart"}),
+        json!({"kind": "ServiceEntry", "name": "bank"}),
+    ]);
+    let of_labels =
+        selectors().prop_map(|labels| labels.map_or(json!({}), |l| json!({"selector": {"matchLabels": l}})));
+    prop_oneof![5 => of_labels, 1 => target.prop_map(|target| json!({"targetRefs": [target]}))]
 }
 
 fn selectors() -> impl Strategy<Value = Option<Labels>> {
@@ -62,11 +115,7 @@ fn policy(kind: &str, name: &str, namespace: &str, spec: Value) -> Value {
 
 const NAMESPACES: [&str; 3] = ["istio-system", "shop", "pay"];
 
-fn common(selector: Option<Labels>, mesh_ref: Option<&str>) -> Value {
-    let mut spec = json!({});
-    if let Some(labels) = selector {
-        spec["selector"] = json!({"matchLabels": labels});
-    }
+fn common(mut spec: Value, mesh_ref: Option<&str>) -> Value {
     if let Some(name) = mesh_ref {
         spec["meshRef"] = json!({"name": name});
     }
@@ -83,24 +132,33 @@ fn traffic_log() -> impl Strategy<Value = Value> {
         json!({"encoding": "Text", "text": "%RESPONSE_CODE%"}),
         json!({"encoding": "JSON", "preset": "Istio"}),
         json!({"encoding": "Text", "text": "%NO_SUCH_OPERATOR%"}),
+        json!({"encoding": "Text", "text": "%RESPONSE_CODE%", "tcp": {"encoding": "Text", "text": "%DURATION%"}}),
+    ]);
+    let filters = select(vec![
+        Value::Null,
+        json!({"type": "Match", "match": {"minStatus": 400}}),
+        json!({"type": "Expression", "expression": "response.code >= 500 || request.method == 'POST'"}),
+        json!({"type": "Expression", "expression": "nofunc(1)"}),
     ]);
     let place = (
         select(NAMESPACES.to_vec()),
         select(vec!["a", "b", "c", "d"]),
-        selectors(),
+        selections(),
         mesh_refs(),
     );
     let said = (
         select(vec!["Inbound", "Outbound", "Both"]),
         subsequence(vec!["stdout", "audit", "twin", "unknown"], 0..=2),
-        formats,
+        (formats, filters),
         prop::bool::weighted(0.2),
         -1..=1i32,
     );
     (place, said).prop_map(
-        |((namespace, name, selector, mesh_ref), (direction, backends, format, disabled, priority))| {
-            let mut spec = common(selector, mesh_ref);
-            spec["direction"] = direction.into();
+        |((namespace, name, selection, mesh_ref), (direction, backends, (format, filter), disabled, priority))| {
+            let mut spec = common(selection, mesh_ref);
+            if spec.get("targetRefs").is_none() {
+                spec["direction"] = direction.into();
+            }
             spec["priority"] = priority.into();
             if disabled {
                 spec["disabled"] = true.into();
@@ -110,6 +168,9 @@ fn traffic_log() -> impl Strategy<Value = Value> {
                 }
                 if !format.is_null() {
                     spec["format"] = format;
+                }
+                if !filter.is_null() {
+                    spec["filter"] = filter;
                 }
             }
             policy("TrafficLog", name, namespace, spec)
@@ -121,13 +182,18 @@ fn tracing_backend() -> impl Strategy<Value = Value> {
     (
         select(NAMESPACES.to_vec()),
         select(vec!["a", "b"]),
-        selectors(),
+        selections(),
         mesh_refs(),
         select(vec!["tempo", "other", "unknown"]),
         select(vec![None, Some("0"), Some("0.25"), Some("100")]),
+        subsequence(vec!["mesh", "team", "place"], 0..=2),
     )
-        .prop_map(|(namespace, name, selector, mesh_ref, backend, sampling)| {
-            let mut spec = common(selector, mesh_ref);
+        .prop_map(|(namespace, name, selection, mesh_ref, backend, sampling, tags)| {
+            let mut spec = common(selection, mesh_ref);
+            let tag = |tag: &&str| json!({"name": tag, "type": "Literal", "literal": format!("{namespace}/{name}")});
+            if !tags.is_empty() {
+                spec["tags"] = tags.iter().map(tag).collect();
+            }
             spec["destination"] = json!({"type": "MeshBackend", "meshBackend": {"name": backend}});
             if let Some(percentage) = sampling {
                 spec["sampling"] = json!({"percentage": percentage});
@@ -176,19 +242,20 @@ fn worlds() -> impl Strategy<Value = Vec<Value>> {
                    "maxSamplingPercentage": sampling})
         },
     );
-    let meshes =
-        (tenancy, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(tenancy, two, by_team, revisions)| {
+    let meshes = (tenancy, any::<bool>(), any::<bool>(), any::<bool>(), (own(), own())).prop_map(
+        |(tenancy, two, by_team, revisions, own)| {
             let revisions: &[&str] = if revisions {
                 &["default", "canary"]
             } else {
                 &["default"]
             };
-            let mut meshes = vec![mesh("a", by_team.then_some("a"), &tenancy, revisions)];
+            let mut meshes = vec![mesh("a", by_team.then_some("a"), &tenancy, revisions, &own.0)];
             if two {
-                meshes.push(mesh("b", Some("b"), &tenancy, &["default"]));
+                meshes.push(mesh("b", Some("b"), &tenancy, &["default"], &own.1));
             }
             meshes
-        });
+        },
+    );
     let namespaces = prop::collection::vec((select(vec!["a", "b"]), any::<bool>()), 3).prop_map(|facts| {
         let facts = NAMESPACES.iter().zip(facts);
         facts
@@ -228,9 +295,15 @@ fn telemetries(outcome: &Outcome) -> BTreeMap<String, Vec<&Value>> {
 /// `accessLogFile` where no mode is named.
 fn every_entry_is_explicit(telemetry: &Value) -> Result<(), TestCaseError> {
     let mut seen = BTreeSet::new();
-    for entry in list(telemetry, "accessLogging") {
+    let targets = telemetry.pointer("/spec/targetRefs").and_then(Value::as_array);
+    prop_assert!(targets.is_none_or(|targets| targets.len() == 1));
+    prop_assert!(targets.is_none() || telemetry.pointer("/spec/selector").is_none());
+    let logging = list(telemetry, "accessLogging");
+    // A gateway is a client and a waypoint a server: one of them has a mode only where the two directions differ.
+    let needs_mode = targets.is_none() || logging.iter().any(|entry| entry.get("match").is_some());
+    for entry in logging {
         let mode = entry["match"]["mode"].as_str().unwrap_or_default();
-        prop_assert!(["CLIENT", "SERVER"].contains(&mode), "{entry}");
+        prop_assert!(!needs_mode || ["CLIENT", "SERVER"].contains(&mode), "{entry}");
         let providers = entry["providers"].as_array().unwrap();
         prop_assert_eq!(providers.len(), 1);
         prop_assert!(
@@ -251,13 +324,29 @@ fn every_entry_is_explicit(telemetry: &Value) -> Result<(), TestCaseError> {
         }
     }
     prop_assert!(list(telemetry, "tracing").len() <= 1);
-    let said = list(telemetry, "accessLogging").len() + list(telemetry, "tracing").len();
+    for entry in list(telemetry, "metrics") {
+        prop_assert_eq!(&entry["providers"], &json!([{"name": "prometheus"}]));
+        let overrides = entry["overrides"].as_array().unwrap();
+        // An enable after "all disabled" would bring all of them back.
+        prop_assert!(
+            overrides
+                .iter()
+                .all(|o| o["disabled"] == true || o.get("tagOverrides").is_some()),
+            "{}",
+            entry
+        );
+    }
+    let sections = ["accessLogging", "tracing", "metrics"];
+    let said: usize = sections.iter().map(|section| list(telemetry, section).len()).sum();
     prop_assert!(said > 0, "an object that says nothing: {}", telemetry);
     Ok(())
 }
 
 /// Two objects that one pod may match: then there is one for both selectors together, and it is not the older one.
 fn selectors_are_closed(outcome: &Outcome, objects: &[&Value]) -> Result<(), TestCaseError> {
+    let of_targets = |object: &&&Value| object.pointer("/spec/targetRefs").is_some();
+    let attached: Vec<&Value> = objects.iter().filter(of_targets).copied().collect();
+    let objects: Vec<&Value> = objects.iter().filter(|object| !of_targets(object)).copied().collect();
     let selectors: BTreeSet<Labels> = objects.iter().map(|o| selector_of(o)).collect();
     prop_assert_eq!(selectors.len(), objects.len(), "two objects of one selector");
     prop_assert!(selectors.iter().filter(|labels| !labels.is_empty()).count() <= 16);
@@ -274,13 +363,19 @@ fn selectors_are_closed(outcome: &Outcome, objects: &[&Value]) -> Result<(), Tes
         let live = outcome.converged.snapshot.object(Kind::Telemetry, &key_of(object));
         live.and_then(|live| Some(live.pointer("/metadata/creationTimestamp")?.as_str()?.to_owned()))
     };
-    for few in objects {
-        for more in objects {
+    let age = |object: &Value| (created(object), key_of(object).name);
+    for few in &objects {
+        for more in &objects {
             let (a, b) = (selector_of(few), selector_of(more));
             if !a.is_empty() && a.len() < b.len() && a.iter().all(|(k, v)| b.get(k) == Some(v)) {
-                let age = |object: &Value| (created(object), key_of(object).name);
                 prop_assert!(age(few) < age(more), "{:?} is newer than {:?}", a, b);
             }
+        }
+        let gateways = attached
+            .iter()
+            .filter(|object| object["spec"]["targetRefs"][0]["kind"] == "Gateway");
+        for gateway in gateways.filter(|_| !selector_of(few).is_empty()) {
+            prop_assert!(age(few) < age(gateway), "a gateway's object is older than {:?}", few);
         }
     }
     Ok(())
@@ -292,9 +387,8 @@ fn every_provider_is_in_the_map(outcome: &Outcome) -> Result<(), TestCaseError> 
     let there = snapshot
         .object(Kind::ConfigMap, &map)
         .map(|map| {
-            sightline::snapshot::mesh_config::read(map)
-                .unwrap_or_default()
-                .providers
+            let config = sightline::snapshot::mesh_config::read(map).unwrap();
+            config.unwrap_or_default().providers
         })
         .unwrap_or_default();
     let objects = telemetries(outcome).into_values().flatten();
@@ -329,6 +423,42 @@ fn foreign_objects_stay(outcome: &Outcome, documents: &[Value]) -> Result<(), Te
     Ok(())
 }
 
+/// TrafficLogs of one namespace that claim the same unit, by labels that one pod has.
+fn rivals() -> impl Strategy<Value = Vec<Value>> {
+    let rival = (subsequence(vec!["app", "tier", "zone"], 1..=3), -1..=1i32);
+    prop::collection::vec(rival, 2..=5).prop_map(|rivals| {
+        let names = ["e", "b", "d", "a", "c"];
+        let log = |(name, (labels, priority)): (&str, (Vec<&str>, i32))| {
+            let labels: Labels = labels
+                .into_iter()
+                .map(|label| (label.to_owned(), "x".to_owned()))
+                .collect();
+            let spec = json!({"selector": {"matchLabels": labels}, "direction": "Inbound", "priority": priority,
+                              "format": {"encoding": "Text", "text": name}});
+            policy("TrafficLog", name, "shop", spec)
+        };
+        names.into_iter().zip(rivals).map(log).collect()
+    })
+}
+
+/// The name of the policy whose format pods get that all of these select.
+fn winner(rivals: &[Value]) -> Result<String, String> {
+    let mesh = json!({"apiVersion": "sightline.dev/v1alpha1", "kind": "ObservabilityMesh",
+                      "metadata": {"name": "default"}, "spec": {"mesh": {"type": "Istio"}}});
+    let outcome = Outcome::of(&[rivals, &[mesh]].concat(), false)?;
+    let labels = |rival: &Value| string_map(rival.pointer("/spec/selector/matchLabels"));
+    let all: Labels = rivals.iter().flat_map(labels).collect();
+    let name = sightline::render::istio::telemetry::object_name(&WorkloadSet::Labels(all));
+    let object = &outcome.converged.objects[&(Kind::Telemetry, Key::new("shop", name))];
+    let provider = object["spec"]["accessLogging"][0]["providers"][0]["name"].clone();
+    let map = &outcome.converged.objects[&(Kind::ConfigMap, Key::new("istio-system", "sightline-mesh-config"))];
+    let config = sightline::snapshot::mesh_config::read(map).map_err(|error| error.to_string())?;
+    let providers = config.unwrap_or_default().providers;
+    let text = providers[provider.as_str().unwrap_or_default()].pointer("/envoyFileAccessLog/logFormat/text");
+    let text = text.and_then(Value::as_str).unwrap_or_default();
+    Ok(text.trim().to_owned())
+}
+
 proptest! {
     #![proptest_config(Config { cases: 96, failure_persistence: None, ..Config::default() })]
 
@@ -344,6 +474,19 @@ proptest! {
         every_provider_is_in_the_map(&outcome)?;
         foreign_objects_stay(&outcome, &documents)?;
         outcome.rests().map_err(TestCaseError::fail)?;
+    }
+
+    /// Rank is a total order: who wins among many wins against each of them alone, and there is always one.
+    #[test]
+    fn the_winner_among_many_wins_against_each_of_them_alone(rivals in rivals()) {
+        let winner = winner(&rivals).map_err(TestCaseError::fail)?;
+        let best = rivals.iter().find(|rival| rival["metadata"]["name"] == winner.as_str());
+        prop_assert!(best.is_some(), "{winner} is none of them");
+        for rival in rivals.iter().filter(|rival| rival["metadata"]["name"] != winner.as_str()) {
+            for pair in [[best.unwrap().clone(), rival.clone()], [rival.clone(), best.unwrap().clone()]] {
+                prop_assert_eq!(&self::winner(&pair).map_err(TestCaseError::fail)?, &winner);
+            }
+        }
     }
 
     #[test]

@@ -1,23 +1,30 @@
 //! Judges an ObservabilityMesh.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{agents_in_sync, refused};
+use super::{
+    agents_in_sync, mesh_namespaces, not_written, others_of_mesh, providers_stand, selected_namespaces, stands,
+};
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
-use crate::crds::{Logging, ObservabilityMesh, Tenancy};
+use crate::crds::{IstioMesh, Logging, ObservabilityMesh, Tenancy};
 use crate::plan::{
-    Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, mesh_config, owned, rollout,
-    wasm_plugins,
+    Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, mesh_config, owned, refusal, rollout,
+    telemetries, wasm_plugins,
 };
 use crate::policy::backends::{SpanReceiver, Transport, log_endpoint, missing_service};
+use crate::policy::claims::WorkloadSet;
 use crate::policy::formats::{self, oldest_envoy};
-use crate::policy::membership::{is_live, istio_of, mesh_of, name_of, shared_map_of};
-use crate::policy::mesh_wide::{check_default_tracing, check_metrics, check_required};
+use crate::policy::membership::{
+    MeshScope, former_maps_of, is_live, istio_of, maps_of, mesh_of, mesh_scope, name_of, primary_maps, root_namespace,
+};
+use crate::policy::mesh_wide::{check_default_tracing, check_metrics, check_required, source_of};
 use crate::policy::traffic_log::bad_format;
 use crate::policy::versions;
-use crate::render::istio::wasm_plugin::object_name;
+use crate::render::istio::provider::Provider;
+use crate::render::istio::{metrics, wasm_plugin};
 use crate::render::metadata::{FINALIZER, MESH_LABEL};
 use crate::snapshot::{Fact, Key, Kind, View, labels_of};
 
@@ -31,7 +38,13 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
         ..Plan::default()
     };
     let mut findings = vec![accepted(view, mesh), refs(view, mesh)];
-    findings.push(programmed(view, mesh, &mut plan));
+    let mut others = others_of_mesh(view, mesh, &source_of(mesh));
+    others.contests.extend(other_metrics_providers(view, mesh));
+    let (providers, complete) = mesh_config::needed(view, mesh);
+    let programmed = programmed(view, mesh, &providers, &mut plan);
+    let shadowed = others.shadowed().filter(|_| programmed.status == Truth::True);
+    findings.push(shadowed.unwrap_or(programmed));
+    findings.extend(others.contested());
     let mut fields = Map::new();
     if !mesh.spec.agents.is_empty() {
         let rollouts = rollout::rollouts(view, mesh, memory);
@@ -63,6 +76,7 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
         unique.dedup();
         findings.push(agents_in_sync(unique));
     }
+    findings.extend(yields_to_another_mesh(view, mesh));
     let unused = without_proxies(mesh);
     if !unused.is_empty() {
         let message = format!(
@@ -91,10 +105,13 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
         .tracing_backends()
         .filter(|(key, t)| belongs(&key.namespace, t.spec.mesh_ref.as_ref()))
         .count();
-    let (providers, complete) = mesh_config::provider_count(view, mesh);
     fields.insert("trafficLogs".into(), Value::from(logs));
     fields.insert("tracingBackends".into(), Value::from(traces));
-    fields.insert("providers".into(), Value::from(providers));
+    fields.insert("providers".into(), Value::from(providers.len()));
+    let maps = listed_maps(view, mesh);
+    if !maps.is_empty() {
+        fields.insert("meshConfigMaps".into(), Value::from(maps));
+    }
     if let Some(istio) = istio_of(mesh)
         && let Ok(versions) = versions::status(view, mesh, &istio)
     {
@@ -105,6 +122,80 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     status.provisional |= pending || !complete;
     plan.statuses.push(status);
     plan
+}
+
+/// The sentence that MeshConfig sends metrics to others too: what names a provider takes its proxies' metrics away from
+/// them, as Istio replaces the list of receivers.
+fn other_metrics_providers(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<String> {
+    let istio = istio_of(mesh)?;
+    let changes = check_metrics(view, mesh).map(metrics::overrides).unwrap_or_default();
+    if changes.is_empty() {
+        return None;
+    }
+    let others = |map: &Key| -> Vec<&String> {
+        let Fact::Present(Some(config)) = view.mesh_config(map) else {
+            return Vec::new();
+        };
+        let names = config.default_providers.metrics.iter();
+        names.filter(|name| *name != metrics::PROVIDER).collect()
+    };
+    let (map, others) = primary_maps(&istio).find_map(|map| {
+        let names = others(&map);
+        (!names.is_empty()).then_some((map, names))
+    })?;
+    Some(format!(
+        "MeshConfig in ConfigMap {map} sends metrics to {} too (defaultProviders.metrics). spec.metrics.overrides goes to {} alone, and these get none any more from where it holds; remove the overrides, or collect from {}.",
+        some_names(others),
+        metrics::PROVIDER,
+        metrics::PROVIDER
+    ))
+}
+
+/// The condition that another mesh comes first where both select a namespace: one object there speaks for both, and there
+/// is one tracing and one list of changes to metrics in it.
+fn yields_to_another_mesh(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<Finding> {
+    let traces = |mesh: &ObservabilityMesh| {
+        mesh.spec
+            .tracing
+            .as_ref()
+            .is_some_and(|tracing| tracing.default.is_some())
+    };
+    let counts = |mesh: &ObservabilityMesh| check_metrics(view, mesh).is_ok_and(|m| !metrics::overrides(m).is_empty());
+    let is_per_namespace = |mesh: &ObservabilityMesh| {
+        istio_of(mesh).is_some_and(|istio| mesh_scope(view, mesh, &istio) == Ok(MeshScope::PerNamespace))
+    };
+    if !is_per_namespace(mesh) {
+        return None;
+    }
+    let namespaces = |mesh: &ObservabilityMesh| {
+        let root = istio_of(mesh).and_then(|istio| root_namespace(view, &istio).ok());
+        selected_namespaces(view, mesh, &root.unwrap_or_default())
+    };
+    let own = namespaces(mesh);
+    let before = view
+        .meshes()
+        .filter(|other| name_of(other) < name_of(mesh) && is_live(other) && is_per_namespace(other));
+    let mut lost = before.filter_map(|other| {
+        let shared = namespaces(other);
+        let namespace = own.iter().find(|namespace| shared.contains(namespace))?;
+        let what = [
+            ("spec.tracing.default", traces(mesh) && traces(other)),
+            ("spec.metrics.overrides", counts(mesh) && counts(other)),
+        ];
+        let what: Vec<&str> = what
+            .into_iter()
+            .filter(|(_, lost)| *lost)
+            .map(|(path, _)| path)
+            .collect();
+        (!what.is_empty()).then(|| (other, namespace, what.join(" and ")))
+    });
+    let (other, namespace, what) = lost.next()?;
+    let message = format!(
+        "ObservabilityMesh {} comes first by name in namespaces that both select, such as {namespace}; there this one gives way in {what}. Let no two meshes select one namespace.",
+        name_of(other)
+    );
+    let type_ = ConditionType::PartiallyOverridden;
+    Some(Finding::holds(type_, Reason::Overridden, message))
 }
 
 /// What the spec of a mesh without proxies says about them. A value that is the default says nothing.
@@ -182,35 +273,24 @@ fn refs(view: &View<'_>, mesh: &ObservabilityMesh) -> Finding {
     })
 }
 
-fn programmed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Plan) -> Finding {
+fn programmed(
+    view: &View<'_>,
+    mesh: &Arc<ObservabilityMesh>,
+    needed: &BTreeMap<String, Provider>,
+    plan: &mut Plan,
+) -> Finding {
     let type_ = ConditionType::Programmed;
+    if let Some(istio) = istio_of(mesh)
+        && let Err(finding) = extension_providers(view, mesh, &istio, needed, plan)
+    {
+        return finding;
+    }
     if !is_live(mesh) {
         let message = "The mesh is being deleted: Telemetries go first, then its extension providers.";
         return Finding::fails(type_, Reason::Deleting, message);
     }
-    if let Some(istio) = istio_of(mesh) {
-        let map = shared_map_of(&istio);
-        let of_map = mesh_config::plan(view, &map);
-        if let Some((_, finding)) = of_map.blocked.into_iter().next() {
-            return finding;
-        }
-        if let Err(finding) = control_plane::wired(view, mesh, &istio) {
-            return finding;
-        }
-        match view.object(Kind::ConfigMap, &map) {
-            Fact::Present(_) if of_map.apply.is_empty() => {}
-            Fact::Unknown => return control_plane::not_read_yet(&map),
-            _ => {
-                if let Some(finding) = refused(view, Kind::ConfigMap, &map) {
-                    return finding;
-                }
-                let message = format!("ConfigMap {map} is not written yet; wait.");
-                if let Some(at) = of_map.look_again {
-                    plan.look_again_at(at);
-                }
-                return Finding::fails(type_, Reason::Pending, message);
-            }
-        }
+    if let Err(finding) = own_claims_stand(view, mesh, plan) {
+        return finding;
     }
     if let Some(traffic) = &mesh.spec.interface_traffic {
         let map = Key::new(&traffic.config_map.namespace, &traffic.config_map.name);
@@ -239,7 +319,7 @@ fn programmed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Plan) -
             };
         }
         if !of_map.apply.is_empty() || !is_there {
-            if let Some(finding) = refused(view, Kind::ConfigMap, &map) {
+            if let Some(finding) = refusal::finding(view, Kind::ConfigMap, &map, None) {
                 return finding;
             }
             return Finding::fails(
@@ -264,11 +344,14 @@ fn wasm_programmed(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<Finding>
     for namespace in namespaces {
         match wasm_plugins::stands(view, mesh, &namespace) {
             Ok(true) => {}
-            Ok(false) => pending.push(Key::new(&namespace, object_name(name_of(mesh)))),
+            Ok(false) => pending.push(Key::new(&namespace, wasm_plugin::object_name(name_of(mesh)))),
             Err(finding) => return Some(finding),
         }
     }
-    if let Some(finding) = pending.iter().find_map(|key| refused(view, Kind::WasmPlugin, key)) {
+    if let Some(finding) = pending
+        .iter()
+        .find_map(|key| refusal::finding(view, Kind::WasmPlugin, key, None))
+    {
         return Some(finding);
     }
     (!pending.is_empty()).then(|| {
@@ -280,6 +363,125 @@ fn wasm_programmed(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<Finding>
         )
     })
 }
+
+/// Whether what the mesh itself says of its workloads (required logs, default tracing, changes to metrics) stands in its
+/// Telemetries.
+///
+/// # Errors
+/// The finding of what does not, and why.
+fn own_claims_stand(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Plan) -> Result<(), Finding> {
+    let Some(istio) = istio_of(mesh) else { return Ok(()) };
+    let required = check_required(view, mesh);
+    let tracing = check_default_tracing(view, mesh);
+    let changes = check_metrics(view, mesh).map(metrics::overrides).unwrap_or_default();
+    if required.is_empty() && tracing.is_none() && changes.is_empty() {
+        return Ok(());
+    }
+    let of = Target::Mesh(name_of(mesh).to_owned());
+    for checked in &required {
+        providers_stand(view, plan, checked, &of, false)?;
+    }
+    if let Some(checked) = &tracing {
+        providers_stand(view, plan, checked, &of, false)?;
+    }
+    let namespaces = mesh_namespaces(view, mesh, &istio)
+        .map_err(|error| Finding::unknown(ConditionType::Programmed, error.reason, error.message))?;
+    let mut pending = Vec::new();
+    for namespace in namespaces {
+        let telemetries = telemetries::plan(view, &namespace);
+        let key = telemetries.key_of(&namespace, &WorkloadSet::namespace());
+        if !stands(view, &telemetries, &key)? {
+            pending.push(key.to_string());
+        }
+    }
+    not_written(pending).map_or(Ok(()), Err)
+}
+
+/// Whether the extension providers of a mesh stand where its istiods read them.
+fn extension_providers(
+    view: &View<'_>,
+    mesh: &Arc<ObservabilityMesh>,
+    istio: &IstioMesh,
+    needed: &BTreeMap<String, Provider>,
+    plan: &mut Plan,
+) -> Result<(), Finding> {
+    let maps = maps_of(istio);
+    let plans: Vec<(Key, Plan)> = maps
+        .iter()
+        .cloned()
+        .chain(former_maps_of(mesh, istio))
+        .map(|map| {
+            let of_map = mesh_config::plan(view, &map);
+            (map, of_map)
+        })
+        .collect();
+    if let Some((_, finding)) = plans.iter().flat_map(|(_, of_map)| &of_map.blocked).next() {
+        return Err(finding.clone());
+    }
+    if !is_live(mesh) {
+        return Ok(());
+    }
+    control_plane::wired(view, mesh, istio)?;
+    for (map, of_map) in plans.iter().filter(|(map, _)| maps.contains(map)) {
+        map_stands(view, mesh, map, of_map, plan)?;
+    }
+    let needed: Vec<Provider> = needed.values().cloned().collect();
+    match control_plane::usable(view, mesh, istio, &needed, false) {
+        // New ones come and go with policies, who tell it themselves.
+        Err(not_usable) if not_usable.finding.reason != Reason::ProviderPending => Err(not_usable.finding),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a map that the mesh writes stands as planned.
+fn map_stands(
+    view: &View<'_>,
+    mesh: &ObservabilityMesh,
+    map: &Key,
+    of_map: &Plan,
+    plan: &mut Plan,
+) -> Result<(), Finding> {
+    let of = Target::Mesh(name_of(mesh).to_owned());
+    let no_room = of_map
+        .map_findings
+        .iter()
+        .find_map(|(_, findings)| findings.no_room.get(&of));
+    if let Some(finding) = no_room {
+        return Err(finding.clone());
+    }
+    match view.object(Kind::ConfigMap, map) {
+        Fact::Present(_) if of_map.apply.is_empty() && of_map.patch.is_empty() => Ok(()),
+        Fact::Unknown => Err(control_plane::not_read_yet(map)),
+        _ => {
+            if let Some(finding) = refusal::finding(view, Kind::ConfigMap, map, None) {
+                return Err(finding);
+            }
+            let message = format!("ConfigMap {map} is not written yet; wait.");
+            if let Some(at) = of_map.look_again {
+                plan.look_again_at(at);
+            }
+            Err(Finding::fails(ConditionType::Programmed, Reason::Pending, message))
+        }
+    }
+}
+
+/// The maps that may hold entries of the mesh, as its status lists them: those that it writes, and those that it wrote,
+/// while something of ours is, or may be, left there.
+fn listed_maps(view: &View<'_>, mesh: &ObservabilityMesh) -> Vec<String> {
+    let Some(istio) = istio_of(mesh) else {
+        return Vec::new();
+    };
+    let former = former_maps_of(mesh, &istio).into_iter();
+    let left = former.filter(|map| {
+        let may_be_looked_at = view.object(Kind::ConfigMap, map) != Fact::Forbidden;
+        !may_be_looked_at || mesh_config::is_left(view, map) != Some(false)
+    });
+    let all = maps_of(&istio).into_iter().chain(left);
+    all.take(MAX_MAPS).map(|map| map.to_string()).collect()
+}
+
+/// Most maps that a status lists.
+const MAX_MAPS: usize = 32;
 
 /// A mesh that we wrote objects for leaves only when they are gone. What we may not look at (any more) does not hold it.
 fn finalizer(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finalizer> {
@@ -296,7 +498,7 @@ fn finalizer(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finalizer
         istio.as_ref().map_or(Some(false), |_| leaves_telemetries(view, mesh)),
         istio
             .as_ref()
-            .map_or(Some(false), |istio| leaves_map(view, &shared_map_of(istio))),
+            .map_or(Some(false), |istio| leaves_entries(view, mesh, istio)),
         leaves_interface_traffic(view, mesh),
         wasm_plugins::are_left(view, mesh),
     ];
@@ -315,17 +517,18 @@ fn leaves_telemetries(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<bool>
     }
 }
 
-/// Whether a map of ours is left that no living mesh shares; `None`: not known yet.
-fn leaves_map(view: &View<'_>, map: &Key) -> Option<bool> {
-    let shared = view
-        .meshes()
-        .any(|other| is_live(other) && istio_of(other).is_some_and(|i| shared_map_of(&i) == *map));
-    match view.object(Kind::ConfigMap, map) {
-        _ if shared => Some(false),
-        Fact::Present(live) => Some(owned::is_ours(live)),
-        Fact::Unknown => None,
-        Fact::Absent | Fact::Forbidden | Fact::KindMissing => Some(false),
+/// Whether a map with something of ours is left that no living mesh writes; `None`: not known yet.
+fn leaves_entries(view: &View<'_>, mesh: &ObservabilityMesh, istio: &IstioMesh) -> Option<bool> {
+    let is_written = |map: &Key| {
+        let mut others = view.meshes().filter(|other| is_live(other));
+        others.any(|other| istio_of(other).is_some_and(|istio| maps_of(&istio).contains(map)))
+    };
+    for map in maps_of(istio).into_iter().chain(former_maps_of(mesh, istio)) {
+        if !is_written(&map) && mesh_config::is_left(view, &map)? {
+            return Some(true);
+        }
     }
+    Some(false)
 }
 
 /// Whether a `grpc-logging` that we made for this mesh is left; `None`: not known yet.

@@ -4,17 +4,23 @@ pub mod mesh;
 pub mod tracing_backend;
 pub mod traffic_log;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Event, Plan, Target, control_plane, mesh_config, refusal_message, rollout, telemetries};
+use super::foreign::{Beside, Effect, Section};
+use super::owned::is_ours;
+use super::telemetries::Telemetries;
+use super::{Event, Plan, Target, control_plane, mesh_config, refusal, rollout, telemetries};
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names};
-use crate::crds::ObservabilityMesh;
-use crate::policy::claims::{Checked, Claim};
-use crate::policy::membership::{MeshScope, istio_of, mesh_scope, name_of, root_namespace, selects, shared_map_of};
+use crate::crds::{IstioMesh, ObservabilityMesh};
+use crate::policy::claims::{Checked, Claim, Source};
+use crate::policy::membership::{
+    MeshScope, NotAMember, istio_of, maps_of, mesh_scope, name_of, other_mesh_rooted_in, root_namespace, selects,
+};
 use crate::policy::resolve::{MAX_SETS, Overlap};
-use crate::render::istio::telemetry::object_name;
+use crate::render::istio::provider::Provider;
 use crate::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
 
 fn insert_mesh(fields: &mut Map<String, Value>, mesh: Option<&Arc<ObservabilityMesh>>) {
@@ -49,96 +55,204 @@ fn not_programmed<C>(checked: &Checked<'_, C>) -> Finding {
     }
 }
 
-/// `Programmed` of a policy with a claim: its providers can be named, and each object that carries it stands as wanted.
-fn programmed<C: Claim>(view: &View<'_>, plan: &mut Plan, checked: &Checked<'_, C>, claim: &C) -> Finding {
-    let Some(mesh) = checked.mesh else {
-        return not_programmed(checked);
-    };
-    let Some(istio) = istio_of(mesh) else {
-        return not_programmed(checked);
-    };
-    if let Err(finding) = mesh_config::writable(view, &shared_map_of(&istio)) {
-        return finding;
+/// `Programmed` of a policy with a claim, and `Contested` where somebody else's Telemetry takes part in it.
+fn programmed<C: Claim>(
+    view: &View<'_>,
+    plan: &mut Plan,
+    checked: &Checked<'_, C>,
+    claim: &C,
+) -> (Finding, Option<Finding>) {
+    if let Err(finding) = providers_stand(view, plan, checked, &claim.source().into(), claim.switches_off()) {
+        return (finding, None);
     }
-    let map = shared_map_of(&istio);
-    let missing = checked
-        .providers
-        .iter()
-        .find(|provider| view.provider(&map, &provider.name).is_none());
-    if let Some(finding) = missing.and_then(|_| refused(view, Kind::ConfigMap, &map)) {
-        return finding;
-    }
-    if missing.is_some_and(|provider| mesh_config::is_full_for(view, &map, provider)) {
-        let message = format!(
-            "ConfigMap {map} has no room for another format; use a format that other policies have, or a shorter one."
-        );
-        return Finding::fails(ConditionType::Programmed, Reason::CapacityExceeded, message);
-    }
-    if let Err(not_usable) = control_plane::usable(view, mesh, &istio, &checked.providers, claim.switches_off()) {
-        if let Some(at) = not_usable.look_again {
-            plan.look_again_at(at);
-        }
-        return not_usable.finding;
-    }
-    let source = claim.source();
-    let namespaces = if is_per_namespace(view, mesh, claim) {
-        selected_namespaces(view, mesh, &source.namespace)
-    } else {
-        vec![source.namespace.clone()]
-    };
-    let leaving = |namespace: &String| match view.object(Kind::Namespace, &Key::new("", namespace)) {
-        Fact::Present(object) => object.pointer("/metadata/deletionTimestamp").is_some(),
-        _ => false,
-    };
-    if let Some(namespace) = namespaces.iter().find(|namespace| leaving(namespace)) {
-        let message = format!("Namespace {namespace} is being deleted: nothing is written there any more.");
-        return Finding::fails(ConditionType::Programmed, Reason::Deleting, message);
+    let namespaces = rendered_in(view, checked, claim);
+    if let Some(finding) = leaving(view, &namespaces) {
+        return (finding, None);
     }
     let mut pending = Vec::new();
+    let mut others = Others::default();
     for namespace in &namespaces {
-        let (of_namespace, overlapping) = telemetries::plan(view, namespace);
-        if let Some((_, other)) = overlapping.into_iter().find(|(out, _)| out.is_same_object(source)) {
-            return overlaps(namespace, other);
+        let telemetries = telemetries::plan(view, namespace);
+        let source = claim.source();
+        if let Some((_, other)) = telemetries
+            .overlapping
+            .iter()
+            .find(|(out, _)| out.is_same_object(source))
+        {
+            return (overlaps(namespace, other.as_ref()), None);
         }
         for set in claim.selection().sets() {
-            let key = Key::new(namespace, object_name(&set));
-            match stands(view, &of_namespace, &key) {
+            let key = telemetries.key_of(namespace, &set);
+            match stands(view, &telemetries, &key) {
                 Ok(true) => {}
                 Ok(false) => pending.push(key.to_string()),
-                Err(finding) => return finding,
+                Err(finding) => return (finding, None),
+            }
+            if let Some(ours) = telemetries.ours.get(&set) {
+                others.note(&ours.beside, &Section::of_source(&ours.sources, source));
             }
         }
     }
-    if pending.is_empty() {
-        return Finding::holds(
+    if let Some(finding) = others.shadowed() {
+        return (finding, None);
+    }
+    let finding = not_written(pending).unwrap_or_else(|| {
+        Finding::holds(
             ConditionType::Programmed,
             Reason::Programmed,
             "The rendered objects stand as rendered.",
-        );
+        )
+    });
+    (finding, others.contested())
+}
+
+/// What Telemetries of somebody else do to a resource: sentences.
+#[derive(Default)]
+struct Others {
+    shadows: Vec<String>,
+    contests: Vec<String>,
+}
+
+/// Most Telemetries of somebody else that a condition tells of.
+const MAX_OTHERS: usize = 3;
+
+impl Others {
+    /// Those beside one object to which the resource contributes these sections.
+    fn note(&mut self, beside: &[Beside], sections: &BTreeSet<Section>) {
+        for other in beside.iter().filter(|other| other.concerns(sections)) {
+            let message = other.message(sections);
+            match other.effect {
+                Effect::IgnoresOurs => self.shadows.push(message),
+                _ => self.contests.push(message),
+            }
+        }
     }
-    let message = format!("Telemetry {} is not written yet; wait.", some_names(pending));
-    Finding::fails(ConditionType::Programmed, Reason::Pending, message)
+
+    fn shadowed(&self) -> Option<Finding> {
+        let message = Self::text(&self.shadows)?;
+        Some(Finding::fails(ConditionType::Programmed, Reason::ShadowedBy, message))
+    }
+
+    fn contested(&self) -> Option<Finding> {
+        let message = Self::text(&self.contests)?;
+        Some(Finding::holds(ConditionType::Contested, Reason::Contested, message))
+    }
+
+    fn text(messages: &[String]) -> Option<String> {
+        let shown = messages.iter().take(MAX_OTHERS).cloned().collect::<Vec<_>>().join(" ");
+        match messages.len() {
+            0 => None,
+            all if all <= MAX_OTHERS => Some(shown),
+            all => Some(format!("{shown} And {} more.", all - MAX_OTHERS)),
+        }
+    }
+}
+
+/// What Telemetries of somebody else do to what a mesh itself says.
+fn others_of_mesh(view: &View<'_>, mesh: &ObservabilityMesh, source: &Source) -> Others {
+    let mut others = Others::default();
+    let namespaces = istio_of(mesh)
+        .and_then(|istio| mesh_namespaces(view, mesh, &istio).ok())
+        .unwrap_or_default();
+    let has_foreign = |namespace: &String| match view.objects_in(Kind::Telemetry, namespace) {
+        Fact::Present(live) => live.into_iter().any(|object| !is_ours(object)),
+        _ => false,
+    };
+    for namespace in namespaces.iter().filter(|namespace| has_foreign(namespace)) {
+        for ours in telemetries::plan(view, namespace).ours.values() {
+            others.note(&ours.beside, &Section::of_source(&ours.sources, source));
+        }
+    }
+    others
+}
+
+/// The finding that a namespace is being deleted in which a claim would be written.
+fn leaving(view: &View<'_>, namespaces: &[String]) -> Option<Finding> {
+    let is_leaving = |namespace: &&String| match view.object(Kind::Namespace, &Key::new("", *namespace)) {
+        Fact::Present(object) => object.pointer("/metadata/deletionTimestamp").is_some(),
+        _ => false,
+    };
+    let namespace = namespaces.iter().find(is_leaving)?;
+    let message = format!("Namespace {namespace} is being deleted: nothing is written there any more.");
+    Some(Finding::fails(ConditionType::Programmed, Reason::Deleting, message))
+}
+
+/// The finding that Telemetries are still to be written.
+fn not_written(pending: Vec<String>) -> Option<Finding> {
+    (!pending.is_empty()).then(|| {
+        let message = format!("Telemetry {} is not written yet; wait.", some_names(pending));
+        Finding::fails(ConditionType::Programmed, Reason::Pending, message)
+    })
+}
+
+/// Whether there is a claim, of the target `of`, and istiod knows the extension providers that it names.
+///
+/// # Errors
+/// The finding of why it does not.
+fn providers_stand<C>(
+    view: &View<'_>,
+    plan: &mut Plan,
+    checked: &Checked<'_, C>,
+    of: &Target,
+    switches_off: bool,
+) -> Result<(), Finding> {
+    let mesh = checked.claim.as_ref().and(checked.mesh);
+    let Some((mesh, istio)) = mesh.and_then(|mesh| Some((mesh, istio_of(mesh)?))) else {
+        return Err(not_programmed(checked));
+    };
+    if let Some(finding) = not_writable(view, &istio, of, &checked.providers) {
+        return Err(finding);
+    }
+    control_plane::usable(view, mesh, &istio, &checked.providers, switches_off).map_err(|not_usable| {
+        if let Some(at) = not_usable.look_again {
+            plan.look_again_at(at);
+        }
+        not_usable.finding
+    })
+}
+
+/// Why the providers of a resource, the target `of`, are not written to a map of its mesh.
+fn not_writable(view: &View<'_>, istio: &IstioMesh, of: &Target, providers: &[Provider]) -> Option<Finding> {
+    maps_of(istio).iter().find_map(|map| {
+        let is_missing = |provider: &Provider| view.provider(map, &provider.name).is_none();
+        mesh_config::not_writable(view, map).or_else(|| {
+            let missing = providers.iter().any(is_missing).then_some(map)?;
+            refusal::finding(view, Kind::ConfigMap, missing, None).or_else(|| view.map_finding(missing, of).cloned())
+        })
+    })
+}
+
+/// The namespaces whose objects a policy with a claim is part of.
+pub(crate) fn rendered_in<C: Claim>(view: &View<'_>, checked: &Checked<'_, C>, claim: &C) -> Vec<String> {
+    let namespace = &claim.source().namespace;
+    match checked.mesh {
+        Some(mesh) if is_per_namespace(view, mesh, claim) => selected_namespaces(view, mesh, namespace),
+        _ => vec![namespace.clone()],
+    }
 }
 
 /// Whether a Telemetry stands as wanted.
 ///
 /// # Errors
 /// The finding of why it cannot be written.
-fn stands(view: &View<'_>, of_namespace: &Plan, key: &Key) -> Result<bool, Finding> {
+fn stands(view: &View<'_>, telemetries: &Telemetries, key: &Key) -> Result<bool, Finding> {
+    let plan = &telemetries.plan;
     let every = telemetries::every_object(&key.namespace);
-    if let Some((_, finding)) = of_namespace.blocked.iter().find(|(at, _)| at == key || *at == every) {
+    if let Some((_, finding)) = plan.blocked.iter().find(|(at, _)| at == key || *at == every) {
         return Err(finding.clone());
     }
-    let is_written = of_namespace.apply.iter().all(|a| key_of(&a.object) != *key)
-        && of_namespace.delete.iter().all(|d| d.key != *key)
+    let is_written = plan.apply.iter().all(|a| key_of(&a.object) != *key)
+        && plan.delete.iter().all(|d| d.key != *key)
         && matches!(view.object(Kind::Telemetry, key), Fact::Present(_));
-    match refused(view, Kind::Telemetry, key).filter(|_| !is_written) {
+    let sources = || telemetries.ours.values().find(|ours| ours.key == *key);
+    let refused = || refusal::finding(view, Kind::Telemetry, key, sources().map(|ours| &ours.sources));
+    match (!is_written).then(refused).flatten() {
         Some(finding) => Err(finding),
         None => Ok(is_written),
     }
 }
 
-fn overlaps(namespace: &str, other: Option<Overlap>) -> Finding {
+fn overlaps(namespace: &str, other: Option<&Overlap>) -> Finding {
     let apart = other.map_or_else(
         || "give the policies a label that keeps them apart".to_owned(),
         |o| {
@@ -169,15 +283,20 @@ fn only_rivals_of<'m, C: Claim>(view: &View<'_>, checked: &Checked<'m, C>) -> Op
     is_per_namespace(view, mesh, claim).then(|| name_of(mesh))
 }
 
-fn refused(view: &View<'_>, kind: Kind, key: &Key) -> Option<Finding> {
-    let why = view.refusal(kind, key)?;
-    Some(Finding::fails(
-        ConditionType::Programmed,
-        Reason::WriteRefused,
-        refusal_message(kind, key, why),
-    ))
+/// The namespaces in which stands what a mesh itself says.
+///
+/// # Errors
+/// [`NotAMember`]: who else names its istiod, or what its namespaces are, is not known.
+fn mesh_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, istio: &IstioMesh) -> Result<Vec<String>, NotAMember> {
+    let root = root_namespace(view, istio)?;
+    Ok(match mesh_scope(view, mesh, istio)? {
+        MeshScope::RootTelemetry => vec![root],
+        MeshScope::PerNamespace => selected_namespaces(view, mesh, &root),
+    })
 }
 
+/// The namespaces that what a mesh says of all its workloads is written to, one by one: those that it selects, but for the
+/// root namespaces of others, whose whole mesh it would reach.
 fn selected_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, but: &str) -> Vec<String> {
     let Fact::Present(namespaces) = view.objects(Kind::Namespace) else {
         return Vec::new();
@@ -186,7 +305,7 @@ fn selected_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, but: &str) -> 
         .into_iter()
         .filter(|n| selects(mesh, &labels_of(n)).unwrap_or(false) && n.pointer("/metadata/deletionTimestamp").is_none())
         .map(|n| key_of(n).name)
-        .filter(|name| name != but)
+        .filter(|name| name != but && matches!(other_mesh_rooted_in(view, name, mesh), Ok(None)))
         .collect()
 }
 
@@ -208,19 +327,26 @@ fn agents_in_sync(states: Vec<Result<(), rollout::Problem>>) -> Finding {
     Finding::fails(type_, reason, message)
 }
 
-/// The event that a resource became ready or ceased to be, from its old and new `Ready`.
-pub fn ready_event(of: &Target, before: Option<&str>, findings: &[Finding]) -> Option<Event> {
+/// Reasons not to be ready that pass by themselves: nobody is told.
+const WAITING: [Reason; 4] = [
+    Reason::FactsPending,
+    Reason::Pending,
+    Reason::ProviderPending,
+    Reason::Deleting,
+];
+
+/// The event that a resource became ready or ceased to be, from status and reason of its old `Ready`, and from its new one.
+/// What comes of waiting is told too.
+pub fn ready_event(of: &Target, before: Option<(&str, &str)>, findings: &[Finding]) -> Option<Event> {
     let ready = findings.iter().find(|f| f.type_ == ConditionType::Ready)?;
     let now = match ready.status {
         Truth::True => "True",
         Truth::False => "False",
         Truth::Unknown => "Unknown",
     };
-    let quiet = matches!(
-        ready.reason,
-        Reason::FactsPending | Reason::Pending | Reason::ProviderPending | Reason::Deleting
-    );
-    (before != Some(now) && !quiet).then(|| Event {
+    let is_news =
+        before.is_none_or(|(status, reason)| status != now || WAITING.iter().any(|waiting| waiting.as_str() == reason));
+    (is_news && !WAITING.contains(&ready.reason)).then(|| Event {
         about: of.clone(),
         warning: ready.status == Truth::False,
         reason: if ready.status == Truth::True {
@@ -230,4 +356,28 @@ pub fn ready_event(of: &Target, before: Option<&str>, findings: &[Finding]) -> O
         },
         note: ready.message.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_told_once_also_when_it_comes_after_waiting() {
+        let of = Target::TrafficLog(Key::new("shop", "all"));
+        let told = |before, status, reason| {
+            let finding = Finding {
+                status,
+                ..Finding::fails(ConditionType::Ready, reason, "Why.")
+            };
+            ready_event(&of, before, &[finding]).map(|event| event.reason)
+        };
+        assert_eq!(told(Some(("True", "Ready")), Truth::False, Reason::Pending), None);
+        let refused = |before| told(Some(before), Truth::False, Reason::RejectedByPolicy);
+        assert_eq!(refused(("False", "Pending")), Some("RejectedByPolicy"));
+        assert_eq!(refused(("False", "RejectedByPolicy")), None);
+        assert_eq!(refused(("True", "Ready")), Some("RejectedByPolicy"));
+        assert_eq!(told(None, Truth::True, Reason::Ready), Some("Ready"));
+        assert_eq!(told(Some(("True", "Ready")), Truth::True, Reason::Ready), None);
+    }
 }

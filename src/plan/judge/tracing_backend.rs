@@ -5,13 +5,13 @@ use std::sync::Arc;
 use serde_json::{Map, json};
 
 use super::{agents_in_sync, insert_mesh, not_expressed, not_programmed, only_rivals_of, programmed, to_i32};
-use crate::conditions::{ConditionType, Finding, Reason, Truth, with_ready};
+use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
 use crate::crds::{DestinationType, EffectiveTracing, InjectStatus, ObservabilityMesh, TracingBackend};
 use crate::plan::{Memory, Plan, Status, Target, rollout};
 use crate::policy::backends::receiver;
-use crate::policy::claims::{Checked, TraceClaim};
+use crate::policy::claims::{Checked, TraceClaim, WorkloadSet};
 use crate::policy::membership::istio_of;
-use crate::policy::resolve::tracing_winner;
+use crate::policy::resolve::{lost_sets, wins_for_some};
 use crate::policy::tracing_backend::check;
 use crate::render::metadata::INJECT;
 use crate::snapshot::{Fact, Key, Kind, View};
@@ -31,29 +31,19 @@ pub fn judge(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> Plan {
     let mut findings = checked.findings.clone();
     let mut fields = Map::new();
     insert_mesh(&mut fields, checked.mesh);
-    let apart = only_rivals_of(view, &checked);
-    let rivals: Vec<TraceClaim> = all
-        .iter()
-        .filter(|(_, t)| t.metadata.deletion_timestamp.is_none())
-        .filter_map(|(k, t)| check(view, k, t).claim)
-        .filter(|rival| apart.is_none_or(|mesh| rival.mesh == mesh))
-        .collect();
+    let rivals = rivals(view, &checked, &all);
     let needs_proxies = checked.mesh.is_none_or(|mesh| istio_of(mesh).is_some());
     match &checked.claim {
         Some(claim) => {
-            let finding = match tracing_winner(claim, &rivals) {
-                Some(winner) => {
-                    let message = format!(
-                        "{winner} wins; only one TracingBackend holds in a scope. Change labels or name, or remove one of the two."
-                    );
-                    Finding::fails(ConditionType::Programmed, Reason::Overridden, message)
-                }
-                None => programmed(view, &mut plan, &checked, claim),
-            };
+            let (finding, contested) = all_lost(claim, &rivals)
+                .map_or_else(|| programmed(view, &mut plan, &checked, claim), |lost| (lost, None));
+            let is_in_force = ![Reason::Overridden, Reason::Overlaps].contains(&finding.reason);
+            findings.extend(some_lost(claim, &rivals).filter(|_| is_in_force));
             if finding.status == Truth::True {
                 fields.insert("effective".into(), json!(effective(key, tracing, claim, &checked)));
             }
             findings.push(finding);
+            findings.extend(contested);
         }
         None if needs_proxies || !checked.is_good() => findings.push(not_programmed(&checked)),
         None => findings.push(Finding::holds(
@@ -73,7 +63,9 @@ pub fn judge(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> Plan {
         findings.push(finding);
         fields.insert("inject".into(), json!(status));
     }
-    if let Some(message) = &checked.limited {
+    if let Some(message) = &checked.limited
+        && findings.iter().all(|f| f.type_ != ConditionType::PartiallyOverridden)
+    {
         findings.push(Finding::holds(
             ConditionType::PartiallyOverridden,
             Reason::LimitedByMesh,
@@ -91,7 +83,58 @@ pub fn judge(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> Plan {
     plan
 }
 
-fn effective(
+/// The claims of its namespace that compete with it, its own included.
+pub(crate) fn rivals(
+    view: &View<'_>,
+    checked: &Checked<'_, TraceClaim>,
+    all: &[(&Key, &Arc<TracingBackend>)],
+) -> Vec<TraceClaim> {
+    let apart = only_rivals_of(view, checked);
+    all.iter()
+        .filter(|(_, t)| t.metadata.deletion_timestamp.is_none())
+        .filter_map(|(k, t)| check(view, k, t).claim)
+        .filter(|rival| apart.is_none_or(|mesh| rival.mesh == mesh))
+        .collect()
+}
+
+/// `Programmed` of one that loses every set of its workloads.
+fn all_lost(claim: &TraceClaim, rivals: &[TraceClaim]) -> Option<Finding> {
+    let lost = lost_sets(claim, rivals);
+    let (_, winner) = lost.first().filter(|_| lost.len() == claim.selection.sets().len())?;
+    let message = format!(
+        "{winner} wins; only one TracingBackend holds in a scope. Change labels or name, or remove one of the two."
+    );
+    Some(Finding::fails(ConditionType::Programmed, Reason::Overridden, message))
+}
+
+/// The condition that it loses some of its targets, or of the workloads that its selector takes.
+fn some_lost(claim: &TraceClaim, rivals: &[TraceClaim]) -> Option<Finding> {
+    let lost = lost_sets(claim, rivals);
+    let message = if let Some((WorkloadSet::Target(kind, name), winner)) = lost.first() {
+        format!(
+            "{} of {} targets are lost, such as {kind:?} {name} to {winner}; change the name, or name each target in one of the two.",
+            lost.len(),
+            claim.selection.sets().len()
+        )
+    } else {
+        let winners = wins_for_some(claim, rivals);
+        if winners.is_empty() {
+            return None;
+        }
+        format!(
+            "For workloads that the selector of {} takes too, this one does not hold; more labels win, then name.",
+            some_names(winners.iter().map(ToString::to_string))
+        )
+    };
+    Some(Finding::holds(
+        ConditionType::PartiallyOverridden,
+        Reason::Overridden,
+        message,
+    ))
+}
+
+/// What it effectively says to proxies, with where each value comes from.
+pub(crate) fn effective(
     key: &Key,
     tracing: &TracingBackend,
     claim: &TraceClaim,

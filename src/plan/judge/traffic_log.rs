@@ -8,7 +8,7 @@ use crate::crds::{Direction, EffectiveLog, LogFilterType, TrafficLog};
 use crate::plan::{Plan, Status, Target};
 use crate::policy::claims::{Checked, LogClaim, Side};
 use crate::policy::mesh_wide;
-use crate::policy::resolve::{Lost, lost_units, required_units, unit_count};
+use crate::policy::resolve::{Lost, lost_for_some, lost_units, required_units, unit_count};
 use crate::policy::traffic_log::check;
 use crate::snapshot::{Key, View};
 
@@ -30,17 +30,24 @@ pub fn judge(view: &View<'_>, key: &Key) -> Plan {
         None => findings.push(not_programmed(&checked)),
         Some(claim) => {
             let losses = Losses::of(view, &checked, claim);
-            let finding = losses
-                .all_lost(claim)
-                .unwrap_or_else(|| programmed(view, &mut plan, &checked, claim));
+            let all_lost = losses.all_lost(claim);
+            let some_lost = match all_lost {
+                Some(_) => None,
+                None => losses.some_lost(claim, checked.limited.as_deref()),
+            };
+            let (finding, contested) =
+                all_lost.map_or_else(|| programmed(view, &mut plan, &checked, claim), |lost| (lost, None));
             if finding.status == Truth::True {
                 let effective = effective(log, claim, &losses, &checked);
                 if !effective.is_empty() {
                     fields.insert("effective".into(), json!(effective));
                 }
             }
+            // What is left out whole has lost nothing to anybody.
+            let some_lost = some_lost.filter(|_| finding.reason != Reason::Overlaps);
             findings.push(finding);
-            findings.extend(losses.some_lost(claim, checked.limited.as_deref()));
+            findings.extend(some_lost);
+            findings.extend(contested);
         }
     }
     findings.extend(not_expressed(&checked));
@@ -51,16 +58,18 @@ pub fn judge(view: &View<'_>, key: &Key) -> Plan {
 }
 
 /// What a TrafficLog claims and does not get.
-struct Losses {
+pub(crate) struct Losses {
     /// Units that other policies win.
-    lost: Vec<Lost>,
+    pub(crate) lost: Vec<Lost>,
+    /// Units that other policies win for some of its workloads.
+    pub(crate) for_some: Vec<Lost>,
     /// Units that stay as the mesh requires them.
-    required: Vec<(String, Side)>,
+    pub(crate) required: Vec<(String, Side)>,
     mesh: String,
 }
 
 impl Losses {
-    fn of(view: &View<'_>, checked: &Checked<'_, LogClaim>, claim: &LogClaim) -> Self {
+    pub(crate) fn of(view: &View<'_>, checked: &Checked<'_, LogClaim>, claim: &LogClaim) -> Self {
         let apart = only_rivals_of(view, checked);
         let logs = view.traffic_logs_in(&claim.source.namespace);
         let rivals: Vec<LogClaim> = logs
@@ -76,6 +85,7 @@ impl Losses {
         let required: Vec<LogClaim> = required.into_iter().filter_map(|checked| checked.claim).collect();
         Self {
             lost: lost_units(claim, &rivals),
+            for_some: lost_for_some(claim, &rivals),
             required: required_units(claim, &required),
             mesh: claim.mesh.clone(),
         }
@@ -119,12 +129,19 @@ impl Losses {
         let type_ = ConditionType::PartiallyOverridden;
         if let Some(first) = self.lost.first() {
             let all = unit_count(claim);
-            if self.lost.len() == all {
-                return None;
-            }
             let message = format!(
                 "{} of {all} units (a backend in a direction) are lost, such as {} {:?} to {}; change labels, priority or name to win them.",
                 self.lost.len(),
+                first.backend.as_deref().unwrap_or("the off switch"),
+                first.side,
+                first.winner
+            );
+            return Some(Finding::holds(type_, Reason::Overridden, message));
+        }
+        if let Some(first) = self.for_some.first() {
+            let winners = some_names(self.for_some.iter().map(|l| l.winner.to_string()));
+            let message = format!(
+                "For workloads that the selectors of {winners} take too, units (a backend in a direction) are lost, such as {} {:?} to {}; more labels win, then priority, then name.",
                 first.backend.as_deref().unwrap_or("the off switch"),
                 first.side,
                 first.winner
@@ -145,6 +162,11 @@ impl Losses {
         }
         limited.map(|message| Finding::holds(type_, Reason::LimitedByMesh, message))
     }
+}
+
+/// Whether its lines have its own format: it has one that is allowed, and that every proxy takes.
+pub(crate) fn has_own_format(log: &TrafficLog, checked: &Checked<'_, LogClaim>) -> bool {
+    log.spec.format.is_some() && checked.limited.is_none() && checked.is_good()
 }
 
 /// The rows of `effective`: what this says and nobody else wins.
@@ -172,8 +194,11 @@ fn effective(
         });
         return off.into_iter().collect();
     }
-    let own_format = log.spec.format.is_some() && checked.limited.is_none() && checked.is_good();
-    let format_from = if own_format { "TrafficLog" } else { "ObservabilityMesh" };
+    let format_from = if has_own_format(log, checked) {
+        "TrafficLog"
+    } else {
+        "ObservabilityMesh"
+    };
     let filter = log.spec.filter.as_ref().map(|filter| match filter.type_ {
         LogFilterType::Match => "Match".to_owned(),
         LogFilterType::Expression => "Expression".to_owned(),

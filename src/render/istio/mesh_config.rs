@@ -58,7 +58,10 @@ mod tests {
             ),
         ]);
         let map = shared_map(&Key::new("istio-system", "m"), &providers).unwrap();
-        assert_eq!(crate::snapshot::mesh_config::read(&map).unwrap().providers, providers);
+        assert_eq!(
+            crate::snapshot::mesh_config::read(&map).unwrap().unwrap().providers,
+            providers
+        );
     }
 
     #[test]

@@ -10,7 +10,8 @@ use crate::crds::{Tag, TargetKind};
 use crate::digest;
 use crate::policy::claims::{PolicyKind, Side, Source, WorkloadSet};
 use crate::policy::resolve::{ObjectPolicy, SideLogging};
-use crate::render::metadata::{MANAGED_BY, MANAGED_BY_US, MESH_LABEL, SOURCES};
+use crate::render::metadata::{ADOPTED, MANAGED_BY, MANAGED_BY_US, MESH_LABEL, REVISION, SERVICES, SOURCES};
+use crate::snapshot::Key;
 
 /// Name of the object of a set of workloads. Within one second of creation Istio orders objects by name, so names sort
 /// fewer labels before more, and what is attached to a Service behind what is attached to its Gateway.
@@ -35,27 +36,45 @@ pub fn object_name(set: &WorkloadSet) -> String {
     }
 }
 
+/// What an object's metadata says that does not come from policies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Namespace and name: usually [`object_name`]; an adopted object keeps its own.
+    pub key: Key,
+    /// Whether it was somebody else's: then it never gets owners.
+    pub adopted: bool,
+    /// Value of the label `istio.io/rev`: only istiods of that revision read the object.
+    pub revision: Option<String>,
+    /// Digest of the Services that its providers name.
+    pub services: Option<String>,
+}
+
 /// Renders the object of one set of workloads.
-///
-/// `name` is usually [`object_name`]; an adopted object keeps its own. `revision` is the value of the label
-/// `istio.io/rev`, which only istiods of that revision read.
-pub fn render(namespace: &str, name: &str, set: &WorkloadSet, policy: &ObjectPolicy, revision: Option<&str>) -> Value {
+pub fn render(identity: &Identity, set: &WorkloadSet, policy: &ObjectPolicy) -> Value {
+    let Key { namespace, name } = &identity.key;
     let mut object_labels = Map::from_iter([(MANAGED_BY.to_owned(), Value::from(MANAGED_BY_US))]);
     if let Some(mesh) = mesh_of(policy) {
         object_labels.insert(MESH_LABEL.to_owned(), Value::from(mesh));
     }
-    if let Some(revision) = revision {
-        object_labels.insert("istio.io/rev".to_owned(), Value::from(revision));
+    if let Some(revision) = &identity.revision {
+        object_labels.insert(REVISION.to_owned(), Value::from(revision.as_str()));
     }
     let sources = serde_json::to_string(&policy.sources).unwrap_or_default();
+    let mut annotations = Map::from_iter([(SOURCES.to_owned(), Value::from(sources))]);
+    if identity.adopted {
+        annotations.insert(ADOPTED.to_owned(), object_name(set).into());
+    }
+    if let Some(services) = &identity.services {
+        annotations.insert(SERVICES.to_owned(), Value::from(services.as_str()));
+    }
     let mut metadata = Map::from_iter([
-        ("name".to_owned(), Value::from(name)),
-        ("namespace".to_owned(), Value::from(namespace)),
+        ("name".to_owned(), Value::from(name.as_str())),
+        ("namespace".to_owned(), Value::from(namespace.as_str())),
         ("labels".to_owned(), Value::Object(object_labels)),
-        ("annotations".to_owned(), json!({SOURCES: sources})),
+        ("annotations".to_owned(), Value::Object(annotations)),
     ]);
     let owners = owner_references(namespace, policy);
-    if !owners.is_empty() {
+    if !owners.is_empty() && !identity.adopted {
         metadata.insert("ownerReferences".to_owned(), Value::Array(owners));
     }
     json!({

@@ -38,7 +38,7 @@ fn there_and_back(text: &str, expected: &str) {
     let with = splice(text, &wanted).unwrap();
     assert_eq!(with, expected, "\n{with}");
     assert_eq!(splice(&with, &wanted).unwrap(), with, "once more is no change");
-    let read = mesh_config::read(&json!({"data": {"mesh": with}})).unwrap();
+    let read = mesh_config::read(&json!({"data": {"mesh": with}})).unwrap().unwrap();
     let ours = read.providers.into_iter().filter(|(name, _)| name.starts_with(PREFIX));
     assert_eq!(ours.collect::<BTreeMap<_, _>>(), wanted);
     let one = splice(&with, &providers(&["b"])).unwrap();
@@ -112,8 +112,8 @@ fn entries_follow_those_of_others_in_their_indentation() {
         0,
     );
     block(
-        "a: &x 1\nextensionProviders: &e\n- name: *x\n- &y {name: y}\nz: *y\n",
-        "a: &x 1\nextensionProviders: &e\n- name: *x\n- &y {name: y}\n{}\nz: *y\n",
+        "a: &x one\nextensionProviders: &e\n- name: *x\n- &y {name: w}\nz: *y\n",
+        "a: &x one\nextensionProviders: &e\n- name: *x\n- &y {name: w}\n{}\nz: *y\n",
         0,
     );
 }
@@ -185,8 +185,8 @@ fn a_list_in_brackets_stays_one() {
         &format!("extensionProviders: [\n  {a},\n  {b}]\ny: z\n"),
     );
     there_and_back(
-        "extensionProviders: [{name: x}, {name: y}, ] # two",
-        &format!("extensionProviders: [{{name: x}}, {{name: y}},\n  {a},\n  {b}, ] # two"),
+        "extensionProviders: [{name: x}, {name: w}, ] # two",
+        &format!("extensionProviders: [{{name: x}}, {{name: w}},\n  {a},\n  {b}, ] # two"),
     );
     there_and_back(
         "  extensionProviders: [ # none, so far\n  ]\n",
@@ -213,8 +213,8 @@ fn entries_in_brackets_go_wherever_others_have_put_theirs() {
             "extensionProviders: [ # one, two\n  ]\n",
         ),
         (
-            format!("extensionProviders: [{{name: x}}, # one\n  {a}, {{name: y}}]\n"),
-            "extensionProviders: [{name: x} # one\n  , {name: y}]\n",
+            format!("extensionProviders: [{{name: x}}, # one\n  {a}, {{name: w}}]\n"),
+            "extensionProviders: [{name: x} # one\n  , {name: w}]\n",
         ),
     ] {
         assert_eq!(splice(&with, &none).unwrap(), without);

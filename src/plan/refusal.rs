@@ -1,0 +1,182 @@
+//! What a person reads of a write that the API server refused.
+//!
+//! A refused object is tried again with a growing delay, of at most a minute, and what is live stays: nothing of it is
+//! taken away to make the rest pass. A policy that refuses one entry so holds up those of the others in the same object,
+//! and everybody who contributes is told whose it is.
+
+use crate::conditions::{ConditionType, Finding, Reason, some_names};
+use crate::policy::claims::Sources;
+use crate::snapshot::{Key, Kind, View};
+
+/// The finding of `Programmed` where our last write of an object was refused. `sources` are the claims that it is made of.
+pub fn finding(view: &View<'_>, kind: Kind, key: &Key, sources: Option<&Sources>) -> Option<Finding> {
+    let why = view.refusal(kind, key)?;
+    let (reason, message) = read(kind, key, why, sources);
+    Some(Finding::fails(ConditionType::Programmed, reason, message))
+}
+
+/// The same for a workload, which has conditions of its own.
+pub fn message(kind: Kind, key: &Key, why: &str) -> String {
+    read(kind, key, why, None).1
+}
+
+fn read(kind: Kind, key: &Key, why: &str, sources: Option<&Sources>) -> (Reason, String) {
+    match Admission::of(why) {
+        Some(admission) => (Reason::RejectedByPolicy, admission.message(kind, key, sources)),
+        None => (Reason::WriteRefused, refused(kind, key, why)),
+    }
+}
+
+/// An admission policy or webhook that denied a request, and its words.
+#[derive(Debug, PartialEq)]
+struct Admission<'a> {
+    what: &'static str,
+    name: &'a str,
+    words: &'a str,
+}
+
+impl<'a> Admission<'a> {
+    /// Read from the API server's message (seen on 1.36).
+    fn of(why: &'a str) -> Option<Self> {
+        const POLICY: &str = "ValidatingAdmissionPolicy '";
+        const WEBHOOK: &str = "admission webhook \"";
+        if let Some((_, rest)) = why.split_once(POLICY) {
+            let (name, rest) = rest.split_once('\'')?;
+            let (_, words) = rest.split_once("denied request: ")?;
+            return Some(Self {
+                what: "ValidatingAdmissionPolicy",
+                name,
+                words,
+            });
+        }
+        let (_, rest) = why.split_once(WEBHOOK)?;
+        let (name, rest) = rest.split_once('"')?;
+        let words = rest.trim_start().strip_prefix("denied the request")?;
+        Some(Self {
+            what: "Admission webhook",
+            name,
+            words: words.trim_start_matches([':', ' ']),
+        })
+    }
+
+    fn message(&self, kind: Kind, key: &Key, sources: Option<&Sources>) -> String {
+        let Self { what, name, words } = self;
+        let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+        let kind = kind.names().1;
+        let filtering = sources.map(filtering).unwrap_or_default();
+        // Istio's own policy for its stable channel quotes the expression that is false: `has(l.filter)` stands in it.
+        if words.contains("filter") && !filtering.is_empty() {
+            return format!(
+                "{what} {name} refuses {kind} {key} for the filters of {}; without spec.filter, format.tcp and backends of type EnvoyALS there it is accepted. What is live stays, and everything else is written.",
+                some_names(filtering)
+            );
+        }
+        let words = if words.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", words.trim_end_matches('.'))
+        };
+        format!(
+            "{what} {name} refuses {kind} {key}{words}; have it let {kind} {key} pass. What is live stays, and everything else is written."
+        )
+    }
+}
+
+/// The resources that bring filters to an object: their own ones, or those that keep requests and connections apart.
+fn filtering(sources: &Sources) -> Vec<String> {
+    let logs = sources.logs.iter();
+    let filtered = logs.filter(|claim| {
+        let mut entries = claim.backends.values().flatten();
+        entries.any(|entry| entry.filter.is_some())
+    });
+    filtered.map(|claim| claim.source.to_string()).collect()
+}
+
+/// The API server's words, and the next step.
+fn refused(kind: Kind, key: &Key, why: &str) -> String {
+    // RBAC's own wording; quotas say "forbidden" too, and name themselves.
+    let next = if why.contains("cannot ") && why.contains(" resource ") {
+        format!("install the Role of config/rbac in namespace {}", key.namespace)
+    } else {
+        "see to its cause, it is tried again".to_owned()
+    };
+    let why = why.trim_end_matches('.');
+    format!("The API server refused {} {key}: {why}; {next}.", kind.names().1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_or_webhook_that_denied_is_read_from_the_api_servers_message() {
+        let policy = "telemetries.telemetry.istio.io \"sightline\" is forbidden: ValidatingAdmissionPolicy 'stable' with \
+                      binding 'all' denied request: failed expression: !has(l.filter)";
+        let read = |why| Admission::of(why).map(|a| (a.what, a.name.to_owned(), a.words.to_owned()));
+        let expected = |what, name: &str, words: &str| Some((what, name.to_owned(), words.to_owned()));
+        assert_eq!(
+            read(policy),
+            expected(
+                "ValidatingAdmissionPolicy",
+                "stable",
+                "failed expression: !has(l.filter)"
+            )
+        );
+        let webhook = "admission webhook \"validate.kyverno.svc-fail\" denied the request: no Telemetry here";
+        assert_eq!(
+            read(webhook),
+            expected("Admission webhook", "validate.kyverno.svc-fail", "no Telemetry here")
+        );
+        let silent = "admission webhook \"a.b\" denied the request without explanation";
+        assert_eq!(
+            read(silent),
+            expected("Admission webhook", "a.b", "without explanation")
+        );
+        let rbac = "telemetries.telemetry.istio.io is forbidden: User \"x\" cannot create resource \"telemetries\"";
+        assert_eq!(read(rbac), None);
+        let quota = "exceeded quota: objects, requested: count/telemetries=1";
+        assert_eq!(read(quota), None);
+    }
+
+    fn sources(filter: Option<&str>) -> Sources {
+        let claim = |name: &str, filter: Option<&str>| {
+            serde_json::json!({"source": {"kind": "TrafficLog", "namespace": "shop", "name": name}, "mesh": "m", "priority": 0,
+                   "sides": ["Inbound"], "backends": {"stdout": [{"provider": "p", "filter": filter}]}})
+        };
+        let logs = serde_json::json!({"logs": [claim("errors", filter), claim("all", None)]});
+        serde_json::from_value(logs).unwrap()
+    }
+
+    #[test]
+    fn a_denied_write_names_the_policy_its_words_and_who_brings_what_it_denies() {
+        const STABLE: &str = "telemetries.telemetry.istio.io \"sightline\" is forbidden: ValidatingAdmissionPolicy 'stable' \
+                              with binding 'all' denied request: failed expression: !(has(object.spec.accessLogging)\n  \
+                              && object.spec.accessLogging.exists(l, has(l.filter)))";
+        let key = Key::new("shop", "sightline");
+        let message = |why, sources: &Sources| super::read(Kind::Telemetry, &key, why, Some(sources));
+        let (reason, text) = message(STABLE, &sources(Some("true")));
+        assert_eq!(reason, Reason::RejectedByPolicy);
+        assert_eq!(
+            text,
+            "ValidatingAdmissionPolicy stable refuses Telemetry shop/sightline for the filters of TrafficLog shop/errors; \
+             without spec.filter, format.tcp and backends of type EnvoyALS there it is accepted. What is live stays, and everything else is written."
+        );
+        let (_, text) = message(STABLE, &sources(None));
+        assert!(
+            text.contains("stable refuses Telemetry shop/sightline: failed expression: !(has("),
+            "{text}"
+        );
+        assert!(
+            text.ends_with(
+                "; have it let Telemetry shop/sightline pass. What is live stays, and everything else is written."
+            ),
+            "{text}"
+        );
+        let (reason, text) = message("exceeded quota.", &sources(None));
+        assert_eq!(reason, Reason::WriteRefused);
+        assert_eq!(
+            text,
+            "The API server refused Telemetry shop/sightline: exceeded quota; see to its cause, it is tried again."
+        );
+    }
+}
