@@ -27,12 +27,13 @@ cluster-stop: ## Stops the one that runs in DIR
 lint: ## Checks formatting, clippy, licences and bans of dependencies
 	@tools/lint.sh
 
-generate: ## Writes config/crd, config/rbac and docs/reasons.md from the code
+generate: ## Writes config/crd, config/rbac, docs/reasons.md and the chart's copies, rules, flags and schema from the code
 	@SIGHTLINE_GENERATE=1 $(CARGO) test --quiet --test generated
 
-golden: ## Writes tests/render/cases/*/out.yaml and tests/explain/golden anew; review is the diff
+golden: tools ## Writes what tests/render, tests/explain and tests/chart record anew; review is the diff
 	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test render every_case_comes_out_as_recorded
 	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test explain every_sample_is_explained_as_recorded
+	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test chart every_case_is_linted_by_helm_and_rendered_as_recorded
 
 fmt: ## Formats the code
 	@$(CARGO) fmt

@@ -1,4 +1,4 @@
-//! What the operator may do: one table, from which `config/rbac` is generated.
+//! What the operator may do: one table, from which `config/rbac` and the rules of the chart are generated.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -11,6 +11,8 @@ use crate::yaml::{self, YamlError};
 pub enum Place {
     /// In the whole cluster.
     Cluster,
+    /// In the whole cluster, for those who want the feature: the chart gives it only when asked.
+    ClusterFor(Feature),
     /// In the operator's own namespace.
     Own,
     /// In the namespace of an Istio control plane.
@@ -19,6 +21,42 @@ pub enum Place {
     Agents,
     /// In a namespace whose workloads get environment.
     Inject,
+}
+
+/// What needs more rights than the rest, and what the rest goes without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Feature {
+    /// The oldest proxy is seen, not concluded.
+    ProxyVersions,
+    /// Modules that report interface traffic.
+    WasmPlugins,
+}
+
+impl Feature {
+    /// Every feature, in the order of the chart's values.
+    pub const ALL: [Self; 2] = [Self::ProxyVersions, Self::WasmPlugins];
+
+    /// Its name in the chart's values.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ProxyVersions => "proxyVersions",
+            Self::WasmPlugins => "wasmPlugins",
+        }
+    }
+
+    /// What it gives, what it costs, and what happens without it.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::ProxyVersions => {
+                "Formats are checked for the oldest proxy that runs. Needs to read Pods in the whole cluster; without it \
+                 the oldest proxy is taken to be one minor version behind the oldest istiod."
+            }
+            Self::WasmPlugins => {
+                "spec.interfaceTraffic.wasmPlugin of a mesh. Needs to write WasmPlugins, which is to load code into \
+                 proxies, in the whole cluster; without it a mesh that asks for it says Forbidden."
+            }
+        }
+    }
 }
 
 /// One rule, and why it is needed.
@@ -78,7 +116,7 @@ pub const RULES: &[Rule] = &[
     // Pods cannot be allowed by label, so this is broader than what is asked for: those with a proxy of Istio, of which
     // name and image are kept. Without it formats are checked for proxies one minor version behind the oldest istiod.
     Rule {
-        place: Place::Cluster,
+        place: Place::ClusterFor(Feature::ProxyVersions),
         group: "",
         resources: &["pods"],
         names: &[],
@@ -94,7 +132,7 @@ pub const RULES: &[Rule] = &[
         why: "the objects that policies become",
     },
     Rule {
-        place: Place::Cluster,
+        place: Place::ClusterFor(Feature::WasmPlugins),
         group: "extensions.istio.io",
         resources: &["wasmplugins"],
         names: &[],
@@ -233,7 +271,8 @@ pub fn manifests(args: &RbacArgs) -> Result<String, YamlError> {
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME, "namespace": own, "labels": labels}}),
         vec![],
     )?;
-    let (rules, reasons) = rules_of(Place::Cluster);
+    let in_cluster = |place| matches!(place, Place::Cluster | Place::ClusterFor(_));
+    let (rules, reasons) = rules_where(in_cluster);
     add(
         json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": NAME, "labels": labels}, "rules": rules}),
         reasons,
@@ -248,7 +287,7 @@ pub fn manifests(args: &RbacArgs) -> Result<String, YamlError> {
     for (place, suffix, namespaces) in places {
         for namespace in namespaces {
             let name = format!("{NAME}-{suffix}");
-            let (rules, reasons) = rules_of(place);
+            let (rules, reasons) = rules_where(|of| of == place);
             add(
                 json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": name, "namespace": namespace, "labels": labels}, "rules": rules}),
                 reasons,
@@ -259,17 +298,29 @@ pub fn manifests(args: &RbacArgs) -> Result<String, YamlError> {
     Ok(out)
 }
 
-fn rules_of(place: Place) -> (Vec<Value>, Vec<String>) {
+/// The rules of a place as YAML, each below its reason: what the chart puts into a role.
+pub fn rules_yaml(place: Place) -> Result<String, YamlError> {
     let rules = RULES.iter().filter(|rule| rule.place == place);
     rules
-        .map(|rule| {
-            let mut value = json!({"apiGroups": [rule.group], "resources": rule.resources, "verbs": rule.verbs});
-            if let Some(map) = value.as_object_mut().filter(|_| !rule.names.is_empty()) {
-                map.insert("resourceNames".into(), json!(rule.names));
-            }
-            (value, format!("{}: {}", rule.resources.join(", "), rule.why))
-        })
-        .unzip()
+        .map(|rule| Ok(format!("# {}\n{}", reason(rule), yaml::to_yaml(&json!([value(rule)]))?)))
+        .collect()
+}
+
+fn rules_where(is_meant: impl Fn(Place) -> bool) -> (Vec<Value>, Vec<String>) {
+    let rules = RULES.iter().filter(|rule| is_meant(rule.place));
+    rules.map(|rule| (value(rule), reason(rule))).unzip()
+}
+
+fn value(rule: &Rule) -> Value {
+    let mut value = json!({"apiGroups": [rule.group], "resources": rule.resources, "verbs": rule.verbs});
+    if let Some(map) = value.as_object_mut().filter(|_| !rule.names.is_empty()) {
+        map.insert("resourceNames".into(), json!(rule.names));
+    }
+    value
+}
+
+fn reason(rule: &Rule) -> String {
+    format!("{}: {}", rule.resources.join(", "), rule.why)
 }
 
 fn binding(kind: &str, role: &str, namespace: Option<&str>, own: &str) -> Value {
@@ -287,4 +338,36 @@ fn binding(kind: &str, role: &str, namespace: Option<&str>, own: &str) -> Value 
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role_kind, "name": role},
         "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": own}],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::snapshot::Kind;
+
+    /// Else the operator without the feature would never be ready, or ready without what it cannot do without.
+    #[test]
+    fn the_kinds_that_nothing_waits_for_are_those_that_features_need() {
+        let everywhere = || Kind::ALL.into_iter().filter(|kind| kind.is_watched_everywhere());
+        let optional: BTreeSet<&str> = everywhere()
+            .filter(|kind| kind.is_of_a_feature())
+            .map(|kind| kind.names().2)
+            .collect();
+        let of_features: BTreeSet<&str> = RULES
+            .iter()
+            .filter(|rule| matches!(rule.place, Place::ClusterFor(_)))
+            .flat_map(|rule| rule.resources.iter().copied())
+            .collect();
+        assert_eq!(optional, of_features);
+    }
+
+    #[test]
+    fn every_feature_has_a_rule() {
+        for feature in Feature::ALL {
+            let has_rule = RULES.iter().any(|rule| rule.place == Place::ClusterFor(feature));
+            assert!(has_rule, "{}", feature.name());
+        }
+    }
 }

@@ -193,8 +193,7 @@ impl Watches {
     pub fn refused(&self) -> Vec<String> {
         let everywhere = Kind::ALL
             .into_iter()
-            // Where proxies may not be seen, their version is concluded from istiod's.
-            .filter(|kind| kind.is_watched_everywhere() && *kind != Kind::Proxy);
+            .filter(|kind| kind.is_watched_everywhere() && !kind.is_of_a_feature());
         let state = |kind| self.store.peek(|snapshot| snapshot.watch(kind, &Scope::Cluster));
         let refused = everywhere.filter(|kind| state(*kind) == Some(WatchState::Forbidden));
         refused.map(|kind| kind.names().2.to_owned()).collect()

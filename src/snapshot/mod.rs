@@ -130,6 +130,11 @@ impl Kind {
         )
     }
 
+    /// Whether the right to it is given for a feature only (`cluster::rbac::Feature`), so that the rest goes without.
+    pub const fn is_of_a_feature(self) -> bool {
+        matches!(self, Self::Proxy | Self::WasmPlugin)
+    }
+
     /// The label selector of the watches of this kind, where not all of its objects are read.
     pub const fn label_selector(self) -> Option<&'static str> {
         match self {

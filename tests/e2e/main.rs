@@ -20,6 +20,7 @@ mod operator;
 
 mod adoption;
 mod bad_input;
+mod chart;
 mod crash;
 mod deletion;
 mod drift;

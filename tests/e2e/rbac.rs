@@ -62,7 +62,8 @@ async fn a_namespace_without_our_role_is_told_with_the_next_step_heals_with_it_a
 
     one_refused_patch_holds_up_nobody(&world, &role).await?;
     exercise_the_rest(&world).await?;
-    rules_are_what_is_asked_for(&world).await
+    let rules = std::fs::read_to_string(root().join("config/rbac/sightline.yaml"))?;
+    rules_are_what_is_asked_for(&world, &serde_saphyr::from_multiple::<Value>(&rules)?).await
 }
 
 /// A workload that may not be patched is told as such, and the other agents of its mesh are restarted nevertheless.
@@ -140,7 +141,7 @@ async fn install(world: &World, role: &Value) -> Result<()> {
 }
 
 /// What needs the verbs that no sample needs: deletions, and what is made anew.
-async fn exercise_the_rest(world: &World) -> Result<()> {
+pub async fn exercise_the_rest(world: &World) -> Result<()> {
     // What is attached to a gateway or a waypoint is looked for by name, once the Gateway API is there.
     world.plane.install_crds(&world.plane.gateway_crd()).await?;
     let targets = json!([{"kind": "Gateway", "name": "none"}]);
@@ -196,7 +197,8 @@ const UNUSED: &[&str] = &[
     "* events.k8s.io/events patch",
 ];
 
-async fn rules_are_what_is_asked_for(world: &World) -> Result<()> {
+/// The rules of the given objects and the requests in the audit log are the same.
+pub async fn rules_are_what_is_asked_for(world: &World, objects: &[Value]) -> Result<()> {
     world.plane.settle_audit_log().await?;
     let mut asked = BTreeSet::new();
     for event in world
@@ -226,11 +228,9 @@ async fn rules_are_what_is_asked_for(world: &World) -> Result<()> {
             ));
         }
     }
-    let rules = std::fs::read_to_string(root().join("config/rbac/sightline.yaml"))?;
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&rules)?;
     let mut unused = Vec::new();
     let mut allowed = BTreeSet::new();
-    for role in documents
+    for role in objects
         .iter()
         .filter(|d| d["kind"] == "Role" || d["kind"] == "ClusterRole")
     {

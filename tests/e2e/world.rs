@@ -1,6 +1,7 @@
 //! The world of a test: a control plane with Istio's CRDs, ours, and `config/demo`, and an operator in it that has the
 //! token of its ServiceAccount and nothing else.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -102,17 +103,22 @@ pub struct World {
 }
 
 impl World {
-    /// A cluster with our CRDs and nothing else.
-    pub async fn bare() -> Result<Self> {
+    /// A cluster with nothing of ours.
+    pub async fn empty() -> Result<Self> {
         let plane = ControlPlane::start(Options::default()).await?;
         let client = plane.client()?;
-        let world = Self {
+        Ok(Self {
             plane,
             client,
             operator: None,
             kubeconfig: None,
             divisor: 10,
-        };
+        })
+    }
+
+    /// A cluster with our CRDs and nothing else.
+    pub async fn bare() -> Result<Self> {
+        let world = Self::empty().await?;
         let crds = root().join("config/crd");
         let crds = crds.to_str().context("not UTF-8")?;
         // As the docs say: what is too long for the annotation of a client-side apply is applied by the server.
@@ -126,23 +132,28 @@ impl World {
     /// The world of `config/demo`, its workloads available, RBAC installed, no operator yet.
     pub async fn demo() -> Result<Self> {
         let world = Self::bare().await?;
-        world.plane.install_crds(&world.plane.istio_crds()).await?;
-        world.plane.apply_file(&root().join("config/demo")).await?;
+        world.apply_demo().await?;
         world.plane.apply_file(&root().join("config/rbac")).await?;
-        for namespace in ["istio-system", "service-mesh", "interlink"] {
-            world
-                .kubectl(&[
-                    "-n",
-                    namespace,
-                    "wait",
-                    "--for=condition=Available",
-                    "--timeout=90s",
-                    "deployment",
-                    "--all",
-                ])
-                .await?;
-        }
         Ok(world)
+    }
+
+    /// Istio's CRDs and `config/demo`, its workloads available.
+    pub async fn apply_demo(&self) -> Result<()> {
+        self.plane.install_crds(&self.plane.istio_crds()).await?;
+        self.plane.apply_file(&root().join("config/demo")).await?;
+        for namespace in ["istio-system", "service-mesh", "interlink"] {
+            self.kubectl(&[
+                "-n",
+                namespace,
+                "wait",
+                "--for=condition=Available",
+                "--timeout=90s",
+                "deployment",
+                "--all",
+            ])
+            .await?;
+        }
+        Ok(())
     }
 
     /// [`World::demo`] with a running operator.
@@ -176,14 +187,31 @@ impl World {
             }
         };
         self.kubeconfig = Some(kubeconfig.clone());
-        let start = Start {
+        let operator = Operator::start(self.start(&kubeconfig)).await?;
+        self.operator = Some(operator);
+        Ok(())
+    }
+
+    /// Starts an operator with what somebody else gives it; see [`Operator::start_with`].
+    pub async fn start_operator_with(
+        &mut self,
+        kubeconfig: &Path,
+        address: SocketAddr,
+        arguments: &[String],
+        env: &[(String, String)],
+    ) -> Result<()> {
+        let operator = Operator::start_with(self.start(kubeconfig), address, arguments, env).await?;
+        self.operator = Some(operator);
+        Ok(())
+    }
+
+    fn start<'a>(&self, kubeconfig: &'a Path) -> Start<'a> {
+        Start {
             binary: binary(),
-            kubeconfig: &kubeconfig,
+            kubeconfig,
             log: self.plane.dir().join("logs/operator.log"),
             istio_time_divisor: self.divisor,
-        };
-        self.operator = Some(Operator::start(start).await?);
-        Ok(())
+        }
     }
 
     pub fn operator(&self) -> &Operator {
@@ -575,6 +603,10 @@ pub fn resource(kind: &str) -> ApiResource {
         "Event" => ("events.k8s.io", "v1", "events"),
         "Role" => ("rbac.authorization.k8s.io", "v1", "roles"),
         "ClusterRole" => ("rbac.authorization.k8s.io", "v1", "clusterroles"),
+        "ClusterRoleBinding" => ("rbac.authorization.k8s.io", "v1", "clusterrolebindings"),
+        "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1", "customresourcedefinitions"),
+        "PodDisruptionBudget" => ("policy", "v1", "poddisruptionbudgets"),
+        "ServiceAccount" => ("", "v1", "serviceaccounts"),
         "RoleBinding" => ("rbac.authorization.k8s.io", "v1", "rolebindings"),
         "ConfigMap" => ("", "v1", "configmaps"),
         "Secret" => ("", "v1", "secrets"),

@@ -322,6 +322,23 @@ impl ControlPlane {
         command
     }
 
+    /// A `helm` as administrator, killed when dropped. What it keeps for itself stays in our folder.
+    pub fn helm(&self) -> Command {
+        let mut command = helm(&self.layout.bin, &self.layout.dir.join("helm"));
+        command.env("KUBECONFIG", self.kubeconfig());
+        command
+    }
+
+    /// Runs `helm` as administrator and gives its stdout.
+    ///
+    /// # Errors
+    /// When it fails: with its stderr.
+    pub async fn run_helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = self.helm();
+        command.args(arguments);
+        run_with_input(command, &format!("helm {}", arguments.join(" ")), "").await
+    }
+
     /// Runs `kubectl` as administrator and gives its stdout.
     ///
     /// # Errors
@@ -540,6 +557,16 @@ pub async fn find_binaries() -> anyhow::Result<PathBuf> {
     );
     let bin = String::from_utf8(output.stdout).context("the cache folder's path is not UTF-8")?;
     Ok(bin.trim_end().into())
+}
+
+/// The `helm` of a folder with binaries, killed when dropped; it keeps its files in `home` and knows no cluster.
+pub fn helm(bin: &Path, home: &Path) -> Command {
+    let mut command = Command::new(bin.join("helm"));
+    for (variable, folder) in [("CACHE", "cache"), ("CONFIG", "config"), ("DATA", "data")] {
+        command.env(format!("HELM_{variable}_HOME"), home.join(folder));
+    }
+    command.env_remove("KUBECONFIG").stdin(Stdio::null()).kill_on_drop(true);
+    command
 }
 
 fn check_empty(dir: Option<&Path>) -> anyhow::Result<()> {

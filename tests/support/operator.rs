@@ -40,15 +40,28 @@ impl Operator {
     /// Starts one and waits until it is ready.
     pub async fn start(start: Start<'_>) -> Result<Self> {
         let address = free_address()?;
+        let listen = address.to_string();
+        let arguments = ["run", "--listen", &listen, "--namespace", NAMESPACE].map(str::to_owned);
+        Self::start_with(start, address, &arguments, &[]).await
+    }
+
+    /// Starts one with the arguments and the environment that somebody else gives it, which tell it to listen on
+    /// `address`, and waits until it is ready.
+    pub async fn start_with(
+        start: Start<'_>,
+        address: SocketAddr,
+        arguments: &[String],
+        env: &[(String, String)],
+    ) -> Result<Self> {
         let pid_file = start.log.with_extension("pid");
         let supervisor = Command::new("sh")
             .args(["-c", SUPERVISE, "supervise"])
             .arg(&pid_file)
             .arg(&start.log)
             .arg(start.binary)
-            .arg("run")
-            .args(["--listen", &address.to_string(), "--namespace", NAMESPACE])
+            .args(arguments)
             .args(["--istio-time-divisor", &start.istio_time_divisor.to_string()])
+            .envs(env.iter().cloned())
             .env("KUBECONFIG", start.kubeconfig)
             .env("NO_COLOR", "1")
             .stdin(Stdio::piped())
@@ -138,7 +151,8 @@ impl Operator {
     }
 }
 
-fn free_address() -> Result<SocketAddr> {
+/// An address of this machine that nobody listens on.
+pub fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?)
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds a real Kubernetes control plane (etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubectl, kwok)
-# from Go modules and keeps it in a cache folder outside the checkout, so that a fresh clone does not build it again.
+# and helm from Go modules and keeps them in a cache folder outside the checkout, so that a fresh clone does not build
+# them again.
 #
 # Prints one line on stdout: the folder with the binaries. Progress goes to stderr. CRDs of others are put beside it:
 # ../crds/istio.yaml (all of Istio) and ../crds/gateway.yaml (Gateway of the Gateway API).
@@ -11,6 +12,7 @@ set -euo pipefail
 
 # The Kubernetes and etcd versions are those of go.mod. The rest has dependencies of its own and stands here.
 readonly KWOK_VERSION=v0.8.0
+readonly HELM_VERSION=v4.3.1
 # Istio publishes no semantic version tags as a Go module: the newest that `go list -m istio.io/istio@latest` gives.
 readonly ISTIO_VERSION=v0.0.0-20260827124520-eed52ebb66ad
 readonly ISTIO_CRDS=manifests/charts/base/files/crd-all.gen.yaml
@@ -48,6 +50,13 @@ build_kwok() { # into folder $1
     say "building kwok $KWOK_VERSION"
     # `go install PATH@VERSION` takes kwok's own dependency versions, which do not fit those of Kubernetes here.
     GOBIN=$1 go install -trimpath -ldflags "-s -w" "sigs.k8s.io/kwok/cmd/kwok@$KWOK_VERSION"
+}
+
+build_helm() { # into folder $1
+    say "building helm $HELM_VERSION"
+    # As for kwok. A release is told its version: without, it calls itself by the minor one only.
+    GOBIN=$1 go install -trimpath -ldflags "-s -w -X helm.sh/helm/v4/internal/version.version=$HELM_VERSION" \
+        "helm.sh/helm/v4/cmd/helm@$HELM_VERSION"
 }
 
 fetch_crds() { # from module $1, its file $2, as file $3
@@ -88,6 +97,7 @@ build() { # the whole cache folder $1; it appears only when it is complete
         build_kubernetes "$partial/bin"
         build_etcd "$partial/bin"
         build_kwok "$partial/bin"
+        build_helm "$partial/bin"
     ) >&2 9>&- # go may leave a process behind that would hold the lock
     mv -T "$partial" "$1"
     say "done"

@@ -9,6 +9,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod chart;
+#[path = "../support/flags.rs"]
+mod flags;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -51,11 +55,19 @@ fn config_crd_is_what_the_code_makes() {
         );
         names.insert(format!("{plural}.yaml"));
     }
-    let there = std::fs::read_dir(root().join("config/crd")).unwrap();
-    let there: BTreeSet<String> = there
+    assert_eq!(
+        files_of("config/crd"),
+        names,
+        "config/crd holds our definitions and nothing else"
+    );
+}
+
+/// Names of the files of a folder.
+fn files_of(folder: &str) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(root().join(folder)).unwrap();
+    entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    assert_eq!(there, names, "config/crd holds our definitions and nothing else");
+        .collect()
 }
 
 #[test]
