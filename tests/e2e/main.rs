@@ -25,6 +25,7 @@ mod deletion;
 mod drift;
 mod healing;
 mod last_good;
+mod leader;
 mod rbac;
 mod restarts;
 mod samples;
