@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 pub struct PassLabels {
     /// Kind of target.
     pub target: &'static str,
-    /// `done`, `conflict`, `failed` or `panicked`.
+    /// `done`, `conflict`, `failed`, `deposed` (the lease was lost meanwhile) or `panicked`.
     pub outcome: &'static str,
 }
 

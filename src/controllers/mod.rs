@@ -104,7 +104,7 @@ struct Quiet {
 
 impl Quiet {
     fn of(&mut self, term: Term) -> &mut BTreeMap<String, QuietMemory> {
-        if self.term != term {
+        if self.term < term {
             self.term = term;
             self.meshes.clear();
         }
@@ -255,7 +255,9 @@ impl Operator {
                 warn!("the lease was not given back in time; it will run out");
             }
         } else {
-            warn!("work was not finished; the lease is not given back, it runs out");
+            warn!(
+                "work was cut off: what was being written may still arrive, so the lease is not given back but runs out"
+            );
         }
         elector.abort();
         stop.notify_one();

@@ -33,19 +33,41 @@ const READING: Duration = Duration::from_secs(8);
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Operator {
-    /// Runs a pass.
+    /// Runs a pass: as the leader, or as a standby.
     pub(super) async fn pass(&self, target: &Target) -> Outcome {
+        let outcome = match self.fence.term() {
+            Some(term) => self.lead(target, term).await,
+            None => self.stand_by(target),
+        };
+        if !self.exists(target) {
+            self.forget(target);
+            self.reads_changed.notify_one();
+            return Outcome::Done(None);
+        }
+        outcome
+    }
+
+    /// Plans, so that what a leader reads is read and watched here as well, and leaves it at that.
+    fn stand_by(&self, target: &Target) -> Outcome {
+        match self.make_plan(target, None) {
+            Ok(_) => Outcome::Done(None),
+            Err(panic) => {
+                error!(%target, panic, "a bug: planning failed; other targets go on");
+                Outcome::Failed
+            }
+        }
+    }
+
+    /// Plans and executes.
+    async fn lead(&self, target: &Target, term: Term) -> Outcome {
         let started = Instant::now();
-        let term = self.fence.term();
-        let (outcome, label) = match (self.make_plan(target, term), term) {
-            (Err(panic), _) => {
+        let (outcome, label) = match self.make_plan(target, Some(term)) {
+            Err(panic) => {
                 error!(%target, panic, "a bug: planning failed; other targets go on");
                 self.tell_bug(target).await;
                 (Outcome::Failed, "panicked")
             }
-            // A standby plans, so that it reads and watches what a leader does, and leaves it at that.
-            (Ok(_), None) => (Outcome::Done(None), "standby"),
-            (Ok(plan), Some(term)) => self.carry_out(target, plan, term).await,
+            Ok(plan) => self.carry_out(target, plan, term).await,
         };
         self.metrics
             .passes
@@ -55,11 +77,6 @@ impl Operator {
             })
             .inc();
         self.metrics.pass_seconds.observe(started.elapsed().as_secs_f64());
-        if !self.exists(target) {
-            self.forget(target);
-            self.reads_changed.notify_one();
-            return Outcome::Done(None);
-        }
         outcome
     }
 
@@ -69,8 +86,8 @@ impl Operator {
         match self.fence.within(term, work).await {
             Ok(Ok(Ok(next))) => (Outcome::Done(Some(next)), "done"),
             // What had to be written is up to the next leader, or to our next term, which begins with a look at everything.
-            Err(NotLeading) => (Outcome::Done(None), "standby"),
-            Ok(Ok(Err(_))) if self.fence.term() != Some(term) => (Outcome::Done(None), "standby"),
+            Err(NotLeading) => (Outcome::Done(None), "deposed"),
+            Ok(Ok(Err(_))) if self.fence.term() != Some(term) => (Outcome::Done(None), "deposed"),
             Ok(Ok(Err(error))) if error.class() == ErrorClass::Conflict => {
                 debug!(%target, %error, "somebody was faster; looking again");
                 (Outcome::Conflict, "conflict")
@@ -413,9 +430,6 @@ impl Operator {
 
     /// Says on the resource that we failed on it.
     async fn tell_bug(&self, target: &Target) {
-        if self.fence.term().is_none() {
-            return;
-        }
         let finding = Finding::unknown(
             ConditionType::Accepted,
             Reason::InternalError,

@@ -10,6 +10,9 @@ use crate::control_plane::AuditEvent;
 use crate::operator::{Operator, TAKEOVER};
 use crate::world::*;
 
+/// What somebody does to the lease.
+type Edit = fn(&World) -> futures::future::BoxFuture<'_, Result<()>>;
+
 const LEASE: Obj = Obj("Lease", "sightline-system", "sightline");
 /// Agents of one mesh that are restarted one after the other.
 const AGENTS: [&str; 5] = ["agent-1", "agent-2", "agent-3", "agent-4", "agent-5"];
@@ -123,7 +126,6 @@ async fn at_most_one_replica_writes_when_a_leader_is_stopped_for_a_while_or_the_
     ensure!(world.revisions(AGENT).await? == 4, "one restart each");
 
     // While each of them has work all the time, somebody takes the lease away, or edits it.
-    type Edit = fn(&World) -> futures::future::BoxFuture<'_, Result<()>>;
     let edits: [(&str, Edit); 3] = [
         ("deleted", |world| Box::pin(world.delete(LEASE))),
         ("emptied", |world| {
@@ -286,9 +288,9 @@ fn is_of(event: &AuditEvent, replica: &str) -> bool {
 /// No replica writes again once another has begun.
 async fn one_after_the_other(world: &World, since: Timestamp) -> Result<()> {
     let writes = world.writes_since(since).await?;
-    let mut writers: Vec<&str> = writes.iter().map(|write| write.user_agent.as_str()).collect();
-    ensure!(!writers.is_empty(), "nobody wrote");
-    writers.dedup();
-    ensure!(writers.len() <= 2, "writers took turns: {writers:?}");
+    let mut replicas: Vec<&str> = writes.iter().map(|write| write.user_agent.as_str()).collect();
+    ensure!(!replicas.is_empty(), "nobody wrote");
+    replicas.dedup();
+    ensure!(replicas.len() <= 2, "replicas took turns: {replicas:?}");
     Ok(())
 }

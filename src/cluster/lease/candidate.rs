@@ -17,15 +17,6 @@ pub const RELEASED_BY: &str = "sightline.dev/released-by";
 /// Own writes that are remembered in case their answer is lost.
 const REMEMBERED: usize = 8;
 
-/// What to do.
-#[derive(Debug)]
-pub enum Step {
-    /// Somebody else holds the lease.
-    Wait,
-    /// Write this.
-    Write(Claim),
-}
-
 /// A lease to be written: created where it has no resourceVersion, replaced where it has one.
 #[derive(Debug)]
 pub struct Claim {
@@ -109,12 +100,12 @@ impl Candidate {
         Some(self.claim(Some(&held.lease), clock, Grounds::Nobody))
     }
 
-    /// What to do about the lease as it was read. `now` is when the answer was there.
-    pub fn consider(&mut self, live: Option<&Lease>, now: Instant, clock: Timestamp) -> Step {
+    /// What to write after the lease was read; nothing while somebody else holds it. `now` is when the answer was there.
+    pub fn consider(&mut self, live: Option<&Lease>, now: Instant, clock: Timestamp) -> Option<Claim> {
         let Some(live) = live else {
             self.held = None;
             self.seen = None;
-            return Step::Write(self.claim(None, clock, Grounds::Somebody));
+            return Some(self.claim(None, clock, Grounds::Somebody));
         };
         let spec = live.spec.clone().unwrap_or_default();
         let seconds = u64::try_from(spec.lease_duration_seconds.unwrap_or_default()).unwrap_or_default();
@@ -127,7 +118,7 @@ impl Candidate {
             });
         }
         if let Some(grounds) = self.grounds_of_own(&spec) {
-            return Step::Write(self.claim(Some(live), clock, grounds));
+            return Some(self.claim(Some(live), clock, grounds));
         }
         // What is ours no more is not trusted when somebody restores it.
         self.held = None;
@@ -139,9 +130,9 @@ impl Candidate {
             // Our name, and not our writing.
             holder if holder == self.identity => Grounds::Somebody,
             _ if now.duration_since(unchanged_since) >= self.patience => Grounds::Nobody,
-            _ => return Step::Wait,
+            _ => return None,
         };
-        Step::Write(self.claim(Some(live), clock, grounds))
+        Some(self.claim(Some(live), clock, grounds))
     }
 
     /// Notes what is about to be written: its answer may get lost.
@@ -189,8 +180,8 @@ impl Candidate {
     }
 
     fn grounds_of_own(&self, spec: &LeaseSpec) -> Option<Grounds> {
-        let holds = |held: &&Held| held.lease.spec.as_ref() == Some(spec);
-        if self.held.as_ref().filter(holds).is_some() {
+        let held = self.held.as_ref();
+        if held.is_some_and(|held| held.lease.spec.as_ref() == Some(spec)) {
             return Some(Grounds::Nobody);
         }
         let sent = self.sent.iter().find(|(sent, _)| sent == spec);
@@ -295,13 +286,9 @@ mod tests {
         fn turn(&mut self, server: &mut Server, now: Instant) {
             for _ in 0..2 {
                 let clock = self.clock(now);
-                let claim = match self.candidate.renewal(clock) {
-                    Some(claim) => claim,
-                    None => match self.candidate.consider(server.lease.as_ref(), now, clock) {
-                        Step::Wait => return,
-                        Step::Write(claim) => claim,
-                    },
-                };
+                let known = self.candidate.renewal(clock);
+                let claim = known.or_else(|| self.candidate.consider(server.lease.as_ref(), now, clock));
+                let Some(claim) = claim else { return };
                 self.candidate.sent(&claim);
                 if let Some(stored) = server.put(claim.lease) {
                     self.candidate.stands(stored, now, now);
@@ -431,10 +418,7 @@ mod tests {
         let live = server.lease.clone();
         let claims = [&mut b, &mut c].map(|replica| {
             let clock = replica.clock(now);
-            let Step::Write(claim) = replica.candidate.consider(live.as_ref(), now, clock) else {
-                panic!("does not want it");
-            };
-            claim
+            replica.candidate.consider(live.as_ref(), now, clock).unwrap()
         });
         let stored = claims.map(|claim| server.put(claim.lease));
         assert!(stored[0].is_some() && stored[1].is_none());

@@ -14,6 +14,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tower::{BoxError, Layer, Service};
 
+use super::TICK;
+
 /// A write that this replica may not make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this replica does not hold the lease: nothing is written")]
@@ -113,7 +115,7 @@ impl Fence {
             };
             let timeout = async {
                 match leave {
-                    Leave::Until(until) => tokio::time::sleep_until(until).await,
+                    Leave::Until(until) => tokio::time::sleep_until(until + TICK).await,
                     Leave::Closed | Leave::Always => std::future::pending().await,
                 }
             };
@@ -238,7 +240,7 @@ mod tests {
         let start = Instant::now();
         fence.open_until(start + SECOND / 2);
         assert!(is_refused(&answer(&fence, Method::PATCH, &reached).await));
-        assert_eq!(start.elapsed(), SECOND / 2);
+        assert_eq!(start.elapsed(), SECOND / 2 + TICK);
 
         fence.open_until(Instant::now() + SECOND / 2);
         let extend = async {

@@ -24,6 +24,9 @@ pub const LEASE_NAME: &str = "sightline";
 /// Longest lease time that can be chosen, and that a lease which somebody edited can claim.
 pub const LONGEST: Duration = Duration::from_mins(5);
 
+/// A timer may fire a moment before its time, and the clock is looked at then: timers are set so much later.
+const TICK: Duration = Duration::from_millis(1);
+
 /// Times of an election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
