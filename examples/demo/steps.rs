@@ -189,6 +189,7 @@ impl<'a> Demo<'a> {
 
     async fn launch(&mut self, kubeconfig: &Path) -> anyhow::Result<()> {
         let start = Start {
+            name: "demo",
             binary: &sightline()?,
             kubeconfig,
             log: self.cluster.files().join("operator.log"),

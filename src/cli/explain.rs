@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use k8s_openapi::jiff::Timestamp;
+use kube::Client;
 
 use super::files;
-use super::run::client;
+use super::run::config;
 use super::world::World;
 use crate::admission::DEFAULT_NAMESPACE;
 use crate::cluster::{hash_key, once};
@@ -143,7 +144,7 @@ impl ExplainArgs {
     fn ask_cluster(&self) -> anyhow::Result<(Subject, Option<Explanation>)> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.context("cannot start")?.block_on(async {
-            let client = client().await?;
+            let client = Client::try_from(config("explain").await?).context("no cluster")?;
             let subject = self.subject(client.default_namespace())?;
             let hash_key = hash_key::read(&client, &self.operator_namespace).await;
             let asked = once::ask(&client, |view| {

@@ -5,12 +5,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
-use kube::{Client, Config};
+use clap::{ArgAction, Args, ValueEnum};
+use http::HeaderValue;
+use http::header::USER_AGENT;
+use kube::Config;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use crate::cluster::lease::Times;
 use crate::controllers::{Operator, Settings};
+use crate::crds::TimeSpan;
 use crate::snapshot::Timings;
 
 /// How logs are written.
@@ -37,6 +41,21 @@ pub struct RunArgs {
     /// Seconds that running work may take after SIGTERM.
     #[arg(long, env = "SIGHTLINE_GRACE_SECONDS", default_value_t = 20)]
     grace_seconds: u64,
+    /// Whether to write only while holding a lease, so that several replicas can run. `false`: this one is alone.
+    #[arg(long, env = "SIGHTLINE_LEADER_ELECT", default_value_t = true, action = ArgAction::Set)]
+    leader_elect: bool,
+    /// A lease that is seen unchanged for this long has run out: another replica takes over.
+    #[arg(long, env = "SIGHTLINE_LEASE_DURATION", default_value = "15s", value_parser = span)]
+    lease_duration: Duration,
+    /// A leader writes for this long after its last renewal of the lease.
+    #[arg(long, env = "SIGHTLINE_LEASE_RENEW_DEADLINE", default_value = "10s", value_parser = span)]
+    lease_renew_deadline: Duration,
+    /// How often the lease is renewed by the leader, and looked at by the others.
+    #[arg(long, env = "SIGHTLINE_LEASE_RETRY_PERIOD", default_value = "2s", value_parser = span)]
+    lease_retry_period: Duration,
+    /// Name of this replica in the lease and in the audit log. Need not be unique.
+    #[arg(long, env = "POD_NAME", default_value = "sightline")]
+    pod_name: String,
     /// How logs are written.
     #[arg(long, env = "SIGHTLINE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -57,13 +76,23 @@ impl RunArgs {
             listen,
             workers,
             grace_seconds,
+            leader_elect,
+            lease_duration,
+            lease_renew_deadline,
+            lease_retry_period,
+            pod_name,
             log_format,
             log,
             istio_time_divisor,
         } = self;
         init_logs(log_format, &log)?;
+        let times = Times::new(lease_duration, lease_renew_deadline, lease_retry_period)?;
+        // A process that follows another in the same pod is somebody else.
+        let identity = format!("{pod_name}_{:016x}", rand::random::<u64>());
         let settings = Settings {
             namespace,
+            identity,
+            election: leader_elect.then_some(times),
             listen,
             workers: usize::from(workers),
             grace: Duration::from_secs(grace_seconds),
@@ -74,12 +103,13 @@ impl RunArgs {
             .build()
             .context("cannot start")?;
         runtime.block_on(async {
-            let client = client().await?;
+            let config = config(&settings.identity).await?;
             let mut term = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
             let shutdown = async move {
                 tokio::select! { _ = term.recv() => {}, _ = tokio::signal::ctrl_c() => {} }
             };
-            Operator::new(client, settings)
+            Operator::new(config, settings)
+                .context("cannot start")?
                 .run(shutdown)
                 .await
                 .context("the operator stopped")
@@ -88,15 +118,24 @@ impl RunArgs {
     }
 }
 
-/// A client for the cluster of the current kubeconfig or service account.
-pub(super) async fn client() -> anyhow::Result<Client> {
+/// How to reach the cluster of the current kubeconfig or service account, as who.
+pub(super) async fn config(identity: &str) -> anyhow::Result<Config> {
     let mut config = Config::infer()
         .await
         .context("no cluster: set KUBECONFIG, or run in a pod with a service account")?;
     // kube would retry POST too; our queue tries whole passes again, which are idempotent.
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(10));
-    Client::try_from(config).context("cannot make a client from the kubeconfig")
+    // Replicas share an account: this tells them apart in the audit log.
+    let agent = format!("sightline/{} ({identity})", env!("CARGO_PKG_VERSION"));
+    let agent = HeaderValue::try_from(agent).context("--pod-name has characters that no HTTP header can have")?;
+    config.headers.push((USER_AGENT, agent));
+    Ok(config)
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    let span = TimeSpan::from(text).get();
+    span.ok_or_else(|| "write a span of time such as 500ms, 15s or 1m30s".to_owned())
 }
 
 fn init_logs(format: LogFormat, filter: &str) -> anyhow::Result<()> {

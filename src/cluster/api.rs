@@ -30,12 +30,14 @@ pub enum CallError {
         source: Box<kube::Error>,
     },
     /// No answer in time.
-    #[error("{verb} {what}: no answer within {CALL_DEADLINE:?}")]
+    #[error("{verb} {what}: no answer within {deadline:?}")]
     Deadline {
         /// What was tried.
         verb: &'static str,
         /// On what.
         what: String,
+        /// For how long.
+        deadline: Duration,
     },
     /// An object of somebody else turned up where ours was to be made.
     #[error("{what} was made by somebody else in the meantime")]
@@ -73,6 +75,17 @@ impl CallError {
                 }
                 _ => ErrorClass::Transient,
             },
+        }
+    }
+
+    /// The HTTP status of the API server's answer.
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Api { source, .. } => match &**source {
+                kube::Error::Api(status) => Some(status.code),
+                _ => None,
+            },
+            _ => None,
         }
     }
 
@@ -253,7 +266,7 @@ impl Cluster {
             ..DeleteParams::default()
         };
         match call("delete", &what, api.delete(&delete.key.name, &params)).await {
-            Err(CallError::Api { source, .. }) if matches!(&*source, kube::Error::Api(s) if s.code == 404) => Ok(()),
+            Err(error) if error.code() == Some(404) => Ok(()),
             other => other.map(|_| ()),
         }
     }
@@ -298,7 +311,7 @@ impl Cluster {
         {
             Ok(object) => Ok(Some(to_value(object))),
             // It was deleted meanwhile.
-            Err(CallError::Api { source, .. }) if matches!(&*source, kube::Error::Api(s) if s.code == 404) => Ok(None),
+            Err(error) if error.code() == Some(404) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -329,7 +342,7 @@ impl Cluster {
         )
         .await
         {
-            Err(CallError::Api { source, .. }) if matches!(&*source, kube::Error::Api(s) if s.code == 404) => Ok(()),
+            Err(error) if error.code() == Some(404) => Ok(()),
             other => other.map(|_| ()),
         }
     }
@@ -343,16 +356,27 @@ fn apply_params() -> PatchParams {
     }
 }
 
-/// Waits for an answer, up to the deadline.
+/// Waits for an answer, up to [`CALL_DEADLINE`].
 pub async fn call<T>(
     verb: &'static str,
     what: &str,
     future: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, CallError> {
-    match tokio::time::timeout(CALL_DEADLINE, future).await {
+    call_within(CALL_DEADLINE, verb, what, future).await
+}
+
+/// Waits for an answer, up to a deadline.
+pub async fn call_within<T>(
+    deadline: Duration,
+    verb: &'static str,
+    what: &str,
+    future: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, CallError> {
+    match tokio::time::timeout(deadline, future).await {
         Err(_) => Err(CallError::Deadline {
             verb,
             what: what.to_owned(),
+            deadline,
         }),
         Ok(Err(source)) => Err(CallError::Api {
             verb,

@@ -44,9 +44,7 @@ pub async fn read_or_make(cluster: &Cluster, namespace: &str) -> Result<Vec<u8>,
     match call("create", &what, api.create(&params, &secret)).await {
         Ok(_) => Ok(key),
         // Somebody was faster: theirs counts.
-        Err(CallError::Api { source, .. }) if matches!(&*source, kube::Error::Api(s) if s.code == 409) => {
-            key_of(&call("get", &what, api.get(SECRET_NAME)).await?, &what)
-        }
+        Err(error) if error.code() == Some(409) => key_of(&call("get", &what, api.get(SECRET_NAME)).await?, &what),
         Err(error) => Err(error.into()),
     }
 }

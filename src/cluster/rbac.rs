@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::hash_key::SECRET_NAME;
+use super::lease::LEASE_NAME;
 use crate::yaml::{self, YamlError};
 
 /// Where a rule holds.
@@ -178,6 +179,22 @@ pub const RULES: &[Rule] = &[
         names: &[],
         verbs: &["create"],
         why: "to make that key once (create cannot be limited to a name)",
+    },
+    Rule {
+        place: Place::Own,
+        group: "coordination.k8s.io",
+        resources: &["leases"],
+        names: &[LEASE_NAME],
+        verbs: &["get", "update"],
+        why: "of several replicas the one that holds the lease writes",
+    },
+    Rule {
+        place: Place::Own,
+        group: "coordination.k8s.io",
+        resources: &["leases"],
+        names: &[],
+        verbs: &["create"],
+        why: "to make that lease once (create cannot be limited to a name)",
     },
     Rule {
         place: Place::Istio,

@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 pub struct PassLabels {
     /// Kind of target.
     pub target: &'static str,
-    /// `done`, `conflict`, `failed` or `panicked`.
+    /// `done`, `conflict`, `failed`, `deposed` (the lease was lost meanwhile) or `panicked`.
     pub outcome: &'static str,
 }
 
@@ -39,6 +39,10 @@ pub struct Metrics {
     pub queue_depth: Gauge,
     /// How long the oldest has waited, in seconds.
     pub queue_age_seconds: Gauge,
+    /// 1 while this replica writes.
+    pub leader: Gauge,
+    /// How often it began or ceased to.
+    pub leader_transitions: Counter,
 }
 
 impl Default for Metrics {
@@ -67,6 +71,18 @@ impl Default for Metrics {
             "How long the oldest target has waited",
             queue_age_seconds.clone(),
         );
+        let leader = Gauge::default();
+        registry.register(
+            "leader",
+            "1 while this replica holds the lease and writes; the sum over replicas is 1, or 0 for a moment",
+            leader.clone(),
+        );
+        let leader_transitions = Counter::default();
+        registry.register(
+            "leader_transitions",
+            "How often this replica became the leader, or ceased to be it",
+            leader_transitions.clone(),
+        );
         Self {
             registry,
             passes,
@@ -74,6 +90,8 @@ impl Default for Metrics {
             writes,
             queue_depth,
             queue_age_seconds,
+            leader,
+            leader_transitions,
         }
     }
 }

@@ -13,15 +13,19 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use kube::Client;
+use kube::client::ClientBuilder;
+use kube::{Client, Config};
 use tokio::net::TcpListener;
-use tokio::sync::Notify as Wake;
+use tokio::sync::{Notify as Wake, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::cluster::api::Cluster;
 use crate::cluster::events::Events;
 use crate::cluster::hash_key;
+use crate::cluster::lease::Times;
+use crate::cluster::lease::elector::{Elector, Health};
+use crate::cluster::lease::fence::{Fence, Term};
 use crate::cluster::store::Store;
 use crate::cluster::watches::{Notify, Watches};
 use crate::plan::{Target, targets_of};
@@ -31,11 +35,18 @@ use crate::snapshot::Timings;
 use metrics::Metrics;
 use queue::Queue;
 
+/// Longest that giving the lease back may take.
+const RELEASE_DEADLINE: Duration = Duration::from_millis(1500);
+
 /// How the operator runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Its own namespace: where the hash key is.
+    /// Its own namespace: where the hash key is, and the lease.
     pub namespace: String,
+    /// Which of several replicas this is: like no other, and like none before.
+    pub identity: String,
+    /// Times of the election; none: this operator is alone and writes without a lease.
+    pub election: Option<Times>,
     /// Where `/healthz`, `/readyz` and `/metrics` are served.
     pub listen: SocketAddr,
     /// Targets that are worked on at once.
@@ -57,6 +68,9 @@ pub enum RunError {
         /// Why.
         source: std::io::Error,
     },
+    /// The configuration makes no client.
+    #[error("cannot make a client from the kubeconfig: {0}")]
+    Client(Box<kube::Error>),
     /// A task that must not end has.
     #[error("the {0} ended unexpectedly; the log above says why")]
     TaskEnded(&'static str),
@@ -71,11 +85,31 @@ pub struct Operator {
     watches: Arc<Watches>,
     events: Events,
     metrics: Metrics,
-    quiet: Mutex<BTreeMap<String, QuietMemory>>,
+    fence: Fence,
+    elector: Mutex<Option<Elector>>,
+    election: Option<watch::Receiver<Health>>,
+    quiet: Mutex<Quiet>,
     hash_key: RwLock<Option<Vec<u8>>>,
     status_written: Mutex<HashMap<Target, tokio::time::Instant>>,
     status_held: Mutex<HashMap<Target, tokio::time::Instant>>,
     reads_changed: Arc<Wake>,
+}
+
+/// What the governor remembers of each mesh. It is of one term: what another leader did since is not in it.
+#[derive(Default)]
+struct Quiet {
+    term: Term,
+    meshes: BTreeMap<String, QuietMemory>,
+}
+
+impl Quiet {
+    fn of(&mut self, term: Term) -> &mut BTreeMap<String, QuietMemory> {
+        if self.term < term {
+            self.term = term;
+            self.meshes.clear();
+        }
+        &mut self.meshes
+    }
 }
 
 struct Dispatch {
@@ -101,7 +135,32 @@ impl Notify for Dispatch {
 
 impl Operator {
     /// An operator that has not begun.
-    pub fn new(client: Client, settings: Settings) -> Arc<Self> {
+    pub fn new(config: Config, settings: Settings) -> Result<Arc<Self>, RunError> {
+        let failed = |error: kube::Error| RunError::Client(Box::new(error));
+        let fence = match settings.election {
+            Some(_) => Fence::closed(),
+            None => Fence::always_open(),
+        };
+        // A client of its own: renewals do not queue behind other requests.
+        let elector = match settings.election {
+            Some(times) => {
+                let client = Client::try_from(config.clone()).map_err(failed)?;
+                let identity = settings.identity.clone();
+                Some(Elector::new(
+                    client,
+                    &settings.namespace,
+                    identity,
+                    times,
+                    fence.clone(),
+                ))
+            }
+            None => None,
+        };
+        // Everything else goes through this client: no write can get around the fence.
+        let client = ClientBuilder::try_from(config)
+            .map_err(failed)?
+            .with_layer(&fence)
+            .build();
         let cluster = Cluster::new(client.clone());
         let store = Arc::new(Store::default());
         let queue = Arc::new(Queue::default());
@@ -110,7 +169,7 @@ impl Operator {
             store: store.clone(),
         });
         let watches = Watches::new(client, store.clone(), notify);
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             events: Events::new(&cluster),
             settings,
             cluster,
@@ -118,15 +177,18 @@ impl Operator {
             queue,
             watches,
             metrics: Metrics::default(),
+            fence,
+            election: elector.as_ref().map(Elector::health),
+            elector: Mutex::new(elector),
             quiet: Mutex::default(),
             hash_key: RwLock::default(),
             status_written: Mutex::default(),
             status_held: Mutex::default(),
             reads_changed: Arc::default(),
-        })
+        }))
     }
 
-    /// Runs until `shutdown` ends, then finishes what runs within the grace period.
+    /// Runs until `shutdown` ends, then finishes what runs within the grace period and gives the lease back.
     pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let address = self.settings.listen;
         let listener = TcpListener::bind(address)
@@ -151,6 +213,16 @@ impl Operator {
         });
         tasks.spawn(self.clone().follow_reads());
         tasks.spawn(self.clone().start_when_ready());
+        tasks.spawn(self.clone().follow_terms());
+        let (release, told) = oneshot::channel();
+        let elector = self.elector.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut elector = tokio::spawn(async move {
+            match elector {
+                Some(elector) => elector.run(told).await,
+                // Nobody to be elected: there is nothing to do until the end.
+                None => drop(told.await),
+            }
+        });
         let mut workers = JoinSet::new();
         for _ in 0..self.settings.workers.max(1) {
             workers.spawn(self.clone().work());
@@ -164,6 +236,7 @@ impl Operator {
                     Ok(name) => break Err(RunError::TaskEnded(name)),
                     Err(error) => { error!(%error, "task failed"); break Err(RunError::TaskEnded("task")) }
                 },
+                _ = &mut elector => break Err(RunError::TaskEnded("elector")),
                 Some(worker) = workers.join_next() => {
                     error!(?worker, "worker ended");
                     break Err(RunError::TaskEnded("worker"));
@@ -173,14 +246,42 @@ impl Operator {
         info!("stopping: no new work");
         self.queue.close();
         let finish = async { while workers.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.settings.grace, finish).await.is_err() {
-            warn!("work was not finished within the grace period");
+        let finished = tokio::time::timeout(self.settings.grace, finish).await.is_ok();
+        tasks.abort_all();
+        if finished && ended.is_ok() {
+            // Nothing is being written any more: the next replica may begin at once.
+            let _ = release.send(());
+            if tokio::time::timeout(RELEASE_DEADLINE, &mut elector).await.is_err() {
+                warn!("the lease was not given back in time; it will run out");
+            }
+        } else {
+            warn!(
+                "work was cut off: what was being written may still arrive, so the lease is not given back but runs out"
+            );
         }
+        elector.abort();
         stop.notify_one();
         stop.notify_waiters();
         server.abort();
-        tasks.abort_all();
         ended
+    }
+
+    /// Has everything looked at anew whenever this replica becomes the leader: as after a start, but for the watches, which
+    /// a standby has as well.
+    async fn follow_terms(self: Arc<Self>) -> &'static str {
+        self.watches.until_listed().await;
+        loop {
+            let term = self.fence.opened().await;
+            info!(identity = self.settings.identity, "leading: this replica writes");
+            self.metrics.leader_transitions.inc();
+            for target in self.store.peek(targets_of) {
+                self.queue.forget(&target);
+                self.queue.add(target);
+            }
+            self.fence.ended(term).await;
+            warn!("no longer leading: nothing more is written");
+            self.metrics.leader_transitions.inc();
+        }
     }
 
     /// Begins work when every watch has seen its first list, and the hash key is there. A key that cannot be had holds
@@ -200,6 +301,10 @@ impl Operator {
                         self.queue.add(Target::Mesh(mesh));
                     }
                     return "start";
+                }
+                // Who leads makes it.
+                Err(_) if self.fence.term().is_none() => {
+                    self.fence.opened().await;
                 }
                 Err(error) => {
                     warn!(%error, "no hash key: agents are not restarted until there is one");

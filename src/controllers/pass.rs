@@ -15,6 +15,7 @@ use super::Operator;
 use super::metrics::{PassLabels, WriteLabels};
 use super::queue::Outcome;
 use crate::cluster::api::{CallError, ErrorClass};
+use crate::cluster::lease::fence::{NotLeading, Term};
 use crate::conditions::{ConditionType, Finding, Reason, to_conditions, with_ready};
 use crate::crds::{WorkloadKind, WorkloadRef};
 use crate::plan::{Apply, Delete, Memory, Plan, Status, Target, judge, plan};
@@ -32,30 +33,41 @@ const READING: Duration = Duration::from_secs(8);
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Operator {
-    /// Runs a pass.
+    /// Runs a pass: as the leader, or as a standby.
     pub(super) async fn pass(&self, target: &Target) -> Outcome {
+        let outcome = match self.fence.term() {
+            Some(term) => self.lead(target, term).await,
+            None => self.stand_by(target),
+        };
+        if !self.exists(target) {
+            self.forget(target);
+            self.reads_changed.notify_one();
+            return Outcome::Done(None);
+        }
+        outcome
+    }
+
+    /// Plans, so that what a leader reads is read and watched here as well, and leaves it at that.
+    fn stand_by(&self, target: &Target) -> Outcome {
+        match self.make_plan(target, None) {
+            Ok(_) => Outcome::Done(None),
+            Err(panic) => {
+                error!(%target, panic, "a bug: planning failed; other targets go on");
+                Outcome::Failed
+            }
+        }
+    }
+
+    /// Plans and executes.
+    async fn lead(&self, target: &Target, term: Term) -> Outcome {
         let started = Instant::now();
-        let (outcome, label) = match self.make_plan(target) {
+        let (outcome, label) = match self.make_plan(target, Some(term)) {
             Err(panic) => {
                 error!(%target, panic, "a bug: planning failed; other targets go on");
                 self.tell_bug(target).await;
                 (Outcome::Failed, "panicked")
             }
-            Ok(plan) => match tokio::time::timeout(PASS_DEADLINE, self.execute(target, plan)).await {
-                Ok(Ok(next)) => (Outcome::Done(Some(next)), "done"),
-                Ok(Err(error)) if error.class() == ErrorClass::Conflict => {
-                    debug!(%target, %error, "somebody was faster; looking again");
-                    (Outcome::Conflict, "conflict")
-                }
-                Ok(Err(error)) => {
-                    warn!(%target, %error, class = ?error.class(), "pass failed; trying again");
-                    (Outcome::Failed, "failed")
-                }
-                Err(_) => {
-                    warn!(%target, "pass took too long; trying again");
-                    (Outcome::Failed, "failed")
-                }
-            },
+            Ok(plan) => Box::pin(self.carry_out(target, plan, term)).await,
         };
         self.metrics
             .passes
@@ -65,12 +77,30 @@ impl Operator {
             })
             .inc();
         self.metrics.pass_seconds.observe(started.elapsed().as_secs_f64());
-        if !self.exists(target) {
-            self.forget(target);
-            self.reads_changed.notify_one();
-            return Outcome::Done(None);
-        }
         outcome
+    }
+
+    /// Executes a plan within the term that it was made in, and within the deadline.
+    async fn carry_out(&self, target: &Target, plan: Plan, term: Term) -> (Outcome, &'static str) {
+        let work = tokio::time::timeout(PASS_DEADLINE, self.execute(target, plan, term));
+        match self.fence.within(term, work).await {
+            Ok(Ok(Ok(next))) => (Outcome::Done(Some(next)), "done"),
+            // What had to be written is up to the next leader, or to our next term, which begins with a look at everything.
+            Err(NotLeading) => (Outcome::Done(None), "deposed"),
+            Ok(Ok(Err(_))) if self.fence.term() != Some(term) => (Outcome::Done(None), "deposed"),
+            Ok(Ok(Err(error))) if error.class() == ErrorClass::Conflict => {
+                debug!(%target, %error, "somebody was faster; looking again");
+                (Outcome::Conflict, "conflict")
+            }
+            Ok(Ok(Err(error))) => {
+                warn!(%target, %error, class = ?error.class(), "pass failed; trying again");
+                (Outcome::Failed, "failed")
+            }
+            Ok(Err(_)) => {
+                warn!(%target, "pass took too long; trying again");
+                (Outcome::Failed, "failed")
+            }
+        }
     }
 
     /// Forgets a target that is gone.
@@ -86,22 +116,26 @@ impl Operator {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(target);
         if let Target::Rollout(mesh) = target {
-            self.quiet.lock().unwrap_or_else(PoisonError::into_inner).remove(mesh);
+            let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+            quiet.meshes.remove(mesh);
         }
     }
 
     /// Plans. A panic is caught: it must not stop the others.
-    fn make_plan(&self, target: &Target) -> Result<Plan, String> {
+    fn make_plan(&self, target: &Target, term: Option<Term>) -> Result<Plan, String> {
         let key = self.hash_key.read().unwrap_or_else(PoisonError::into_inner).clone();
         let attempt = isolated(|| {
             // Only those who ask the governor share its memory: the others need not wait for each other.
             let mut unshared = BTreeMap::new();
-            let mut shared = target
-                .asks_the_governor()
-                .then(|| self.quiet.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut shared = term
+                .filter(|_| target.asks_the_governor())
+                .map(|term| (self.quiet.lock().unwrap_or_else(PoisonError::into_inner), term));
             self.store
                 .read(target, Timestamp::now(), self.settings.timings, |view| {
-                    let quiet = shared.as_deref_mut().unwrap_or(&mut unshared);
+                    let quiet = match &mut shared {
+                        Some((quiet, term)) => quiet.of(*term),
+                        None => &mut unshared,
+                    };
                     let mut memory = Memory {
                         quiet,
                         hash_key: key.as_deref(),
@@ -114,7 +148,7 @@ impl Operator {
     }
 
     /// Does what a plan says; returns when to look again.
-    async fn execute(&self, target: &Target, plan: Plan) -> Result<Instant, CallError> {
+    async fn execute(&self, target: &Target, plan: Plan, term: Term) -> Result<Instant, CallError> {
         let Plan {
             apply,
             delete,
@@ -156,7 +190,7 @@ impl Operator {
         for patch in patch {
             // Noted before the call: one that the API server took and whose answer was lost counts as begun.
             if let Some(at) = patch.starts {
-                self.note_restart(target, &patch.key, Some(at));
+                self.note_restart(target, &patch.key, Some(at), term);
             }
             let result = self.cluster.patch(&patch).await;
             self.note_refusal(patch.kind, &patch.key, &result);
@@ -164,7 +198,7 @@ impl Operator {
                 Ok(live) => live,
                 Err(error) => {
                     if error.class() != ErrorClass::Transient {
-                        self.note_restart(target, &patch.key, None);
+                        self.note_restart(target, &patch.key, None, term);
                     }
                     if error.class() != ErrorClass::Refused {
                         return Err(error);
@@ -271,7 +305,7 @@ impl Operator {
     }
 
     /// Notes the start of a restart, or (`None`) that it did not begin after all.
-    fn note_restart(&self, target: &Target, key: &Key, at: Option<Timestamp>) {
+    fn note_restart(&self, target: &Target, key: &Key, at: Option<Timestamp>, term: Term) {
         let Target::Rollout(mesh) = target else { return };
         let id = WorkloadRef {
             kind: WorkloadKind::Deployment,
@@ -279,7 +313,7 @@ impl Operator {
             name: key.name.clone(),
         };
         let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
-        let memory = quiet.entry(mesh.clone()).or_default();
+        let memory = quiet.of(term).entry(mesh.clone()).or_default();
         match at {
             Some(at) => memory.started(&id, at),
             None => memory.not_started(&id),

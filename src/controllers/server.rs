@@ -13,6 +13,8 @@ use super::Operator;
 
 /// A target that waits for longer than this means that the workers are stuck.
 const STUCK: Duration = Duration::from_mins(5);
+/// An elector that has not taken a turn for this long is stuck: each turn has a deadline far below.
+const ELECTOR_STUCK: Duration = Duration::from_mins(5);
 
 /// Serves until the future ends.
 pub async fn serve(
@@ -28,7 +30,7 @@ pub async fn serve(
     axum::serve(listener, router).with_graceful_shutdown(shutdown).await
 }
 
-/// Healthy means that work goes on: nothing has waited for longer than passes can take.
+/// Healthy means that work goes on: nothing has waited for longer than passes can take, and the lease is looked after.
 async fn healthz(State(operator): State<Arc<Operator>>) -> (StatusCode, String) {
     let (waiting, oldest) = operator.queue.backlog();
     if oldest > STUCK {
@@ -38,10 +40,16 @@ async fn healthz(State(operator): State<Arc<Operator>>) -> (StatusCode, String) 
         );
         return (StatusCode::SERVICE_UNAVAILABLE, text);
     }
+    let turned = operator.election.as_ref().map(|election| election.borrow().turned);
+    if let Some(age) = turned.map(|turned| turned.elapsed()).filter(|age| *age > ELECTOR_STUCK) {
+        let text = format!("nobody has looked after the lease for {}s\n", age.as_secs());
+        return (StatusCode::SERVICE_UNAVAILABLE, text);
+    }
     (StatusCode::OK, "ok\n".into())
 }
 
-/// Ready means that every watch has seen its first list, so that decisions rest on the whole picture.
+/// Ready means that every watch has seen its first list, so that decisions rest on the whole picture, and that this
+/// replica can be elected. One that stands by is ready.
 async fn readyz(State(operator): State<Arc<Operator>>) -> (StatusCode, String) {
     let waiting = operator.watches.waiting();
     let refused = operator.watches.refused();
@@ -49,6 +57,17 @@ async fn readyz(State(operator): State<Arc<Operator>>) -> (StatusCode, String) {
         let text = format!(
             "the API server refuses to let us watch: {}; install config/rbac\n",
             refused.join(", ")
+        );
+        return (StatusCode::SERVICE_UNAVAILABLE, text);
+    }
+    let refused = operator
+        .election
+        .as_ref()
+        .and_then(|election| election.borrow().refused.clone());
+    if let Some(refused) = refused {
+        let text = format!(
+            "the API server refuses the lease: {refused}; install config/rbac in namespace {}\n",
+            operator.settings.namespace
         );
         return (StatusCode::SERVICE_UNAVAILABLE, text);
     }
@@ -71,5 +90,6 @@ async fn metrics(State(operator): State<Arc<Operator>>) -> String {
         .metrics
         .queue_age_seconds
         .set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+    operator.metrics.leader.set(i64::from(operator.fence.term().is_some()));
     operator.metrics.text()
 }

@@ -28,6 +28,7 @@ mod explain;
 mod foreign;
 mod healing;
 mod last_good;
+mod leader;
 mod modes;
 mod rbac;
 mod restarts;

@@ -176,19 +176,10 @@ impl World {
         self.divisor = divisor;
     }
 
-    /// Starts an operator as the ServiceAccount and waits until it is ready.
+    /// Starts an operator as the ServiceAccount and waits until it leads.
     pub async fn start_operator(&mut self) -> Result<()> {
-        let kubeconfig = match &self.kubeconfig {
-            Some(path) => path.clone(),
-            None => {
-                self.plane
-                    .kubeconfig_for_service_account(crate::operator::NAMESPACE, "sightline")
-                    .await?
-            }
-        };
-        self.kubeconfig = Some(kubeconfig.clone());
-        let operator = Operator::start(self.start(&kubeconfig)).await?;
-        self.operator = Some(operator);
+        let kubeconfig = self.kubeconfig().await?;
+        self.operator = Some(Operator::start(self.start("operator", &kubeconfig)).await?);
         Ok(())
     }
 
@@ -200,18 +191,35 @@ impl World {
         arguments: &[String],
         env: &[(String, String)],
     ) -> Result<()> {
-        let operator = Operator::start_with(self.start(kubeconfig), address, arguments, env).await?;
+        let operator = Operator::start_with(self.start("operator", kubeconfig), address, arguments, env).await?;
         self.operator = Some(operator);
         Ok(())
     }
 
-    fn start<'a>(&self, kubeconfig: &'a Path) -> Start<'a> {
+    /// Starts one of several operators, with a log of its own, and waits until it is ready. It is the caller's.
+    pub async fn start_replica(&mut self, name: &str) -> Result<Operator> {
+        let kubeconfig = self.kubeconfig().await?;
+        Operator::start_replica(self.start(name, &kubeconfig)).await
+    }
+
+    fn start<'a>(&self, name: &'a str, kubeconfig: &'a Path) -> Start<'a> {
         Start {
+            name,
             binary: binary(),
             kubeconfig,
-            log: self.plane.dir().join("logs/operator.log"),
+            log: self.plane.dir().join("logs").join(name).with_extension("log"),
             istio_time_divisor: self.divisor,
         }
+    }
+
+    async fn kubeconfig(&mut self) -> Result<PathBuf> {
+        if let Some(path) = &self.kubeconfig {
+            return Ok(path.clone());
+        }
+        let account = (crate::operator::NAMESPACE, "sightline");
+        let path = self.plane.kubeconfig_for_service_account(account.0, account.1).await?;
+        self.kubeconfig = Some(path.clone());
+        Ok(path)
     }
 
     pub fn operator(&self) -> &Operator {
@@ -612,6 +620,7 @@ pub fn resource(kind: &str) -> ApiResource {
         "Secret" => ("", "v1", "secrets"),
         "Service" => ("", "v1", "services"),
         "Namespace" => ("", "v1", "namespaces"),
+        "Lease" => ("coordination.k8s.io", "v1", "leases"),
         "Pod" => ("", "v1", "pods"),
         other => panic!("no resource for kind {other}"),
     };

@@ -13,8 +13,16 @@ pub const NAMESPACE: &str = "sightline-system";
 /// The operator's name in the audit log.
 pub const USER: &str = "system:serviceaccount:sightline-system:sightline";
 
+/// The times of the lease in tests, shorter than in production: duration, renew deadline, retry period.
+const LEASE_TIMES: [&str; 3] = ["4s", "3s", "500ms"];
+/// A lease of such a time has run out by then, and a standby has taken it.
+#[allow(dead_code, reason = "the demo has one replica")]
+pub const TAKEOVER: Duration = Duration::from_secs(6);
+
 /// How an operator is started.
 pub struct Start<'a> {
+    /// Its name in the lease and in the audit log.
+    pub name: &'a str,
     /// The binary.
     pub binary: &'a Path,
     /// Its kubeconfig.
@@ -37,11 +45,29 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts one and waits until it is ready.
+    /// Starts one and waits until it is ready and leads.
     pub async fn start(start: Start<'_>) -> Result<Self> {
+        let mut operator = Self::start_replica(start).await?;
+        operator
+            .wait_until("leads", async |operator| operator.leads().await)
+            .await?;
+        Ok(operator)
+    }
+
+    /// Starts one and waits until it is ready, be it as the leader or as a standby.
+    pub async fn start_replica(start: Start<'_>) -> Result<Self> {
         let address = free_address()?;
         let listen = address.to_string();
-        let arguments = ["run", "--listen", &listen, "--namespace", NAMESPACE].map(str::to_owned);
+        let [lease, renew, retry] = LEASE_TIMES;
+        let flags = [
+            ("--listen", listen.as_str()),
+            ("--namespace", NAMESPACE),
+            ("--lease-duration", lease),
+            ("--lease-renew-deadline", renew),
+            ("--lease-retry-period", retry),
+        ];
+        let flags = flags.into_iter().flat_map(|(flag, value)| [flag, value]);
+        let arguments: Vec<String> = std::iter::once("run").chain(flags).map(str::to_owned).collect();
         Self::start_with(start, address, &arguments, &[]).await
     }
 
@@ -61,6 +87,7 @@ impl Operator {
             .arg(start.binary)
             .args(arguments)
             .args(["--istio-time-divisor", &start.istio_time_divisor.to_string()])
+            .env("POD_NAME", start.name)
             .envs(env.iter().cloned())
             .env("KUBECONFIG", start.kubeconfig)
             .env("NO_COLOR", "1")
@@ -75,24 +102,30 @@ impl Operator {
             address,
             log: start.log,
         };
-        operator.wait_until_ready().await?;
+        let ready = async |operator: &Self| Ok(operator.get("/readyz").await?.0 == 200);
+        operator.wait_until("is ready", ready).await?;
         Ok(operator)
     }
 
-    async fn wait_until_ready(&mut self) -> Result<()> {
+    async fn wait_until(&mut self, what: &str, holds: impl AsyncFn(&Self) -> Result<bool>) -> Result<()> {
         let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
         loop {
             if let Some(status) = self.supervisor.try_wait()? {
                 bail!("the operator ended ({status}); its log:\n{}", self.log_tail());
             }
-            if self.get("/readyz").await.is_ok_and(|(status, _)| status == 200) {
+            if holds(self).await.is_ok_and(|holds| holds) {
                 return Ok(());
             }
             if tokio::time::Instant::now() > deadline {
-                bail!("the operator is not ready after 60 s; its log:\n{}", self.log_tail());
+                bail!("not after 60 s: the operator {what}; its log:\n{}", self.log_tail());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Whether it is the one of its replicas that writes, as it says itself.
+    pub async fn leads(&self) -> Result<bool> {
+        Ok(self.get("/metrics").await?.1.contains("\nsightline_leader 1\n"))
     }
 
     /// A page of its server: status and body.
@@ -113,11 +146,7 @@ impl Operator {
 
     /// Ends it as Kubernetes does, with SIGTERM, and waits. An exit code other than 0 is an error.
     pub async fn stop(mut self) -> Result<()> {
-        let pid = std::fs::read_to_string(&self.pid_file).context("the operator has ended already")?;
-        let status = Command::new("kill").args(["-TERM", pid.trim()]).status().await?;
-        if !status.success() {
-            bail!("kill -TERM {pid} failed");
-        }
+        self.signal("TERM").await?;
         // The pipe stays open until the operator has ended by itself: wait() would close it.
         let pipe = self.supervisor.stdin.take();
         let status = tokio::time::timeout(Duration::from_secs(30), self.supervisor.wait())
@@ -129,6 +158,19 @@ impl Operator {
                 "the operator ended with {status} after SIGTERM; its log:\n{}",
                 self.log_tail()
             );
+        }
+        Ok(())
+    }
+
+    /// Sends it a signal.
+    pub async fn signal(&self, name: &str) -> Result<()> {
+        let pid = std::fs::read_to_string(&self.pid_file).context("the operator has ended already")?;
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), pid.trim()])
+            .status()
+            .await?;
+        if !status.success() {
+            bail!("kill -{name} {pid} failed");
         }
         Ok(())
     }
