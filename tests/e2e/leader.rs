@@ -206,9 +206,13 @@ async fn two_hundred_idle_policies_cost_nothing_but_the_lease() -> Result<()> {
         "idle replicas asked for more than the lease:\n{}",
         others.join("\n")
     );
-    let renewals = requests.iter().filter(|request| request.is_write());
-    ensure!(renewals.clone().count() > 10, "the lease is renewed");
-    ensure!(renewals.clone().all(|renewal| is_of(renewal, "pod-a")), "by the leader");
+    let renewals: Vec<&AuditEvent> = requests.iter().filter(|request| request.is_write()).collect();
+    // A renewal at least for each renew deadline.
+    ensure!(renewals.len() > 3, "{} renewals of the lease", renewals.len());
+    ensure!(
+        renewals.iter().all(|renewal| is_of(renewal, "pod-a")),
+        "renewed by the leader"
+    );
     drop((a, b));
     Ok(())
 }
