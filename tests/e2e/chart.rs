@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::operator::{NAMESPACE, free_address};
+use crate::operator::{LEASE_TIMES, NAMESPACE, free_address};
 use crate::rbac::{exercise_the_rest, rules_are_what_is_asked_for};
 use crate::world::*;
 
@@ -23,10 +23,10 @@ async fn helm_installs_upgrades_rolls_back_and_uninstalls_and_the_charts_rules_a
     let label = "pod-security.kubernetes.io/enforce=restricted";
     world.kubectl(&["label", "namespace", NAMESPACE, label]).await?;
     let address = free_address()?;
-    let listen = format!("flags.listen={address}");
+    let flags = flags(address);
 
     let namespaces = "namespaces.agents={service-mesh},namespaces.inject={interlink}";
-    helm(&world, &["install"], &["--set", &listen, "--set", namespaces]).await?;
+    helm(&world, &["install"], &["--set", &flags, "--set", namespaces]).await?;
     start_as_deployed(&mut world, address).await?;
     world.apply_samples().await?;
     // It is ready without the rights that features need, and says who misses them.
@@ -84,7 +84,7 @@ async fn helm_installs_upgrades_rolls_back_and_uninstalls_and_the_charts_rules_a
 
     world.stop_operator().await?;
     uninstall_leaves_what_users_wrote(&world, &objects).await?;
-    helm(&world, &["install"], &["--set", &listen, "--set", namespaces])
+    helm(&world, &["install"], &["--set", &flags, "--set", namespaces])
         .await
         .context("the definitions that were left are taken over")?;
     start_as_deployed(&mut world, address).await?;
@@ -101,9 +101,9 @@ async fn helm_installs_upgrades_rolls_back_and_uninstalls_and_the_charts_rules_a
 async fn what_was_applied_by_hand_is_not_taken_over_unasked_and_is_with_the_flags_that_the_docs_name() -> Result<()> {
     let mut world = World::demo().await?;
     let address = free_address()?;
-    let listen = format!("flags.listen={address}");
+    let flags = flags(address);
     let namespaces = "namespaces.agents={service-mesh},namespaces.inject={interlink}";
-    let values = ["--set", &listen, "--set", namespaces];
+    let values = ["--set", &flags, "--set", namespaces];
     let refused = helm(&world, &["install"], &values).await.unwrap_err().to_string();
     ensure!(refused.contains("invalid ownership metadata"), "{refused}");
     let flags = ["--take-ownership", "--force-conflicts"];
@@ -116,6 +116,14 @@ async fn what_was_applied_by_hand_is_not_taken_over_unasked_and_is_with_the_flag
     start_as_deployed(&mut world, address).await?;
     world.apply_sample("interlink-tracing").await?;
     world.ready(VIRTUAL_KUBELET).await
+}
+
+/// Values of flags: where it listens, and a lease whose end can be waited for.
+fn flags(address: SocketAddr) -> String {
+    let [duration, renew, retry] = LEASE_TIMES;
+    format!(
+        "flags.listen={address},flags.leaseDuration={duration},flags.leaseRenewDeadline={renew},flags.leaseRetryPeriod={retry}"
+    )
 }
 
 /// `helm COMMAND sightline CHART ...`, which ends when all of it is ready.

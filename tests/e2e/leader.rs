@@ -160,6 +160,9 @@ async fn at_most_one_replica_writes_when_a_leader_is_stopped_for_a_while_or_the_
     Ok(())
 }
 
+/// How long nothing happens: it costs time, not work.
+const IDLE: Duration = Duration::from_mins(2);
+
 #[tokio::test]
 async fn two_hundred_idle_policies_cost_nothing_but_the_lease() -> Result<()> {
     let mut world = World::demo().await?;
@@ -194,21 +197,20 @@ async fn two_hundred_idle_policies_cost_nothing_but_the_lease() -> Result<()> {
     world.quiet_for(Duration::from_secs(6)).await?;
 
     let since = Timestamp::now();
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    tokio::time::sleep(IDLE).await;
     let requests = requests_since(&world, since).await?;
-    let others: Vec<String> = requests
+    let (renewals, others): (Vec<&AuditEvent>, Vec<&AuditEvent>) = requests
         .iter()
-        .filter(|r| r.resource != "leases")
-        .map(write_text)
-        .collect();
+        .filter(|request| request.is_write())
+        .partition(|write| write.resource == "leases");
+    let others: Vec<String> = others.into_iter().map(write_text).collect();
     ensure!(
         others.is_empty(),
-        "idle replicas asked for more than the lease:\n{}",
+        "idle replicas wrote more than the lease:\n{}",
         others.join("\n")
     );
-    let renewals: Vec<&AuditEvent> = requests.iter().filter(|request| request.is_write()).collect();
     // A renewal at least for each renew deadline.
-    ensure!(renewals.len() > 3, "{} renewals of the lease", renewals.len());
+    ensure!(renewals.len() > 30, "{} renewals of the lease", renewals.len());
     ensure!(
         renewals.iter().all(|renewal| is_of(renewal, "pod-a")),
         "renewed by the leader"

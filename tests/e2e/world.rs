@@ -183,7 +183,7 @@ impl World {
         Ok(())
     }
 
-    /// Starts an operator with what somebody else gives it; see [`Operator::start_with`].
+    /// Starts an operator with what somebody else gives it, see [`Operator::start_with`], and waits until it leads.
     pub async fn start_operator_with(
         &mut self,
         kubeconfig: &Path,
@@ -191,7 +191,8 @@ impl World {
         arguments: &[String],
         env: &[(String, String)],
     ) -> Result<()> {
-        let operator = Operator::start_with(self.start("operator", kubeconfig), address, arguments, env).await?;
+        let mut operator = Operator::start_with(self.start("operator", kubeconfig), address, arguments, env).await?;
+        operator.wait_until_it_leads().await?;
         self.operator = Some(operator);
         Ok(())
     }

@@ -14,7 +14,7 @@ pub const NAMESPACE: &str = "sightline-system";
 pub const USER: &str = "system:serviceaccount:sightline-system:sightline";
 
 /// The times of the lease in tests, shorter than in production: duration, renew deadline, retry period.
-const LEASE_TIMES: [&str; 3] = ["4s", "3s", "500ms"];
+pub const LEASE_TIMES: [&str; 3] = ["4s", "3s", "500ms"];
 /// A lease of such a time has run out by then, and a standby has taken it.
 #[allow(dead_code, reason = "the demo has one replica")]
 pub const TAKEOVER: Duration = Duration::from_secs(6);
@@ -48,10 +48,13 @@ impl Operator {
     /// Starts one and waits until it is ready and leads.
     pub async fn start(start: Start<'_>) -> Result<Self> {
         let mut operator = Self::start_replica(start).await?;
-        operator
-            .wait_until("leads", async |operator| operator.leads().await)
-            .await?;
+        operator.wait_until_it_leads().await?;
         Ok(operator)
+    }
+
+    /// Waits until it is the one of its replicas that writes.
+    pub async fn wait_until_it_leads(&mut self) -> Result<()> {
+        self.wait_until("leads", async |operator| operator.leads().await).await
     }
 
     /// Starts one and waits until it is ready, be it as the leader or as a standby.
