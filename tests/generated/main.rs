@@ -270,3 +270,32 @@ fn the_format_of_a_traffic_log_reads_like_a_manual() {
         }
     }
 }
+
+#[test]
+fn every_local_link_of_the_docs_leads_somewhere() {
+    let mut files: Vec<PathBuf> = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"]
+        .map(PathBuf::from)
+        .into();
+    for folder in ["docs", "docs/targets"] {
+        let entries = std::fs::read_dir(root().join(folder)).unwrap();
+        let entries = entries.map(|entry| Path::new(folder).join(entry.unwrap().file_name()));
+        files.extend(entries.filter(|path| path.extension().is_some_and(|e| e == "md")));
+    }
+    let mut count = 0;
+    let mut dead = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(root().join(&file)).unwrap();
+        let links = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split([')', '#']).next());
+        for link in links.filter(|link| !link.is_empty() && !link.contains("://")) {
+            count += 1;
+            if !root().join(file.parent().unwrap()).join(link).exists() {
+                dead.push(format!("{}: {link}", file.display()));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "{dead:#?}");
+    assert!(count > 50, "{count} links were found");
+}
