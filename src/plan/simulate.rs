@@ -186,7 +186,7 @@ impl World {
             key: key.clone(),
             error: error.to_string(),
         })?;
-        if kind == Kind::Deployment {
+        if kind.workload().is_some() {
             complete_rollout(&mut object);
         }
         snapshot.put(kind, Arc::new(object.clone()), self.now);
