@@ -166,7 +166,8 @@ reasons! {
     WaitingForQuiet [AgentsInSync]: "A change is fresh; more may follow.", "Wait for rollout.quietPeriod.";
     WaitingForTurn [AgentsInSync]: "Other restarts go first.", "Wait; rollout.maxConcurrent and rollout.minInterval set the pace.";
     Paused [AgentsInSync]: "rollout.paused is set.", "Set rollout.paused to false.";
-    RolloutFailed [AgentsInSync]: "The rollout of a restarted workload is not complete after rollout.progressDeadline; with onFailure: Halt the other restarts wait.", "Correct the workload or what it reads, or go on without it by the command of the message.";
+    RolloutFailed [AgentsInSync]: "The rollout of a restarted workload is not complete after rollout.progressDeadline, and the other restarts wait (rollout.onFailure: Halt).", "Correct the workload or what it reads, or go on without it by the command of the message.";
+    RolloutSkipped [AgentsInSync]: "The rollout of a restarted workload is not complete after rollout.progressDeadline, and the others go on without it.", "Correct the workload or what it reads.";
     Halted [AgentsInSync]: "The rollout of another workload has failed, and rollout.onFailure is Halt.", "Correct that workload, or go on without it by the command of the message.";
     ManagedByController [AgentsInSync]: "A controller made the workload and would take back what is written to it.", "Name the workload's owner's settings for restarts, or remove the agent's entry.";
     AgentOfOtherMesh [AgentsInSync]: "Another ObservabilityMesh names the workload as its agent, and restarts it.", "Name it in one of the two.";

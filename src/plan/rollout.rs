@@ -20,11 +20,10 @@ use crate::policy::membership::{is_live, name_of, selects};
 use crate::policy::tracing_backend::check;
 use crate::render::interlink;
 use crate::render::metadata::INJECT;
-use crate::rollout::NOTHING_WANTED;
 use crate::rollout::template::SKIP_FAILED;
 use crate::rollout::{
-    AgentState, BlockReason, ContainerEnv, Decision, Limits, Note, Observed, Parts, QuietMemory, Wanted, carries_hash,
-    choose_containers, decide, injected_record, observed, plan_template, rolled_out,
+    AgentState, BlockReason, ContainerEnv, Decision, Limits, NOTHING_WANTED, Note, Observed, Parts, QuietMemory,
+    Wanted, carries_hash, choose_containers, decide, injected_record, observed, plan_template, rolled_out,
 };
 use crate::snapshot::{Fact, Key, Kind, View, data_written, key_of, labels_of};
 
@@ -306,7 +305,7 @@ impl Rollouts<'_> {
                 Err((reason, self.failed.join(" ")))
             }
             AgentState::Failed { halts: false } => Err((
-                Reason::RolloutFailed,
+                Reason::RolloutSkipped,
                 format!(
                     "The rollout of {name} is not complete after rollout.progressDeadline; the others go on. Correct it."
                 ),
@@ -426,8 +425,8 @@ fn first_mesh_of(view: &View<'_>, workload: &WorkloadRef) -> Option<String> {
 }
 
 /// Adds one thing that an agent reads, as it stands in the cluster; gives the time of its last change, where that is known
-/// (by the API server's record: a key that was taken out by somebody who had none in it leaves no trace). What is about to be written is waited for, so that
-/// one change makes one restart.
+/// (by the API server's record: a key that was taken out by somebody who had none in it leaves no trace). What is about to
+/// be written is waited for, so that one change makes one restart.
 fn add_read(
     view: &View<'_>,
     mesh: &ObservabilityMesh,

@@ -250,6 +250,7 @@ fn as_patched(mut workload: Value) -> Value {
         .and_then(Value::as_object_mut);
     if let Some(annotations) = own {
         annotations.remove(crate::rollout::template::RESTARTED_TEMPLATE);
+        annotations.remove(crate::rollout::template::ROLLED_OUT);
         let is_empty = annotations.is_empty();
         if let Some(metadata) = workload
             .pointer_mut("/metadata")

@@ -214,8 +214,8 @@ pub fn observed(id: WorkloadRef, workload: &Value, wanted: Option<&Wanted>) -> O
 /// current generation, all pods are of the current template, none of an older one is left, and all are available.
 ///
 /// One that is not complete is ours while the pod template is as our last restart left it ([`rolled_by_us`]), unless it
-/// was complete once: pods that were lost or added later are not of our doing. That a Deployment was, its controller says;
-/// of the others we note it ([`rolled_out`]).
+/// was complete once, which we note ([`rolled_out`]): pods that were lost or added later are not of our doing. (No status
+/// says so: a Deployment that is recreated has the condition of its last rollout while it has no pod at all.)
 pub fn rollout_state(kind: WorkloadKind, workload: &Value) -> RolloutState {
     let progress = progress(kind, workload);
     let blocked = |reason| RolloutState::Blocked {
@@ -289,15 +289,9 @@ fn progress(kind: WorkloadKind, workload: &Value) -> Progress {
             )
         }
     };
-    let all_updated = is_seen(workload) && all_updated;
-    let is_available = |condition: &Value| condition.get("reason").is_some_and(|r| r == "NewReplicaSetAvailable");
-    let was_complete = match kind {
-        WorkloadKind::Deployment => {
-            let conditions = workload.pointer("/status/conditions").and_then(Value::as_array);
-            is_seen(workload) && conditions.is_some_and(|conditions| conditions.iter().any(is_available))
-        }
-        WorkloadKind::DaemonSet | WorkloadKind::StatefulSet => is_noted_rolled_out(workload),
-    };
+    let was_complete = is_noted_rolled_out(workload);
+    // A template that was rolled out once is the one that the status speaks of, whatever else has changed since.
+    let all_updated = (is_seen(workload) || was_complete) && all_updated;
     Progress {
         all_updated,
         complete: all_updated && available,
@@ -310,9 +304,9 @@ fn is_seen(workload: &Value) -> bool {
     number("/status/observedGeneration") >= number("/metadata/generation")
 }
 
-/// Whether the restart that we wrote is rolled out completely and nobody but us can note it, see [`Wanted::rolled_out`].
+/// Whether the restart that we wrote is rolled out completely, see [`Wanted::rolled_out`].
 pub fn rolled_out(kind: WorkloadKind, workload: &Value) -> bool {
-    kind != WorkloadKind::Deployment && rolled_by_us(workload) && progress(kind, workload).complete
+    rolled_by_us(workload) && progress(kind, workload).complete
 }
 
 /// What the governor remembers between decisions. To lose it (a crash, a new leader) costs one more quiet period, never a
@@ -516,7 +510,8 @@ pub fn decide(now: Timestamp, limits: &Limits, memory: &QuietMemory, observed: &
                 look_again.at(quiet_at);
                 AgentState::WaitingForQuiet
             } else {
-                ready.push((since, id, holds_a_slot));
+                // While its controller has not looked, it may as well be somebody's change of a workload that is up.
+                ready.push((since, id, holds_a_slot && workload.is_seen));
                 continue;
             }
         };
@@ -1085,6 +1080,16 @@ mod tests {
     }
 
     #[test]
+    fn a_change_that_its_controller_has_not_seen_gives_no_slot() {
+        let scaled = Observed {
+            is_seen: false,
+            ..in_flight("b", "new", "old", 0)
+        };
+        let observed = [in_flight("a", "x", "x", 0), scaled];
+        assert_eq!(restarted(&settled_decision(&limits(), &observed)), [""; 0]);
+    }
+
+    #[test]
     fn the_deadline_itself_is_a_time_to_look_again() {
         let mut memory = QuietMemory::default();
         let observed = [in_flight("a", "x", "x", 0)];
@@ -1225,13 +1230,14 @@ mod tests {
 
     #[test]
     fn pods_that_are_lost_after_a_rollout_was_through_are_not_our_rollout() {
-        let spec = json!({"replicas": 2});
-        let mut status = json!({"replicas": 2, "updatedReplicas": 2, "availableReplicas": 1,
-            "conditions": [{"type": "Progressing", "reason": "ReplicaSetUpdated"}]});
-        let state = |status: &Value| rollout_state(WorkloadKind::Deployment, &live(&spec, status, true));
-        assert_eq!(state(&status), RolloutState::InProgress);
-        status["conditions"][0]["reason"] = json!("NewReplicaSetAvailable");
-        assert_eq!(state(&status), not_available(false));
+        // A Deployment that is recreated keeps the condition of its last rollout.
+        let recreated = json!({"replicas": 0, "updatedReplicas": 0, "availableReplicas": 0,
+            "conditions": [{"type": "Progressing", "reason": "NewReplicaSetAvailable"}]});
+        let recreated = live(&json!({"replicas": 2}), &recreated, true);
+        assert_eq!(
+            rollout_state(WorkloadKind::Deployment, &recreated),
+            RolloutState::InProgress
+        );
 
         let through = json!({"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberAvailable": 2});
         let mut daemons = live(&json!({}), &through, true);

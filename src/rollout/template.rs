@@ -38,8 +38,8 @@ pub const IN_SYNC_WITH: &str = "sightline.dev/in-sync-with";
 pub const HASH_KEY: &str = "sightline.dev/hash-key";
 /// Annotation of the workload, a person's: the hash whose rollout failed here, and that the others need not wait for.
 pub const SKIP_FAILED: &str = "sightline.dev/skip-failed";
-/// Annotation of a DaemonSet or StatefulSet: the [`RESTARTED_TEMPLATE`] that was rolled out completely. Pods that are lost
-/// or added after that do not make it our rollout again. (The status of a Deployment says as much by itself.)
+/// Annotation of the workload: the [`RESTARTED_TEMPLATE`] that was rolled out completely. Pods that are lost or added after
+/// that do not make it our rollout again.
 pub const ROLLED_OUT: &str = "sightline.dev/rolled-out";
 /// Annotation of the workload: what we put into its containers, as JSON `{container: {name: value}}`.
 pub const INJECTED: &str = "sightline.dev/injected";

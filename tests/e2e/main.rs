@@ -25,6 +25,7 @@ mod deletion;
 mod drift;
 mod explain;
 mod foreign;
+mod governor;
 mod healing;
 mod last_good;
 mod modes;
