@@ -493,7 +493,9 @@ pub fn decide(now: Timestamp, limits: &Limits, memory: &QuietMemory, observed: &
             look_again.at(after(*start, UNSEEN_START));
             AgentState::RollingOut
         } else if let Some(state) = settled(workload) {
-            deadline.into_iter().for_each(|deadline| look_again.at(deadline));
+            if let Some(deadline) = deadline {
+                look_again.at(deadline);
+            }
             match state {
                 AgentState::RollingOut | AgentState::NotKnown if has_failed => {
                     halted |= !released;

@@ -159,9 +159,8 @@ impl Parts {
         };
         match supported.iter().find(|known| known.name == version) {
             Some(known) if self.hash_by(*known).0 == carried => Verdict::Fits,
-            Some(_) => Verdict::Differs,
             None if is_hash(version, digits) => Verdict::OtherVersion,
-            None => Verdict::Differs,
+            _ => Verdict::Differs,
         }
     }
 

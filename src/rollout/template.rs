@@ -946,7 +946,7 @@ mod tests {
     #[test]
     fn the_whole_patch_of_an_injection_is_one_write_guarded_by_tests() {
         let plan = plan_template(&virtual_kubelet(), &inject(&["vk", "interlink"]), Some(now()));
-        let hash = plan.desired.clone().unwrap().to_string();
+        let hash = plan.desired.clone().unwrap();
         let patch = serde_json::to_value(plan.patch.unwrap()).unwrap();
         let digest = patch[8]["value"]["sightline.dev/restarted-template"].clone();
         let record = r#"{"interlink":{"ENABLE_TRACING":"1","TELEMETRY_ENDPOINT":"tempo:4317","TELEMETRY_UNIQUE_ID":"virtual-node"},"vk":{"ENABLE_TRACING":"1","TELEMETRY_ENDPOINT":"tempo:4317","TELEMETRY_UNIQUE_ID":"virtual-node"}}"#;
