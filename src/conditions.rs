@@ -157,7 +157,7 @@ reasons! {
     CapacityExceeded [Programmed]: "A limit of spec.logging.limits is reached: no further extension provider is written.", "Use a format that other policies have, or raise the limit; what is live stays.";
     ProviderPending [Programmed]: "The extension provider is not yet in istiod's MeshConfig.", "Wait; it takes seconds.";
     Pending [Programmed, AgentsInSync]: "The object is not yet written or not yet read back.", "Wait; it takes seconds.";
-    WriteRefused [Programmed]: "The API server refused what Sightline wrote.", "Read the message: a missing Role, an admission policy or a quota; it is tried again.";
+    WriteRefused [Programmed, AgentsInSync]: "The API server refused what Sightline wrote.", "Read the message: a missing Role, an admission policy or a quota; it is tried again.";
     InternalError [Accepted]: "Sightline itself failed on this resource; others are not affected.", "Please report it with the log of the operator.";
     Overridden [Programmed, AgentsInSync, PartiallyOverridden]: "Another policy of the same scope wins.", "Change labels, priority or name, or remove one of the two.";
     Overlaps [Programmed]: "Too many selectors of this namespace overlap.", "Give the policies a label that keeps them apart.";
@@ -166,6 +166,11 @@ reasons! {
     WaitingForQuiet [AgentsInSync]: "A change is fresh; more may follow.", "Wait for rollout.quietPeriod.";
     WaitingForTurn [AgentsInSync]: "Other restarts go first.", "Wait; rollout.maxConcurrent and rollout.minInterval set the pace.";
     Paused [AgentsInSync]: "rollout.paused is set.", "Set rollout.paused to false.";
+    RolloutFailed [AgentsInSync]: "The rollout of a restarted workload is not complete after rollout.progressDeadline, and the other restarts wait (rollout.onFailure: Halt).", "Correct the workload or what it reads, or go on without it by the command of the message.";
+    RolloutSkipped [AgentsInSync]: "The rollout of a restarted workload is not complete after rollout.progressDeadline, and the others go on without it.", "Correct the workload or what it reads.";
+    Halted [AgentsInSync]: "The rollout of another workload has failed, and rollout.onFailure is Halt.", "Correct that workload, or go on without it by the command of the message.";
+    ManagedByController [AgentsInSync]: "A controller made the workload and would take back what is written to it.", "Name the workload's owner's settings for restarts, or remove the agent's entry.";
+    AgentOfOtherMesh [AgentsInSync]: "Another ObservabilityMesh names the workload as its agent, and restarts it.", "Name it in one of the two.";
     Blocked [AgentsInSync]: "A workload cannot be restarted now, for a cause outside Sightline.", "See the message for the cause.";
     EnvNotOurs [AgentsInSync]: "A container has a variable of that name from somebody else.", "Remove it there; the container's own value wins.";
     NoContainerChosen [AgentsInSync]: "It is not clear which container gets the variables.", "Name it in inject[].containers.";

@@ -22,7 +22,8 @@ pub async fn read(client: &Client, namespace: &str) -> Result<Option<Vec<u8>>, H
     secret.map(|secret| key_of(&secret, &what)).transpose()
 }
 
-/// Reads the key, or makes one. A Secret without a usable key is an error: to replace it would restart every agent.
+/// Reads the key, or makes one. A Secret without a usable key is an error: to replace it would hide what has changed in
+/// Secrets.
 pub async fn read_or_make(cluster: &Cluster, namespace: &str) -> Result<Vec<u8>, HashKeyError> {
     let api: Api<Secret> = Api::namespaced(cluster.client().clone(), namespace);
     let what = format!("Secret {namespace}/{SECRET_NAME}");
@@ -67,7 +68,7 @@ pub enum HashKeyError {
     Call(#[from] CallError),
     /// The Secret is there and has no usable key.
     #[error(
-        "{what} has no key `{SECRET_KEY}` of at least 16 bytes; restore it, or delete it: then every agent that reads a Secret restarts once"
+        "{what} has no key `{SECRET_KEY}` of at least 16 bytes; restore it, or delete it: then a change of a Secret since the last restart goes unnoticed"
     )]
     Unusable {
         /// The Secret.

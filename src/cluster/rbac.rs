@@ -76,6 +76,9 @@ pub struct Rule {
     pub why: &'static str,
 }
 
+/// Kinds of workload that are restarted.
+const WORKLOADS: &[&str] = &["deployments", "daemonsets", "statefulsets"];
+
 /// The table.
 pub const RULES: &[Rule] = &[
     Rule {
@@ -231,15 +234,23 @@ pub const RULES: &[Rule] = &[
     Rule {
         place: Place::Agents,
         group: "apps",
-        resources: &["deployments"],
+        resources: WORKLOADS,
         names: &[],
         verbs: &["list", "watch", "patch"],
         why: "agents are restarted",
     },
     Rule {
+        place: Place::Agents,
+        group: "apps",
+        resources: &["replicasets", "controllerrevisions"],
+        names: &[],
+        verbs: &["list", "watch"],
+        why: "an agent whose pods are younger than what they read is in sync, and is not restarted when it is named",
+    },
+    Rule {
         place: Place::Inject,
         group: "apps",
-        resources: &["deployments"],
+        resources: WORKLOADS,
         names: &[],
         verbs: &["list", "watch", "patch"],
         why: "workloads get environment",

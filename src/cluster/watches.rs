@@ -509,7 +509,7 @@ pub(super) fn pruned(kind: Kind, mut object: Value) -> Value {
         ) {
             map.remove("status");
         }
-        let unread = matches!(kind, Kind::Namespace | Kind::Service | Kind::Pod | Kind::Secret);
+        let unread = matches!(kind, Kind::Namespace | Kind::Service | Kind::Pod);
         if let Some(metadata) = map
             .get_mut("metadata")
             .and_then(Value::as_object_mut)

@@ -17,8 +17,8 @@ use super::queue::Outcome;
 use crate::cluster::api::{CallError, ErrorClass};
 use crate::cluster::lease::fence::{NotLeading, Term};
 use crate::conditions::{ConditionType, Finding, Reason, to_conditions, with_ready};
-use crate::crds::{WorkloadKind, WorkloadRef};
-use crate::plan::{Apply, Delete, Memory, Plan, Status, Target, judge, plan};
+use crate::crds::WorkloadRef;
+use crate::plan::{Apply, Delete, Memory, ObjectPatch, Plan, Status, Target, judge, plan};
 use crate::snapshot::{Key, Kind, key_of};
 
 /// Longest that one pass may take.
@@ -190,7 +190,7 @@ impl Operator {
         for patch in patch {
             // Noted before the call: one that the API server took and whose answer was lost counts as begun.
             if let Some(at) = patch.starts {
-                self.note_restart(target, &patch.key, Some(at), term);
+                self.note_restart(target, &patch, Some(at), term);
             }
             let result = self.cluster.patch(&patch).await;
             self.note_refusal(patch.kind, &patch.key, &result);
@@ -198,7 +198,7 @@ impl Operator {
                 Ok(live) => live,
                 Err(error) => {
                     if error.class() != ErrorClass::Transient {
-                        self.note_restart(target, &patch.key, None, term);
+                        self.note_restart(target, &patch, None, term);
                     }
                     if error.class() != ErrorClass::Refused {
                         return Err(error);
@@ -305,12 +305,14 @@ impl Operator {
     }
 
     /// Notes the start of a restart, or (`None`) that it did not begin after all.
-    fn note_restart(&self, target: &Target, key: &Key, at: Option<Timestamp>, term: Term) {
-        let Target::Rollout(mesh) = target else { return };
+    fn note_restart(&self, target: &Target, patch: &ObjectPatch, at: Option<Timestamp>, term: Term) {
+        let (Target::Rollout(mesh), Some(kind)) = (target, patch.kind.workload()) else {
+            return;
+        };
         let id = WorkloadRef {
-            kind: WorkloadKind::Deployment,
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
+            kind,
+            namespace: patch.key.namespace.clone(),
+            name: patch.key.name.clone(),
         };
         let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = quiet.of(term).entry(mesh.clone()).or_default();

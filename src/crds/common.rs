@@ -422,12 +422,30 @@ pub enum Direction {
     Both,
 }
 
-/// Kind of workload: `Deployment`, of `apps/v1`.
+/// Kind of workload, of `apps/v1`: `Deployment`, `DaemonSet` or `StatefulSet`.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
 pub enum WorkloadKind {
     /// `apps/v1` Deployment.
     #[default]
     Deployment,
+    /// `apps/v1` DaemonSet.
+    DaemonSet,
+    /// `apps/v1` StatefulSet.
+    StatefulSet,
+}
+
+impl WorkloadKind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Deployment, Self::DaemonSet, Self::StatefulSet];
+
+    /// The kind's name, as objects have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::DaemonSet => "DaemonSet",
+            Self::StatefulSet => "StatefulSet",
+        }
+    }
 }
 
 #[cfg(test)]

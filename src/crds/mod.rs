@@ -19,9 +19,9 @@ pub use observability_mesh::{
     Agent, AgentReads, AgentReadsType, AlsProtocol, ConfigMapRead, ConfigMapTarget, CustomBackends,
     DEFAULT_ISTIO_NAMESPACE, DefaultTracing, Elasticsearch, EnvoyAlsBackend, FileBackend, InterfaceTraffic, IstioMesh,
     IstioMetric, Limits, LogBackend, LogBackendType, Logging, Mesh, MeshConfigMode, MeshConfigTarget, MeshType,
-    MetricMode, MetricOverride, Metrics, ObservabilityMesh, ObservabilityMeshSpec, OtlpLogBackend, Permission,
-    ProxyVersions, RequiredLog, Rollout, SecretKeysRef, SecretRead, TagOperation, TagOverride, Tenancy, TraceBackend,
-    TraceBackendType, Tracing, WasmModule, WorkloadRef,
+    MetricMode, MetricOverride, Metrics, ObservabilityMesh, ObservabilityMeshSpec, OnFailure, OtlpLogBackend,
+    Permission, ProxyVersions, RequiredLog, Rollout, SecretKeysRef, SecretRead, TagOperation, TagOverride, Tenancy,
+    TraceBackend, TraceBackendType, Tracing, WasmModule, WorkloadRef,
 };
 pub use schema::{custom_resource_definitions, definition_yaml};
 pub use status::{

@@ -746,7 +746,7 @@ pub struct Agent {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadRef {
-    /// Kind of workload. `Deployment`: of `apps/v1`. Default: `Deployment`.
+    /// Kind of workload, of `apps/v1`: `Deployment`, `DaemonSet` or `StatefulSet`. Default: `Deployment`.
     #[serde(default)]
     pub kind: WorkloadKind,
     /// Namespace of the workload.
@@ -825,8 +825,25 @@ pub struct Rollout {
     pub quiet_period: TimeSpan,
     /// Longest time that ever new changes may hold a restart back. Default: `5m`.
     pub max_delay: TimeSpan,
+    /// How long the rollout of a restarted workload may take. One that takes longer has failed, see `onFailure`.
+    /// Default: `10m`.
+    pub progress_deadline: TimeSpan,
+    /// What becomes of the other restarts when a rollout has failed. `Halt`: they wait until it completes, its workload
+    /// goes, what it reads changes, or somebody sets `sightline.dev/skip-failed` on it; status names the command.
+    /// `Continue`: they go on, and the failed one counts no longer against `maxConcurrent`. Default: `Halt`.
+    pub on_failure: OnFailure,
     /// Restart nothing for now. Default: false.
     pub paused: bool,
+}
+
+/// What becomes of the other restarts when a rollout has failed.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum OnFailure {
+    /// They wait.
+    #[default]
+    Halt,
+    /// They go on.
+    Continue,
 }
 
 impl Default for Rollout {
@@ -836,6 +853,8 @@ impl Default for Rollout {
             min_interval: "30s".into(),
             quiet_period: "10s".into(),
             max_delay: "5m".into(),
+            progress_deadline: "10m".into(),
+            on_failure: OnFailure::Halt,
             paused: false,
         }
     }

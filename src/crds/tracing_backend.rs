@@ -180,7 +180,7 @@ pub enum Dialect {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InjectWorkloads {
-    /// Kinds of workload, at most 4. `Deployment`: of `apps/v1`. Default: `[Deployment]`.
+    /// Kinds of workload, of `apps/v1`, at most 4: `Deployment`, `DaemonSet`, `StatefulSet`. Default: `[Deployment]`.
     #[serde(default = "deployments")]
     #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "set"))]
     pub kinds: Vec<WorkloadKind>,

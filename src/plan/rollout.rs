@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use super::interface_traffic;
@@ -19,11 +20,12 @@ use crate::policy::membership::{is_live, name_of, selects};
 use crate::policy::tracing_backend::check;
 use crate::render::interlink;
 use crate::render::metadata::INJECT;
+use crate::rollout::template::SKIP_FAILED;
 use crate::rollout::{
-    AgentState, ContainerEnv, Decision, Limits, Note, Observed, Parts, QuietMemory, Wanted, choose_containers, decide,
-    injected_record, observed, plan_template,
+    AgentState, BlockReason, ContainerEnv, Decision, Limits, NOTHING_WANTED, Note, Observed, Parts, QuietMemory,
+    Wanted, carries_hash, choose_containers, decide, injected_record, observed, plan_template, rolled_out,
 };
-use crate::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
+use crate::snapshot::{Fact, Key, Kind, View, data_written, key_of, labels_of};
 
 /// What is in the way of a workload: reason and message.
 pub type Problem = (Reason, String);
@@ -46,6 +48,8 @@ pub struct Workload<'a> {
     pub overridden: BTreeMap<Key, Key>,
     /// What is in the way.
     pub problems: Vec<Problem>,
+    /// When each thing that it reads was last changed, where that is known.
+    changes: Vec<Option<Timestamp>>,
     /// Why the API server refused our last patch of it, while it still has to be patched.
     pub refused: Option<String>,
 }
@@ -61,8 +65,14 @@ impl<'a> Workload<'a> {
             env_from: BTreeMap::new(),
             overridden: BTreeMap::new(),
             problems: Vec::new(),
+            changes: Vec::new(),
             refused: None,
         }
+    }
+
+    /// The name that messages have for it.
+    fn name(&self) -> String {
+        name_of_workload(&self.id)
     }
 
     fn problem(&mut self, reason: Reason, message: String) {
@@ -70,10 +80,20 @@ impl<'a> Workload<'a> {
     }
 }
 
+fn name_of_workload(id: &WorkloadRef) -> String {
+    format!("{} {}/{}", id.kind.as_str(), id.namespace, id.name)
+}
+
+fn key_of_workload(id: &WorkloadRef) -> Key {
+    Key::new(&id.namespace, &id.name)
+}
+
 /// Workloads of a mesh with the governor's decision.
 pub struct Rollouts<'a> {
     /// All workloads.
     pub workloads: Vec<Workload<'a>>,
+    /// Workloads whose rollout has failed and that the others wait for, with what is said of them.
+    pub failed: Vec<String>,
     /// What is decided for them.
     pub decision: Decision,
 }
@@ -90,26 +110,32 @@ pub fn plan(view: &View<'_>, mesh: &str, memory: &mut Memory<'_>) -> Plan {
         let (Some(live), Some(wanted)) = (workload.live, &workload.wanted) else {
             continue;
         };
+        let state = rollouts.decision.states.get(&workload.id);
+        let is_somebody_elses = matches!(
+            state,
+            Some(AgentState::Blocked(
+                BlockReason::Deleting | BlockReason::ManagedByController
+            ))
+        );
         let may_restart = rollouts.decision.restart.contains(&workload.id);
         let template = plan_template(live, wanted, Some(view.now));
-        let Some(patch) = template.patch.filter(|_| may_restart || !template.restarts) else {
+        let allowed = may_restart || !(template.restarts || is_somebody_elses);
+        let Some(patch) = template.patch.filter(|_| allowed) else {
             continue;
         };
-        let key = Key::new(&workload.id.namespace, &workload.id.name);
         if template.restarts {
             plan.events.extend(told(mesh, workload).into_iter().map(|about| Event {
                 about,
                 warning: false,
                 reason: "Restarted",
-                note: format!("Deployment {key} is restarted: its configuration changed."),
+                note: format!("{} is restarted: its configuration changed.", workload.name()),
             }));
         }
-        let starts = template.restarts.then_some(view.now);
         plan.patch.push(ObjectPatch {
-            kind: Kind::Deployment,
-            key,
+            kind: Kind::of_workload(workload.id.kind),
+            key: key_of_workload(&workload.id),
             patch,
-            starts,
+            starts: template.restarts.then_some(view.now),
         });
     }
     plan
@@ -138,6 +164,7 @@ pub fn rollouts<'a>(view: &View<'a>, mesh: &Arc<ObservabilityMesh>, memory: &mut
     }
     let mut workloads: Vec<Workload<'a>> = workloads.into_values().collect();
     for workload in &mut workloads {
+        judge_by_age(view, workload);
         workload.refused = refused_patch(view, workload);
     }
     let seen: Vec<Observed> = workloads
@@ -147,29 +174,94 @@ pub fn rollouts<'a>(view: &View<'a>, mesh: &Arc<ObservabilityMesh>, memory: &mut
     let quiet: &mut QuietMemory = memory.quiet.entry(name_of(mesh).to_owned()).or_default();
     quiet.observe(view.now, &seen);
     let limits = Limits::from(&mesh.spec.rollout);
-    let decision = decide(view.now, &limits, quiet, &seen);
+    let mut decision = decide(view.now, &limits, quiet, &seen);
     let refused = |id: &WorkloadRef| workloads.iter().any(|w| w.id == *id && w.refused.is_some());
-    if !decision.restart.iter().any(refused) {
-        return Rollouts { workloads, decision };
+    if decision.restart.iter().any(refused) {
+        // One that may not be patched is tried again, but not in the place of one that may.
+        let others: Vec<Observed> = seen.iter().filter(|o| !refused(&o.id)).cloned().collect();
+        let of_others = decide(view.now, &limits, quiet, &others);
+        if !of_others.restart.is_empty() {
+            decision = of_others;
+        }
     }
-    // One that may not be patched is tried again, but not in the place of one that may.
-    let others: Vec<Observed> = seen.iter().filter(|o| !refused(&o.id)).cloned().collect();
-    let of_others = decide(view.now, &limits, quiet, &others);
-    let decision = if of_others.restart.is_empty() {
-        decision
-    } else {
-        of_others
+    let halts = |o: &&Observed| decision.states.get(&o.id) == Some(&AgentState::Failed { halts: true });
+    let failed = seen.iter().filter(halts).map(failure).collect();
+    Rollouts {
+        workloads,
+        failed,
+        decision,
+    }
+}
+
+/// What is said of a rollout that has failed and that the others wait for.
+fn failure(failed: &Observed) -> String {
+    let WorkloadRef { kind, namespace, name } = &failed.id;
+    let hash = failed.template_hash.as_deref().unwrap_or(NOTHING_WANTED);
+    format!(
+        "The rollout of {} is not complete after rollout.progressDeadline, and nothing else is restarted. Correct it, or \
+         let the others go on: `kubectl annotate {} {name} -n {namespace} --overwrite {SKIP_FAILED}=\"{hash}\"`.",
+        name_of_workload(&failed.id),
+        kind.as_str().to_lowercase(),
+    )
+}
+
+/// Completes what is wanted of a workload by what its rollout and the age of its pods tell.
+fn judge_by_age(view: &View<'_>, workload: &mut Workload<'_>) {
+    let (Some(live), Some(wanted)) = (workload.live, &mut workload.wanted) else {
+        return;
     };
-    Rollouts { workloads, decision }
+    wanted.rolled_out = rolled_out(workload.id.kind, live);
+    if wanted.reads.is_none() || carries_hash(live) {
+        return;
+    }
+    let Some(changed) = workload.changes.iter().copied().collect::<Option<Vec<_>>>() else {
+        return;
+    };
+    match template_age(view, &workload.id, live) {
+        Fact::Present(made) => wanted.pods_are_younger = changed.into_iter().all(|changed| changed <= made),
+        Fact::Unknown => workload.wanted = None,
+        // Then it cannot be told, and the workload is restarted once.
+        Fact::Absent | Fact::Forbidden | Fact::KindMissing => {}
+    }
+}
+
+/// When the newest pod template of a workload was made: no pod of it is older.
+fn template_age(view: &View<'_>, id: &WorkloadRef, live: &Value) -> Fact<Timestamp> {
+    let kind = match id.kind {
+        WorkloadKind::Deployment => Kind::ReplicaSet,
+        WorkloadKind::DaemonSet | WorkloadKind::StatefulSet => Kind::ControllerRevision,
+    };
+    let revision = |object: &Value| match kind {
+        Kind::ReplicaSet => object
+            .pointer("/metadata/annotations/deployment.kubernetes.io~1revision")?
+            .as_str()?
+            .parse::<i64>()
+            .ok(),
+        _ => object.get("revision")?.as_i64(),
+    };
+    let uid = live.pointer("/metadata/uid");
+    let is_its_own = |object: &&Value| {
+        let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+        uid.is_some() && owners.is_some_and(|owners| owners.iter().any(|owner| owner.get("uid") == uid))
+    };
+    let made = |object: &Value| object.pointer("/metadata/creationTimestamp")?.as_str()?.parse().ok();
+    match view.objects_in(kind, &id.namespace) {
+        Fact::Present(all) => {
+            let newest = all.into_iter().filter(is_its_own).max_by_key(|object| revision(object));
+            newest.and_then(made).map_or(Fact::Absent, Fact::Present)
+        }
+        Fact::Unknown => Fact::Unknown,
+        Fact::Absent | Fact::Forbidden | Fact::KindMissing => Fact::Absent,
+    }
 }
 
 /// Why the API server refused our last patch of a workload that still has to be patched.
 fn refused_patch(view: &View<'_>, workload: &Workload<'_>) -> Option<String> {
     let (live, wanted) = (workload.live?, workload.wanted.as_ref()?);
-    let key = Key::new(&workload.id.namespace, &workload.id.name);
-    let why = view.refusal(Kind::Deployment, &key)?;
+    let (kind, key) = (Kind::of_workload(workload.id.kind), key_of_workload(&workload.id));
+    let why = view.refusal(kind, &key)?;
     plan_template(live, wanted, None).patch?;
-    Some(refusal::message(Kind::Deployment, &key, why))
+    Some(refusal::message(kind, &key, why))
 }
 
 impl Rollouts<'_> {
@@ -181,7 +273,7 @@ impl Rollouts<'_> {
         if let Some(refused) = &workload.refused {
             return Err((Reason::WriteRefused, refused.clone()));
         }
-        let name = format!("Deployment {}/{}", workload.id.namespace, workload.id.name);
+        let name = workload.name();
         let notes = match (workload.live, &workload.wanted) {
             (Some(live), Some(wanted)) => plan_template(live, wanted, None).notes,
             _ => Vec::new(),
@@ -204,6 +296,20 @@ impl Rollouts<'_> {
         match state {
             AgentState::InSync => Ok(()),
             AgentState::RollingOut => Err((Reason::RollingOut, format!("{name} is being rolled out."))),
+            AgentState::Failed { halts: true } | AgentState::Halted => {
+                let reason = if state == AgentState::Halted {
+                    Reason::Halted
+                } else {
+                    Reason::RolloutFailed
+                };
+                Err((reason, self.failed.join(" ")))
+            }
+            AgentState::Failed { halts: false } => Err((
+                Reason::RolloutSkipped,
+                format!(
+                    "The rollout of {name} is not complete after rollout.progressDeadline; the others go on. Correct it."
+                ),
+            )),
             AgentState::WaitingForQuiet => Err((
                 Reason::WaitingForQuiet,
                 format!("{name} is restarted once nothing has changed for rollout.quietPeriod."),
@@ -213,7 +319,14 @@ impl Rollouts<'_> {
                 format!("{name} waits for other restarts (rollout.maxConcurrent, rollout.minInterval)."),
             )),
             AgentState::Paused => Err((Reason::Paused, format!("{name} is stale, and rollout.paused is set."))),
-            AgentState::Blocked(reason) => Err((Reason::Blocked, format!("{name} cannot be restarted now: {reason}."))),
+            AgentState::Blocked(reason) => {
+                let of = match reason {
+                    BlockReason::ManagedByController => Reason::ManagedByController,
+                    _ => Reason::Blocked,
+                };
+                let meaning = reason.meaning();
+                Err((of, format!("{name} cannot be restarted now ({reason}): {meaning}.")))
+            }
             AgentState::NotKnown => Err((
                 Reason::FactsPending,
                 format!("What {name} should have cannot be told yet; see the other conditions."),
@@ -222,20 +335,21 @@ impl Rollouts<'_> {
     }
 }
 
-fn live_deployment<'a>(view: &View<'a>, key: &Key) -> Result<&'a Value, Problem> {
-    match view.object(Kind::Deployment, key) {
+fn live_workload<'a>(view: &View<'a>, id: &WorkloadRef) -> Result<&'a Value, Problem> {
+    let name = name_of_workload(id);
+    match view.object(Kind::of_workload(id.kind), &key_of_workload(id)) {
         Fact::Present(live) => Ok(live),
-        Fact::Unknown => Err((Reason::FactsPending, format!("Deployment {key} has not been read yet."))),
+        Fact::Unknown => Err((Reason::FactsPending, format!("{name} has not been read yet."))),
         Fact::Forbidden => Err((
             Reason::Forbidden,
             format!(
-                "Sightline may not read Deployment {key}; install the Role of config/rbac in namespace {}.",
-                key.namespace
+                "Sightline may not read {name}; install the Role of config/rbac in namespace {}.",
+                id.namespace
             ),
         )),
         Fact::Absent | Fact::KindMissing => Err((
             Reason::WorkloadNotFound,
-            format!("Deployment {key} does not exist; create it, or correct spec.agents."),
+            format!("{name} does not exist; create it, or correct spec.agents."),
         )),
     }
 }
@@ -247,8 +361,7 @@ fn add_agent<'a>(
     hash_key: Option<&[u8]>,
     workloads: &mut BTreeMap<WorkloadRef, Workload<'a>>,
 ) {
-    let key = Key::new(&agent.workload.namespace, &agent.workload.name);
-    let live = live_deployment(view, &key);
+    let live = live_workload(view, &agent.workload);
     let entry = workloads
         .entry(agent.workload.clone())
         .or_insert_with(|| Workload::new(agent.workload.clone(), live.as_ref().ok().copied()));
@@ -258,10 +371,11 @@ fn add_agent<'a>(
     }
     if let Some(other) = other_mesh_of(view, mesh, &agent.workload) {
         entry.wanted = None;
-        entry.problem(
-            Reason::Blocked,
-            format!("Deployment {key} is an agent of ObservabilityMesh {other} too, which restarts it; name it in one of them."),
+        let message = format!(
+            "{} is an agent of ObservabilityMesh {other} too, which restarts it; name it in one of the two.",
+            entry.name()
         );
+        entry.problem(Reason::AgentOfOtherMesh, message);
         return;
     }
     let Some(hash_key) = hash_key else {
@@ -274,7 +388,8 @@ fn add_agent<'a>(
         .and_then(|w| w.reads.clone())
         .unwrap_or_else(|| Parts::new(hash_key));
     let read_all = agent.reads.iter().try_fold(parts, |mut parts, reads| {
-        add_read(view, mesh, &agent.workload.namespace, reads, &mut parts)?;
+        let changed = add_read(view, mesh, &agent.workload.namespace, reads, &mut parts)?;
+        entry.changes.push(changed);
         Ok(parts)
     });
     match read_all {
@@ -292,34 +407,46 @@ fn add_agent<'a>(
 
 /// Another live mesh that names the same workload and sorts before: it is the one that restarts it.
 fn other_mesh_of(view: &View<'_>, mesh: &ObservabilityMesh, workload: &WorkloadRef) -> Option<String> {
-    view.meshes()
-        .filter(|other| is_live(other) && name_of(other) < name_of(mesh))
-        .find(|other| other.spec.agents.iter().any(|agent| agent.workload == *workload))
-        .map(|other| name_of(other).to_owned())
+    first_mesh_of(view, workload).filter(|first| first.as_str() < name_of(mesh))
 }
 
-/// Adds one thing that an agent reads, as it stands in the cluster. What is about to be written is waited for, so that
-/// one change makes one restart.
+/// Another mesh that restarts a workload which is no agent of this one.
+fn agent_of_another_mesh(view: &View<'_>, mesh: &ObservabilityMesh, workload: &WorkloadRef) -> Option<String> {
+    first_mesh_of(view, workload).filter(|first| first != name_of(mesh))
+}
+
+/// The live mesh that restarts a workload: of those that name it the first by name.
+fn first_mesh_of(view: &View<'_>, workload: &WorkloadRef) -> Option<String> {
+    view.meshes()
+        .filter(|other| is_live(other))
+        .filter(|other| other.spec.agents.iter().any(|agent| agent.workload == *workload))
+        .map(|other| name_of(other).to_owned())
+        .min()
+}
+
+/// Adds one thing that an agent reads, as it stands in the cluster; gives the time of its last change, where that is known
+/// (by the API server's record: a key that was taken out by somebody who had none in it leaves no trace). What is about to
+/// be written is waited for, so that one change makes one restart.
 fn add_read(
     view: &View<'_>,
     mesh: &ObservabilityMesh,
     namespace: &str,
     reads: &AgentReads,
     parts: &mut Parts,
-) -> Result<(), Problem> {
+) -> Result<Option<Timestamp>, Problem> {
     match (reads.type_, &reads.config_map, &reads.secret) {
         (AgentReadsType::InterfaceTraffic, ..) => add_interface_traffic(view, mesh, parts),
         (AgentReadsType::ConfigMap, Some(read), _) => {
-            let live = read_config_map(view, &Key::new(namespace, &read.name))?;
-            parts.config_map(&read.name, Some(&live));
-            Ok(())
+            let (live, map) = read_config_map(view, &Key::new(namespace, &read.name))?;
+            parts.config_map(&read.name, Some(&map));
+            Ok(data_written(live))
         }
         (AgentReadsType::Secret, _, Some(read)) => {
             let key = Key::new(namespace, &read.name);
             let live = interface_traffic::shared_secret(view, &key).map_err(|f| (f.reason, f.message))?;
             let secret: Secret = parse(live, "Secret", &key)?;
             parts.secret(&read.name, Some(&secret), &read.keys);
-            Ok(())
+            Ok(data_written(live))
         }
         _ => Err((
             Reason::InvalidSpec,
@@ -328,7 +455,11 @@ fn add_read(
     }
 }
 
-fn add_interface_traffic(view: &View<'_>, mesh: &ObservabilityMesh, parts: &mut Parts) -> Result<(), Problem> {
+fn add_interface_traffic(
+    view: &View<'_>,
+    mesh: &ObservabilityMesh,
+    parts: &mut Parts,
+) -> Result<Option<Timestamp>, Problem> {
     let Some(traffic) = &mesh.spec.interface_traffic else {
         return Err((
             Reason::InvalidSpec,
@@ -341,7 +472,7 @@ fn add_interface_traffic(view: &View<'_>, mesh: &ObservabilityMesh, parts: &mut 
     if let Some((_, finding)) = pending.blocked.first() {
         return Err((finding.reason, finding.message.clone()));
     }
-    let live = read_config_map(view, &map)?;
+    let (object, live) = read_config_map(view, &map)?;
     if !pending.writes_nothing() {
         return Err((Reason::Pending, format!("ConfigMap {map} is about to be written.")));
     }
@@ -364,12 +495,12 @@ fn add_interface_traffic(view: &View<'_>, mesh: &ObservabilityMesh, parts: &mut 
     } else {
         parts.config_map(&map.name, Some(&live));
     }
-    Ok(())
+    Ok(data_written(object))
 }
 
-fn read_config_map(view: &View<'_>, key: &Key) -> Result<ConfigMap, Problem> {
+fn read_config_map<'a>(view: &View<'a>, key: &Key) -> Result<(&'a Value, ConfigMap), Problem> {
     match view.object(Kind::ConfigMap, key) {
-        Fact::Present(live) => parse(live, "ConfigMap", key),
+        Fact::Present(live) => Ok((live, parse(live, "ConfigMap", key)?)),
         Fact::Unknown => Err((Reason::FactsPending, format!("ConfigMap {key} has not been read yet."))),
         Fact::Forbidden => Err((
             Reason::Forbidden,
@@ -417,22 +548,22 @@ fn add_injected<'a>(
     namespace: &str,
     workloads: &mut BTreeMap<WorkloadRef, Workload<'a>>,
 ) {
-    let Fact::Present(deployments) = view.objects_in(Kind::Deployment, namespace) else {
-        return;
-    };
     let policies: Vec<(&Key, &Arc<TracingBackend>)> = view
         .tracing_backends_in(namespace)
         .into_iter()
         .filter(|(_, t)| t.metadata.deletion_timestamp.is_none() && !t.spec.inject.is_empty())
         .collect();
-    for live in deployments {
-        let key = key_of(live);
+    let all = WorkloadKind::ALL.into_iter().flat_map(|kind| {
+        let live = view
+            .objects_in(Kind::of_workload(kind), namespace)
+            .present()
+            .unwrap_or_default();
+        live.into_iter().map(move |live| (kind, live))
+    });
+    for (kind, live) in all {
+        let Key { namespace, name } = key_of(live);
         let labels = labels_of(live);
-        let id = WorkloadRef {
-            kind: WorkloadKind::Deployment,
-            namespace: key.namespace,
-            name: key.name,
-        };
+        let id = WorkloadRef { kind, namespace, name };
         let mut selected = false;
         for (policy, tracing) in &policies {
             for inject in tracing.spec.inject.iter().filter(|i| {
@@ -447,6 +578,17 @@ fn add_injected<'a>(
                     .entry(id.clone())
                     .or_insert_with(|| Workload::new(id.clone(), Some(live)));
                 entry.injected_by.push((*policy).clone());
+                if let Some(other) = agent_of_another_mesh(view, mesh, &id) {
+                    // Two governors would take each other's hash away.
+                    entry.wanted = None;
+                    let message = format!(
+                        "{} is an agent of ObservabilityMesh {other}, which alone writes its pod template; set spec.meshRef \
+                         to that mesh.",
+                        entry.name()
+                    );
+                    entry.problem(Reason::AgentOfOtherMesh, message);
+                    continue;
+                }
                 if !checked.is_good() {
                     // What it has stays until the policy can be followed.
                     entry.wanted = None;
@@ -455,7 +597,8 @@ fn add_injected<'a>(
                 add_env(mesh, (policy, tracing), inject, live, entry);
             }
         }
-        if !selected && !injected_record(live).is_empty() {
+        let is_left = !selected && !injected_record(live).is_empty();
+        if is_left && agent_of_another_mesh(view, mesh, &id).is_none() {
             workloads
                 .entry(id.clone())
                 .or_insert_with(|| Workload::new(id, Some(live)));
@@ -499,7 +642,7 @@ fn add_env(
             }
         }
         Err(error) => {
-            let message = format!("Deployment {}/{}: {error}.", entry.id.namespace, entry.id.name);
+            let message = format!("{}: {error}.", entry.name());
             entry.problem(Reason::NoContainerChosen, message);
         }
     }

@@ -186,7 +186,7 @@ impl World {
             key: key.clone(),
             error: error.to_string(),
         })?;
-        if kind == Kind::Deployment {
+        if kind.workload().is_some() {
             complete_rollout(&mut object);
         }
         snapshot.put(kind, Arc::new(object.clone()), self.now);
@@ -250,6 +250,7 @@ fn as_patched(mut workload: Value) -> Value {
         .and_then(Value::as_object_mut);
     if let Some(annotations) = own {
         annotations.remove(crate::rollout::template::RESTARTED_TEMPLATE);
+        annotations.remove(crate::rollout::template::ROLLED_OUT);
         let is_empty = annotations.is_empty();
         if let Some(metadata) = workload
             .pointer_mut("/metadata")

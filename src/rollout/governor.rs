@@ -11,6 +11,10 @@
 //! A workload is *stale* when what stands on its pod template is not what is wanted, *in sync* when it is and the rollout
 //! is complete, and *in flight* when its rollout is not complete and is ours. One that is being rolled by somebody else,
 //! paused or deleted is not touched and costs no budget.
+//!
+//! A rollout of ours that is not complete after [`Limits::progress_deadline`] has *failed*. It holds its slot, and all
+//! others wait, until it completes, its workload goes, what is wanted of it changes, or a person lets the others go on
+//! without it ([`SKIP_FAILED`](super::template::SKIP_FAILED)).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,8 +23,10 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
-use super::template::{Wanted, plan_template, restarted_at, rolled_by_us, stamp, template_hash};
-use crate::crds::{Rollout, WorkloadRef};
+use super::template::{
+    Wanted, is_noted_rolled_out, plan_template, restarted_at, rolled_by_us, skip_failed, stamp, template_hash,
+};
+use crate::crds::{OnFailure, Rollout, WorkloadKind, WorkloadRef};
 
 /// The desired hash of a workload that nothing is wanted of any more. It is never written: the workload has it as soon
 /// as nothing of ours is left to be removed.
@@ -41,6 +47,10 @@ pub struct Limits {
     pub quiet_period: Duration,
     /// Longest time that ever new changes hold a restart back, counted from when the workload became stale.
     pub max_delay: Duration,
+    /// How long a rollout of ours may take until it has failed.
+    pub progress_deadline: Duration,
+    /// What becomes of the others then.
+    pub on_failure: OnFailure,
     /// Restart nothing.
     pub paused: bool,
 }
@@ -58,6 +68,8 @@ impl From<&Rollout> for Limits {
             min_interval: span(|r| &r.min_interval),
             quiet_period: span(|r| &r.quiet_period),
             max_delay: span(|r| &r.max_delay),
+            progress_deadline: span(|r| &r.progress_deadline),
+            on_failure: rollout.on_failure,
             paused: rollout.paused,
         }
     }
@@ -72,25 +84,46 @@ impl Default for Limits {
 /// Why a workload is not touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BlockReason {
-    /// Its `spec.paused` is set: a change would not roll.
-    Paused,
     /// It is being deleted.
     Deleting,
+    /// A controller made it and would take back what is written to it.
+    ManagedByController,
+    /// Its `spec.paused` is set: a change would not roll.
+    Paused,
+    /// Its update strategy is `OnDelete`: a change would not roll.
+    OnDelete,
+    /// Its owner holds some of its pods back (`spec.updateStrategy.rollingUpdate.partition`): a change would not reach them.
+    Partitioned,
     /// A rollout that is not ours is under way.
     BeingRolledByOther,
-    /// Its rollout is through, but not by us, and pods of it are not available (crash loop, lost node). To restart what
-    /// is down would hide its cause.
+    /// Its rollout is through and pods of it are not available (crash loop, lost node). To restart what is down would hide
+    /// its cause.
     NotAvailable,
+}
+
+impl BlockReason {
+    /// What it means, and what to do.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Deleting => "it is being deleted",
+            Self::ManagedByController => {
+                "another controller made it and would take the restart back; restart it by its owner"
+            }
+            Self::Paused => "its spec.paused is set; unset it",
+            Self::OnDelete => "its spec.updateStrategy is OnDelete; set RollingUpdate, or delete its pods yourself",
+            Self::Partitioned => "spec.updateStrategy.rollingUpdate.partition holds some of its pods back; set it to 0",
+            Self::BeingRolledByOther => {
+                "somebody else's rollout of it is under way; its turn comes when that is through"
+            }
+            Self::NotAvailable => "pods of it are not available; its turn comes when they are",
+        }
+    }
 }
 
 impl fmt::Display for BlockReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Paused => "Paused",
-            Self::Deleting => "Deleting",
-            Self::BeingRolledByOther => "BeingRolledByOther",
-            Self::NotAvailable => "NotAvailable",
-        })
+        // The names are words of status.
+        write!(f, "{self:?}")
     }
 }
 
@@ -123,11 +156,21 @@ pub struct Observed {
     pub rollout: RolloutState,
     /// When we last restarted it.
     pub restarted_at: Option<Timestamp>,
+    /// Whether the workload's controller has seen its present generation. Until then its status speaks of another one,
+    /// and a rollout cannot be said to have failed.
+    pub is_seen: bool,
+    /// The hash whose failed rollout the others need not wait for.
+    pub skip_failed: Option<String>,
 }
 
 impl Observed {
     fn is_stale(&self) -> bool {
         self.desired.is_some() && self.desired != self.template_hash
+    }
+
+    /// Whether the others need not wait for its failed rollout.
+    fn is_released(&self, on_failure: OnFailure) -> bool {
+        on_failure == OnFailure::Continue || (self.skip_failed.is_some() && self.skip_failed == self.template_hash)
     }
 
     /// A rollout without our time cannot be ours, whatever the caller says of it.
@@ -136,18 +179,18 @@ impl Observed {
     }
 }
 
-/// What a Deployment looks like to the governor.
+/// What a workload looks like to the governor.
 ///
 /// `wanted`: `None` while it is not known (a read that failed). The workload counts as stale exactly when
 /// [`plan_template`] has a restart to plan: also where the hash is right and the environment is gone (a container was
 /// renamed, somebody took a variable out).
-pub fn observed(id: WorkloadRef, deployment: &Value, wanted: Option<&Wanted>) -> Observed {
-    let written = template_hash(deployment).map(str::to_owned);
+pub fn observed(id: WorkloadRef, workload: &Value, wanted: Option<&Wanted>) -> Observed {
+    let written = template_hash(workload).map(str::to_owned);
     let (desired, template_hash) = match wanted {
         None => (None, written),
         Some(wanted) => {
-            let plan = plan_template(deployment, wanted, None);
-            let desired = plan.desired.map_or(NOTHING_WANTED.to_owned(), |hash| hash.to_string());
+            let plan = plan_template(workload, wanted, None);
+            let desired = plan.desired.unwrap_or_else(|| NOTHING_WANTED.to_owned());
             let shown = if plan.restarts {
                 written.filter(|hash| *hash != desired)
             } else {
@@ -157,47 +200,113 @@ pub fn observed(id: WorkloadRef, deployment: &Value, wanted: Option<&Wanted>) ->
         }
     };
     Observed {
+        rollout: rollout_state(id.kind, workload),
+        restarted_at: restarted_at(workload),
+        is_seen: is_seen(workload),
+        skip_failed: skip_failed(workload).map(str::to_owned),
         id,
         desired,
         template_hash,
-        rollout: rollout_state(deployment),
-        restarted_at: restarted_at(deployment),
     }
 }
 
-/// How far the rollout of a Deployment is, by the rule of `kubectl rollout status`: its controller has seen the current
-/// generation, all replicas are of the current template, none of an older one is left, and all are available.
+/// How far the rollout of a workload is, by the rule of `kubectl rollout status` for its kind: its controller has seen the
+/// current generation, all pods are of the current template, none of an older one is left, and all are available.
 ///
-/// One that is not complete is ours while the pod template is as our last restart left it ([`rolled_by_us`]). Missing
-/// pods of a template of ours (a lost node, a scale-up) look the same and count as in flight too: while an agent is down,
-/// the next one is not taken down.
-pub fn rollout_state(deployment: &Value) -> RolloutState {
-    let blocked = |reason, complete| RolloutState::Blocked { reason, complete };
-    let number = |path: &str| deployment.pointer(path).and_then(Value::as_i64);
-    if deployment
-        .pointer("/metadata/deletionTimestamp")
-        .is_some_and(|t| !t.is_null())
-    {
-        return blocked(BlockReason::Deleting, false);
+/// One that is not complete is ours while the pod template is as our last restart left it ([`rolled_by_us`]), unless it
+/// was complete once, which we note ([`rolled_out`]): pods that were lost or added later are not of our doing. (No status
+/// says so: a Deployment that is recreated has the condition of its last rollout while it has no pod at all.)
+pub fn rollout_state(kind: WorkloadKind, workload: &Value) -> RolloutState {
+    let progress = progress(kind, workload);
+    let blocked = |reason| RolloutState::Blocked {
+        reason,
+        complete: progress.complete && reason != BlockReason::Deleting,
+    };
+    if let Some(reason) = untouchable(workload) {
+        return blocked(reason);
     }
-    let replicas = number("/spec/replicas").unwrap_or(1);
-    let status = |name: &str| number(&format!("/status/{name}")).unwrap_or(0);
-    let seen = status("observedGeneration") >= number("/metadata/generation").unwrap_or(0);
-    let updated = status("updatedReplicas");
-    let all_updated = seen && updated >= replicas && status("replicas") <= updated;
-    let complete = all_updated && status("availableReplicas") >= updated;
-    if deployment.pointer("/spec/paused").and_then(Value::as_bool) == Some(true) {
-        return blocked(BlockReason::Paused, complete);
-    }
-    if complete {
+    if progress.complete {
         RolloutState::Complete
-    } else if rolled_by_us(deployment) {
+    } else if progress.was_complete {
+        blocked(BlockReason::NotAvailable)
+    } else if rolled_by_us(workload) {
         RolloutState::InProgress
-    } else if all_updated {
-        blocked(BlockReason::NotAvailable, false)
+    } else if progress.all_updated {
+        blocked(BlockReason::NotAvailable)
     } else {
-        blocked(BlockReason::BeingRolledByOther, false)
+        blocked(BlockReason::BeingRolledByOther)
     }
+}
+
+/// Why a workload is not to be touched, however far its rollout is.
+fn untouchable(workload: &Value) -> Option<BlockReason> {
+    let at = |path: &str| workload.pointer(path).filter(|value| !value.is_null());
+    let owners = at("/metadata/ownerReferences").and_then(Value::as_array);
+    let is_controller = |owner: &Value| owner.get("controller") == Some(&Value::Bool(true));
+    if at("/metadata/deletionTimestamp").is_some() {
+        Some(BlockReason::Deleting)
+    } else if owners.is_some_and(|owners| owners.iter().any(is_controller)) {
+        Some(BlockReason::ManagedByController)
+    } else if at("/spec/paused") == Some(&Value::Bool(true)) {
+        Some(BlockReason::Paused)
+    } else if at("/spec/updateStrategy/type").is_some_and(|type_| type_ == "OnDelete") {
+        Some(BlockReason::OnDelete)
+    } else if at("/spec/updateStrategy/rollingUpdate/partition").is_some_and(|partition| partition != 0) {
+        Some(BlockReason::Partitioned)
+    } else {
+        None
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Progress {
+    /// All pods are of the current template, and none of an older one is left.
+    all_updated: bool,
+    /// And all are available.
+    complete: bool,
+    /// The current template was rolled out completely at some time.
+    was_complete: bool,
+}
+
+fn progress(kind: WorkloadKind, workload: &Value) -> Progress {
+    let number = |path: &str| workload.pointer(path).and_then(Value::as_i64);
+    let status = |name: &str| number(&format!("/status/{name}")).unwrap_or(0);
+    let replicas = || number("/spec/replicas").unwrap_or(1);
+    let (all_updated, available) = match kind {
+        WorkloadKind::Deployment | WorkloadKind::StatefulSet => {
+            let updated = status("updatedReplicas");
+            let all = updated >= replicas() && status("replicas") <= updated;
+            // A StatefulSet's controller makes them equal as the last step of a rollout.
+            let revision = |name: &str| workload.pointer(&format!("/status/{name}"));
+            let through = kind == WorkloadKind::Deployment || revision("currentRevision") == revision("updateRevision");
+            (all, through && status("availableReplicas") >= updated)
+        }
+        WorkloadKind::DaemonSet => {
+            let wanted = status("desiredNumberScheduled");
+            (
+                status("updatedNumberScheduled") >= wanted,
+                status("numberAvailable") >= wanted,
+            )
+        }
+    };
+    let was_complete = is_noted_rolled_out(workload);
+    // A template that was rolled out once is the one that the status speaks of, whatever else has changed since.
+    let all_updated = (is_seen(workload) || was_complete) && all_updated;
+    Progress {
+        all_updated,
+        complete: all_updated && available,
+        was_complete,
+    }
+}
+
+fn is_seen(workload: &Value) -> bool {
+    let number = |path: &str| workload.pointer(path).and_then(Value::as_i64).unwrap_or(0);
+    number("/status/observedGeneration") >= number("/metadata/generation")
+}
+
+/// Whether the restart that we wrote is rolled out completely, see [`Wanted::rolled_out`].
+pub fn rolled_out(kind: WorkloadKind, workload: &Value) -> bool {
+    rolled_by_us(workload) && progress(kind, workload).complete
 }
 
 /// What the governor remembers between decisions. To lose it (a crash, a new leader) costs one more quiet period, never a
@@ -262,8 +371,7 @@ impl QuietMemory {
                 if at > now {
                     self.ahead.entry(id.clone()).or_insert((at, now));
                 }
-                let start = self.ahead.get(id).map_or(at, |(_, seen)| *seen);
-                self.last_start = self.last_start.max(Some(start));
+                self.last_start = self.last_start.max(self.start_of(workload));
             }
         }
     }
@@ -278,6 +386,12 @@ impl QuietMemory {
     /// Takes back what [`Self::started`] noted: the write was refused, and nothing began.
     pub fn not_started(&mut self, id: &WorkloadRef) {
         self.unseen.remove(id);
+    }
+
+    /// When the restart that can be seen on a workload began, by our clock.
+    fn start_of(&self, workload: &Observed) -> Option<Timestamp> {
+        let at = workload.restarted_at?;
+        Some(self.ahead.get(&workload.id).map_or(at, |(_, seen)| *seen))
     }
 
     /// Our own clock was set back: nothing that we noted is later than now.
@@ -313,6 +427,13 @@ pub enum AgentState {
     InSync,
     /// Our restart is under way.
     RollingOut,
+    /// Our restart is under way for longer than [`Limits::progress_deadline`].
+    Failed {
+        /// Whether the others wait for it.
+        halts: bool,
+    },
+    /// Stale; another rollout has failed.
+    Halted,
     /// Stale; what is wanted changed a moment ago and may change again.
     WaitingForQuiet,
     /// Stale; the last restart of any workload began a moment ago.
@@ -332,6 +453,8 @@ impl fmt::Display for AgentState {
         match self {
             Self::InSync => f.write_str("InSync"),
             Self::RollingOut => f.write_str("RollingOut"),
+            Self::Failed { .. } => f.write_str("Failed"),
+            Self::Halted => f.write_str("Halted"),
             Self::WaitingForQuiet => f.write_str("WaitingForQuiet"),
             Self::WaitingForInterval => f.write_str("WaitingForInterval"),
             Self::WaitingForBudget => f.write_str("WaitingForBudget"),
@@ -348,7 +471,8 @@ impl fmt::Display for AgentState {
 /// decision, in whatever order the workloads stand.
 ///
 /// A workload that is in flight and stale again (what was wrong has been put right) is restarted without a slot of its
-/// own, since it holds one; otherwise a bad configuration could never be followed by a good one.
+/// own, since it holds one, also while another failed rollout halts the rest; otherwise a bad configuration could never be
+/// followed by a good one. A failed one that the others go on without holds no slot.
 pub fn decide(now: Timestamp, limits: &Limits, memory: &QuietMemory, observed: &[Observed]) -> Decision {
     let workloads = by_id(observed);
     let mut decision = Decision::default();
@@ -356,14 +480,29 @@ pub fn decide(now: Timestamp, limits: &Limits, memory: &QuietMemory, observed: &
     let mut ready = Vec::new();
     let mut in_flight = 0;
 
+    let mut halted = false;
     for (&id, workload) in &workloads {
         let unseen = memory.unseen.get(id);
-        in_flight += usize::from(unseen.is_some() || workload.is_in_flight());
+        let in_flight_since = memory.start_of(workload).filter(|_| workload.is_in_flight());
+        let deadline = in_flight_since.map(|start| after(start, limits.progress_deadline));
+        let has_failed = unseen.is_none() && workload.is_seen && deadline.is_some_and(|deadline| deadline <= now);
+        let released = has_failed && workload.is_released(limits.on_failure);
+        let holds_a_slot = unseen.is_some() || (in_flight_since.is_some() && !released);
+        in_flight += usize::from(holds_a_slot);
         let state = if let Some(start) = unseen {
             look_again.at(after(*start, UNSEEN_START));
             AgentState::RollingOut
         } else if let Some(state) = settled(workload) {
-            state
+            if let Some(deadline) = deadline {
+                look_again.at(deadline);
+            }
+            match state {
+                AgentState::RollingOut | AgentState::NotKnown if has_failed => {
+                    halted |= !released;
+                    AgentState::Failed { halts: !released }
+                }
+                _ => state,
+            }
         } else if limits.paused {
             AgentState::Paused
         } else {
@@ -373,7 +512,8 @@ pub fn decide(now: Timestamp, limits: &Limits, memory: &QuietMemory, observed: &
                 look_again.at(quiet_at);
                 AgentState::WaitingForQuiet
             } else {
-                ready.push((since, id, workload.is_in_flight()));
+                // While its controller has not looked, it may as well be somebody's change of a workload that is up.
+                ready.push((since, id, holds_a_slot && workload.is_seen));
                 continue;
             }
         };
@@ -383,7 +523,9 @@ pub fn decide(now: Timestamp, limits: &Limits, memory: &QuietMemory, observed: &
     ready.sort_unstable();
     let mut next_start = memory.last_start.map_or(now, |last| after(last, limits.min_interval));
     for (_, id, holds_a_slot) in ready {
-        let state = if !holds_a_slot && in_flight >= limits.max_concurrent {
+        let state = if !holds_a_slot && halted {
+            AgentState::Halted
+        } else if !holds_a_slot && in_flight >= limits.max_concurrent {
             AgentState::WaitingForBudget
         } else if next_start > now {
             look_again.at(next_start);
@@ -440,7 +582,6 @@ mod tests {
     use super::*;
     use crate::crds::WorkloadKind;
     use crate::rollout::{ContainerEnv, Parts};
-    use proptest::prelude::*;
     use serde_json::json;
 
     fn at(second: i64) -> Timestamp {
@@ -465,6 +606,8 @@ mod tests {
             min_interval: secs(30),
             quiet_period: secs(10),
             max_delay: secs(60),
+            progress_deadline: secs(10_000_000),
+            on_failure: OnFailure::Halt,
             paused: false,
         }
     }
@@ -477,6 +620,8 @@ mod tests {
             template_hash: Some(template.into()),
             rollout: RolloutState::Complete,
             restarted_at: None,
+            is_seen: true,
+            skip_failed: None,
         }
     }
 
@@ -511,6 +656,8 @@ mod tests {
             min_interval: "1s".into(),
             quiet_period: "soon".into(),
             max_delay: "".into(),
+            progress_deadline: "never".into(),
+            on_failure: OnFailure::Continue,
             paused: true,
         };
         let expected = Limits {
@@ -518,6 +665,8 @@ mod tests {
             min_interval: secs(1),
             quiet_period: secs(10),
             max_delay: secs(300),
+            progress_deadline: secs(600),
+            on_failure: OnFailure::Continue,
             paused: true,
         };
         assert_eq!(Limits::from(&rollout), expected);
@@ -619,7 +768,11 @@ mod tests {
         assert_eq!(restarted(&decision), [""; 0]);
         let states: Vec<_> = decision.states.values().copied().collect();
         assert_eq!(states, [AgentState::Paused, AgentState::RollingOut, AgentState::InSync]);
-        assert_eq!(decision.look_again, None);
+        assert_eq!(
+            decision.look_again,
+            Some(at(10_000_000)),
+            "the deadline of what is under way"
+        );
     }
 
     #[test]
@@ -795,26 +948,52 @@ mod tests {
             reason: BlockReason::NotAvailable,
             complete: false,
         };
-        assert_eq!(rollout_state(&deployment(2, 2, 2)), RolloutState::Complete);
-        assert_eq!(rollout_state(&deployment(1, 2, 2)), other, "not all updated");
-        assert_eq!(rollout_state(&deployment(2, 3, 3)), other, "an old one is left");
-        assert_eq!(rollout_state(&deployment(2, 2, 1)), down, "not available");
+        assert_eq!(
+            rollout_state(WorkloadKind::Deployment, &deployment(2, 2, 2)),
+            RolloutState::Complete
+        );
+        assert_eq!(
+            rollout_state(WorkloadKind::Deployment, &deployment(1, 2, 2)),
+            other,
+            "not all updated"
+        );
+        assert_eq!(
+            rollout_state(WorkloadKind::Deployment, &deployment(2, 3, 3)),
+            other,
+            "an old one is left"
+        );
+        assert_eq!(
+            rollout_state(WorkloadKind::Deployment, &deployment(2, 2, 1)),
+            down,
+            "not available"
+        );
         let mut unseen = deployment(2, 2, 2);
         unseen["metadata"]["generation"] = json!(3);
-        assert_eq!(rollout_state(&unseen), other, "the controller has not seen the change");
+        assert_eq!(
+            rollout_state(WorkloadKind::Deployment, &unseen),
+            other,
+            "the controller has not seen the change"
+        );
         let mut none = deployment(0, 0, 0);
         none["spec"]["replicas"] = json!(0);
         none["status"] = json!({"observedGeneration": 2});
-        assert_eq!(rollout_state(&none), RolloutState::Complete, "nothing to run");
+        assert_eq!(
+            rollout_state(WorkloadKind::Deployment, &none),
+            RolloutState::Complete,
+            "nothing to run"
+        );
         let mut paused = deployment(2, 2, 2);
         paused["spec"]["paused"] = json!(true);
         let reason = BlockReason::Paused;
-        assert_eq!(rollout_state(&paused), RolloutState::Blocked { reason, complete: true });
+        assert_eq!(
+            rollout_state(WorkloadKind::Deployment, &paused),
+            RolloutState::Blocked { reason, complete: true }
+        );
         let mut deleting = deployment(2, 2, 2);
         deleting["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         let reason = BlockReason::Deleting;
         assert_eq!(
-            rollout_state(&deleting),
+            rollout_state(WorkloadKind::Deployment, &deleting),
             RolloutState::Blocked {
                 reason,
                 complete: false
@@ -838,6 +1017,7 @@ mod tests {
                 vars: vec![crate::render::EnvVar::new("A", "1")],
                 together: vec![],
             }],
+            ..Wanted::default()
         };
         let look = |deployment: &Value, wanted: Option<&Wanted>| observed(id("a"), deployment, wanted);
         assert!(!look(&deployment, None).is_stale(), "not known");
@@ -870,329 +1050,233 @@ mod tests {
         );
     }
 
-    // A simulated cluster: seconds, workloads that take a while to roll (or never get through), users that change
-    // configuration, deploy, replace, pause and delete, a watch that lags, an operator that crashes.
+    const DEADLINE: i64 = 600;
 
-    #[derive(Clone, Debug)]
-    enum Event {
-        Configure(usize, u8),
-        Deploy(usize, i64, bool),
-        PauseMesh(bool),
-        PauseWorkload(usize, bool),
-        Replace(usize),
-        Unknown(usize, bool),
-        Crash,
-    }
-
-    #[derive(Clone, Copy, Debug, PartialEq)]
-    enum Rolling {
-        No,
-        Ours(i64),
-        Other(i64),
-    }
-
-    #[derive(Clone, Debug)]
-    struct Work {
-        version: u64,
-        desired: u8,
-        known: bool,
-        template: Option<u8>,
-        restarted_at: Option<Timestamp>,
-        rolling: Rolling,
-        paused: bool,
-        takes: Option<i64>,
-        /// What was last seen to be wanted, since when, and since when the workload was seen stale.
-        seen: Option<String>,
-        changed: i64,
-        stale_since: i64,
-        causes: usize,
-        restarts: usize,
-    }
-
-    impl Work {
-        fn is_stale(&self) -> bool {
-            self.template != Some(self.desired)
-        }
-
-        fn shown(&self, name: &str) -> Observed {
-            let complete = self.rolling == Rolling::No;
-            let blocked = |reason| RolloutState::Blocked { reason, complete };
-            Observed {
-                id: id(name),
-                desired: self.known.then(|| self.desired.to_string()),
-                template_hash: self.template.map(|t| t.to_string()),
-                rollout: match self.rolling {
-                    _ if self.paused => blocked(BlockReason::Paused),
-                    Rolling::No => RolloutState::Complete,
-                    Rolling::Ours(_) => RolloutState::InProgress,
-                    Rolling::Other(_) => blocked(BlockReason::BeingRolledByOther),
-                },
-                restarted_at: self.restarted_at,
-            }
+    fn with_deadline(max_concurrent: usize) -> Limits {
+        Limits {
+            max_concurrent,
+            progress_deadline: secs(DEADLINE.unsigned_abs()),
+            ..limits()
         }
     }
 
-    #[derive(Clone, Debug)]
-    struct World {
-        limits: Limits,
-        lag: usize,
-        works: Vec<Work>,
-        events: Vec<(i64, Event)>,
-    }
-
-    const CALM: i64 = 300;
-    const END: i64 = 1300;
-
-    fn work() -> impl Strategy<Value = Work> {
-        let stamp = prop_oneof![Just(None), (-100_i64..0).prop_map(Some), (1_i64..5000).prop_map(Some)];
-        (
-            0_u8..3,
-            prop::option::of(0_u8..3),
-            stamp,
-            prop::option::weighted(0.8, 1_i64..40),
-        )
-            .prop_map(|(desired, template, stamp, takes)| Work {
-                version: 0,
-                desired,
-                known: true,
-                template,
-                // Ahead of the clock or behind, but never the very millisecond of a start.
-                restarted_at: stamp.map(|s| at(s) + Duration::from_millis(500)),
-                rolling: Rolling::No,
-                paused: false,
-                takes,
-                seen: None,
-                changed: 0,
-                stale_since: 0,
-                causes: 1,
-                restarts: 0,
-            })
-    }
-
-    fn world() -> impl Strategy<Value = World> {
-        let limits = (1_usize..4, 0_u64..30, 0_u64..20, 0_u64..60).prop_map(
-            |(max_concurrent, min_interval, quiet_period, max_delay)| Limits {
-                max_concurrent,
-                min_interval: secs(min_interval),
-                quiet_period: secs(quiet_period),
-                max_delay: secs(max_delay),
-                paused: false,
-            },
-        );
-        let event = prop_oneof![
-            8 => (0_usize..6, 0_u8..3).prop_map(|(i, d)| Event::Configure(i, d)),
-            2 => (0_usize..6, 1_i64..40, any::<bool>()).prop_map(|(i, t, k)| Event::Deploy(i, t, k)),
-            1 => any::<bool>().prop_map(Event::PauseMesh),
-            2 => (0_usize..6, any::<bool>()).prop_map(|(i, p)| Event::PauseWorkload(i, p)),
-            1 => (0_usize..6).prop_map(Event::Replace),
-            1 => (0_usize..6, any::<bool>()).prop_map(|(i, k)| Event::Unknown(i, k)),
-            1 => Just(Event::Crash),
-        ];
-        let works = prop::collection::vec(work(), 1..6);
-        let events = prop::collection::vec((0..CALM, event), 0..40);
-        (limits, 0_usize..4, works, events).prop_map(|(limits, lag, mut works, mut events)| {
-            // Those that never get through hold their slots for ever (until there is a progressDeadline): leave one.
-            let stuck = works
-                .iter_mut()
-                .filter(|w| w.takes.is_none())
-                .skip(limits.max_concurrent - 1);
-            stuck.for_each(|w| w.takes = Some(30));
-            events.sort_by_key(|(at, _)| *at);
-            World {
-                limits,
-                lag,
-                works,
-                events,
-            }
-        })
-    }
-
-    fn happen(now: i64, event: &Event, works: &mut [Work], limits: &mut Limits) {
-        let count = works.len();
-        match *event {
-            Event::PauseMesh(paused) => limits.paused = paused,
-            Event::Crash => {}
-            Event::Configure(i, desired) => works[i % count].desired = desired,
-            Event::Unknown(i, known) => works[i % count].known = known,
-            // Pausing what we roll would free its slot, and going on would take it back without asking.
-            Event::PauseWorkload(i, paused) => {
-                let work = &mut works[i % count];
-                if !matches!(work.rolling, Rolling::Ours(_)) {
-                    work.paused = paused;
-                    work.version += 1;
-                }
-            }
-            Event::Deploy(i, takes, keeps) => {
-                let work = &mut works[i % count];
-                work.rolling = Rolling::Other(now + takes);
-                work.version += 1;
-                if !keeps {
-                    work.template = None;
-                    work.restarted_at = None;
-                    work.causes += 1;
-                }
-            }
-            Event::Replace(i) => {
-                // Deleted and made anew.
-                let work = &mut works[i % count];
-                *work = Work {
-                    version: work.version + 1,
-                    template: None,
-                    restarted_at: None,
-                    rolling: Rolling::Other(now + 5),
-                    paused: false,
-                    causes: work.causes + 1,
-                    ..work.clone()
-                };
-            }
-        }
-    }
-
-    // One loop that reads from top to bottom like the time that it simulates.
-    #[allow(clippy::too_many_lines)]
-    fn simulate(world: World) -> Result<(), TestCaseError> {
-        let World {
-            mut limits,
-            lag,
-            mut works,
-            events,
-        } = world;
-        let name = |i: usize| format!("w{i}");
-        let show = |works: &[Work]| -> Vec<(u64, Observed)> {
-            works
-                .iter()
-                .enumerate()
-                .map(|(i, w)| (w.version, w.shown(&name(i))))
-                .collect()
-        };
+    fn at_deadline(limits: &Limits, observed: &[Observed]) -> Decision {
         let mut memory = QuietMemory::default();
-        let mut history = vec![show(&works)];
-        let mut shown_before: Option<Vec<(u64, Observed)>> = None;
-        let mut wake = Some(at(0));
-        let mut last_start: Option<i64> = None;
-        let mut decision = Decision::default();
-
-        for now in 0..END {
-            let was: Vec<u8> = works.iter().map(|w| w.desired).collect();
-            for (_, event) in events.iter().filter(|(at, _)| *at == now) {
-                happen(now, event, &mut works, &mut limits);
-                if matches!(event, Event::Crash) {
-                    // A new process lists first: it sees what is.
-                    memory = QuietMemory::default();
-                    history.clear();
-                }
-                wake = Some(at(now));
-            }
-            if events
-                .iter()
-                .any(|(at, event)| *at == now && matches!(event, Event::Crash))
-            {
-                // The one trace that can be lost: of a workload that is gone or was replaced since.
-                last_start = last_start.filter(|last| works.iter().any(|w| w.restarted_at == Some(at(*last))));
-            }
-            if now == CALM {
-                limits.paused = false;
-                for work in &mut works {
-                    (work.paused, work.known, work.version) = (false, true, work.version + 1);
-                }
-                wake = Some(at(now));
-            }
-            for (work, desired) in works.iter_mut().zip(was) {
-                if let Rolling::Ours(end) | Rolling::Other(end) = work.rolling
-                    && end <= now
-                {
-                    work.rolling = Rolling::No;
-                    work.version += 1;
-                }
-                work.causes += usize::from(work.desired != desired);
-            }
-            history.push(show(&works));
-            let shown = history[history.len().saturating_sub(1 + lag)].clone();
-            for (work, (_, shown)) in works.iter_mut().zip(&shown) {
-                // What is not known cannot be seen to change, nor to come in sync.
-                let Some(desired) = &shown.desired else { continue };
-                if work.seen.as_ref() != Some(desired) {
-                    work.seen = Some(desired.clone());
-                    work.changed = now;
-                }
-                if shown.desired == shown.template_hash {
-                    work.stale_since = now;
-                }
-            }
-            if shown_before.as_ref() == Some(&shown) && wake.is_none_or(|w| w > at(now)) {
-                continue;
-            }
-            let observed: Vec<Observed> = shown.iter().map(|(_, o)| o.clone()).collect();
-            memory.observe(at(now), &observed);
-            decision = decide(at(now), &limits, &memory, &observed);
-            let reversed: Vec<Observed> = observed.iter().rev().cloned().collect();
-            prop_assert_eq!(
-                &decision,
-                &decide(at(now), &limits, &memory, &reversed),
-                "order does not matter"
-            );
-            prop_assert_eq!(decision.states.len(), works.len());
-            prop_assert!(decision.look_again.is_none_or(|t| t > at(now)));
-            shown_before = Some(shown.clone());
-            wake = decision.look_again;
-
-            for start in &decision.restart {
-                let i = (0..works.len()).find(|i| id(&name(*i)) == *start).unwrap();
-                if works[i].version != shown[i].0 {
-                    // The resourceVersion is another by now: nothing was written.
-                    wake = Some(at(now + 1));
-                    continue;
-                }
-                let others = works.iter().enumerate();
-                let others = others
-                    .filter(|(j, w)| *j != i && matches!(w.rolling, Rolling::Ours(_)))
-                    .count();
-                prop_assert!(others < limits.max_concurrent, "budget at {}", now);
-                let apart = last_start.is_none_or(|last| secs((now - last).unsigned_abs()) >= limits.min_interval);
-                prop_assert!(apart, "interval at {}: {:?}", now, last_start);
-                prop_assert!(!limits.paused && !works[i].paused, "paused at {}", now);
-                prop_assert!(
-                    !matches!(works[i].rolling, Rolling::Other(_)),
-                    "somebody else's rollout at {}",
-                    now
-                );
-                let wanted: u8 = shown[i].1.desired.as_ref().unwrap().parse().unwrap();
-                prop_assert_ne!(works[i].template, Some(wanted), "a cause at {}", now);
-                let quiet = secs((now - works[i].changed).unsigned_abs()) >= limits.quiet_period;
-                let late = secs((now - works[i].stale_since).unsigned_abs()) >= limits.max_delay;
-                prop_assert!(quiet || late, "quiet at {}: {:?}", now, works[i]);
-
-                last_start = Some(now);
-                memory.started(start, at(now));
-                let work = &mut works[i];
-                work.template = Some(wanted);
-                work.restarted_at = Some(at(now));
-                work.rolling = Rolling::Ours(work.takes.map_or(i64::MAX, |takes| now + takes));
-                work.version += 1;
-                work.restarts += 1;
-                work.stale_since = now;
-            }
-        }
-
-        for (i, work) in works.iter().enumerate() {
-            prop_assert!(!work.is_stale(), "w{} never got what is wanted: {:?}", i, decision);
-            if work.takes.is_some() {
-                prop_assert_eq!(decision.states[&id(&name(i))], AgentState::InSync);
-            }
-            prop_assert!(
-                work.restarts <= work.causes,
-                "{} restarts for {} causes",
-                work.restarts,
-                work.causes
-            );
-        }
-        Ok(())
+        step(0, limits, &mut memory, observed);
+        step(DEADLINE, limits, &mut memory, observed)
     }
 
-    proptest! {
-        #[test]
-        fn budget_interval_and_quiet_hold_and_all_come_in_sync(world in world()) {
-            simulate(world)?;
+    #[test]
+    fn a_rollout_past_its_deadline_halts_the_others_whatever_the_budget() {
+        let observed = [in_flight("a", "x", "x", 0), agent("b", "new", "old")];
+        let two = with_deadline(2);
+        let mut memory = QuietMemory::default();
+        step(0, &two, &mut memory, &observed);
+        let before = step(25, &two, &mut memory, &observed);
+        assert_eq!(before.look_again, Some(at(30)));
+        let decision = at_deadline(&two, &observed);
+        assert_eq!(restarted(&decision), [""; 0]);
+        assert_eq!(decision.states[&id("a")], AgentState::Failed { halts: true });
+        assert_eq!(decision.states[&id("b")], AgentState::Halted);
+        assert_eq!(decision.look_again, None, "only a change in the cluster ends it");
+    }
+
+    #[test]
+    fn a_change_that_its_controller_has_not_seen_gives_no_slot() {
+        let scaled = Observed {
+            is_seen: false,
+            ..in_flight("b", "new", "old", 0)
+        };
+        let observed = [in_flight("a", "x", "x", 0), scaled];
+        assert_eq!(restarted(&settled_decision(&limits(), &observed)), [""; 0]);
+    }
+
+    #[test]
+    fn the_deadline_itself_is_a_time_to_look_again() {
+        let mut memory = QuietMemory::default();
+        let observed = [in_flight("a", "x", "x", 0)];
+        let decision = step(1, &with_deadline(1), &mut memory, &observed);
+        assert_eq!(decision.look_again, Some(at(DEADLINE)));
+    }
+
+    #[test]
+    fn a_halt_ends_when_the_rollout_completes_its_workload_goes_or_another_hash_is_wanted_of_it() {
+        let one = with_deadline(1);
+        let waiting = agent("b", "new", "old");
+        let completed = agent("a", "x", "x");
+        assert_eq!(restarted(&at_deadline(&one, &[completed, waiting.clone()])), ["b"]);
+        assert_eq!(restarted(&at_deadline(&one, std::slice::from_ref(&waiting))), ["b"]);
+        let fixed = in_flight("a", "good", "bad", 0);
+        assert_eq!(restarted(&at_deadline(&one, &[fixed.clone(), waiting.clone()])), ["a"]);
+        let two = Limits {
+            min_interval: secs(0),
+            ..with_deadline(2)
+        };
+        assert_eq!(restarted(&at_deadline(&two, &[fixed, waiting])), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_failed_rollout_that_is_skipped_or_continued_holds_no_slot() {
+        let observed = |skip: Option<&str>| {
+            let failed = Observed {
+                skip_failed: skip.map(str::to_owned),
+                ..in_flight("a", "x", "x", 0)
+            };
+            [failed, agent("b", "new", "old")]
+        };
+        let one = with_deadline(1);
+        assert_eq!(restarted(&at_deadline(&one, &observed(Some("other")))), [""; 0]);
+        let skipped = at_deadline(&one, &observed(Some("x")));
+        assert_eq!(restarted(&skipped), ["b"]);
+        assert_eq!(skipped.states[&id("a")], AgentState::Failed { halts: false });
+        let continuing = Limits {
+            on_failure: OnFailure::Continue,
+            ..with_deadline(1)
+        };
+        assert_eq!(restarted(&at_deadline(&continuing, &observed(None))), ["b"]);
+        // And to be restarted again it needs one: b has it.
+        let again = Observed {
+            skip_failed: Some("x".into()),
+            ..in_flight("a", "y", "x", 0)
+        };
+        let observed = [again, in_flight("b", "new", "new", 100)];
+        let mut memory = QuietMemory::default();
+        step(200, &one, &mut memory, &observed);
+        let decision = step(DEADLINE, &one, &mut memory, &observed);
+        assert_eq!(restarted(&decision), [""; 0]);
+        assert_eq!(decision.states[&id("a")], AgentState::WaitingForBudget);
+    }
+
+    #[test]
+    fn what_is_wanted_of_a_failed_one_may_be_unknown_and_a_status_of_another_generation_fails_nothing() {
+        let unknown = Observed {
+            desired: None,
+            ..in_flight("a", "", "x", 0)
+        };
+        let decision = at_deadline(&with_deadline(2), &[unknown, agent("b", "new", "old")]);
+        assert_eq!(decision.states[&id("a")], AgentState::Failed { halts: true });
+        assert_eq!(restarted(&decision), [""; 0]);
+        let unseen = Observed {
+            is_seen: false,
+            ..in_flight("a", "x", "x", 0)
+        };
+        let decision = at_deadline(&with_deadline(1), &[unseen]);
+        assert_eq!(decision.states[&id("a")], AgentState::RollingOut);
+    }
+
+    /// A workload as its controller shows it; `restarted` as our restart leaves its template.
+    fn live(spec: &Value, status: &Value, restarted: bool) -> Value {
+        let mut workload = json!({
+            "metadata": {"generation": 1, "name": "a"},
+            "spec": {"template": {"spec": {"containers": [{"name": "c"}]}}},
+        });
+        if restarted {
+            let mut reads = Parts::new(b"key");
+            reads.config_map("m", None);
+            let wanted = Wanted {
+                reads: Some(reads),
+                ..Wanted::default()
+            };
+            let patch = plan_template(&workload, &wanted, Some(at(0))).patch.unwrap();
+            json_patch::patch(&mut workload, &patch).unwrap();
         }
+        for (name, value) in spec.as_object().unwrap() {
+            workload["spec"][name] = value.clone();
+        }
+        workload["status"] = status.clone();
+        workload["status"]["observedGeneration"] = json!(1);
+        workload
+    }
+
+    fn not_available(complete: bool) -> RolloutState {
+        let reason = BlockReason::NotAvailable;
+        RolloutState::Blocked { reason, complete }
+    }
+
+    #[test]
+    fn a_daemon_set_is_through_when_each_node_has_an_available_pod_of_the_template() {
+        let state = |updated: i64, available: i64| {
+            let status =
+                json!({"desiredNumberScheduled": 3, "updatedNumberScheduled": updated, "numberAvailable": available});
+            rollout_state(WorkloadKind::DaemonSet, &live(&json!({}), &status, true))
+        };
+        assert_eq!(state(3, 3), RolloutState::Complete);
+        assert_eq!(state(2, 3), RolloutState::InProgress);
+        assert_eq!(state(3, 2), RolloutState::InProgress);
+    }
+
+    #[test]
+    fn a_stateful_set_is_through_when_its_revisions_are_one_and_a_partition_holds_pods_back() {
+        let spec = json!({"replicas": 2});
+        let status = |current: &str, updated: i64| json!({"replicas": 2, "updatedReplicas": updated, "availableReplicas": 2, "currentRevision": current, "updateRevision": "b"});
+        let state = |spec: &Value, status: &Value| rollout_state(WorkloadKind::StatefulSet, &live(spec, status, true));
+        assert_eq!(state(&spec, &status("b", 2)), RolloutState::Complete);
+        assert_eq!(
+            state(&spec, &status("a", 2)),
+            RolloutState::InProgress,
+            "not said to be over"
+        );
+        assert_eq!(state(&spec, &status("a", 1)), RolloutState::InProgress);
+        let mut partitioned = spec.clone();
+        partitioned["updateStrategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 1}});
+        assert_eq!(
+            state(&partitioned, &status("a", 1)),
+            RolloutState::Blocked {
+                reason: BlockReason::Partitioned,
+                complete: false
+            }
+        );
+        partitioned["updateStrategy"]["rollingUpdate"]["partition"] = json!(0);
+        assert_eq!(state(&partitioned, &status("b", 2)), RolloutState::Complete);
+    }
+
+    #[test]
+    fn pods_that_are_lost_after_a_rollout_was_through_are_not_our_rollout() {
+        // A Deployment that is recreated keeps the condition of its last rollout.
+        let recreated = json!({"replicas": 0, "updatedReplicas": 0, "availableReplicas": 0,
+            "conditions": [{"type": "Progressing", "reason": "NewReplicaSetAvailable"}]});
+        let recreated = live(&json!({"replicas": 2}), &recreated, true);
+        assert_eq!(
+            rollout_state(WorkloadKind::Deployment, &recreated),
+            RolloutState::InProgress
+        );
+
+        let through = json!({"desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberAvailable": 2});
+        let mut daemons = live(&json!({}), &through, true);
+        assert!(rolled_out(WorkloadKind::DaemonSet, &daemons));
+        let mut reads = Parts::new(b"key");
+        reads.config_map("m", None);
+        let wanted = Wanted {
+            reads: Some(reads),
+            rolled_out: true,
+            ..Wanted::default()
+        };
+        let noted = plan_template(&daemons, &wanted, Some(at(9)));
+        assert!(!noted.restarts);
+        json_patch::patch(&mut daemons, &noted.patch.unwrap()).unwrap();
+        assert_eq!(plan_template(&daemons, &wanted, Some(at(9))).patch, None, "noted once");
+        daemons["status"]["desiredNumberScheduled"] = json!(3);
+        assert_eq!(
+            rollout_state(WorkloadKind::DaemonSet, &daemons),
+            not_available(false),
+            "a node came"
+        );
+    }
+
+    #[test]
+    fn who_has_another_master_or_strategy_is_not_touched() {
+        let through = json!({"desiredNumberScheduled": 1, "updatedNumberScheduled": 1, "numberAvailable": 1});
+        let mut daemons = live(&json!({"updateStrategy": {"type": "OnDelete"}}), &through, false);
+        let state = |workload: &Value| rollout_state(WorkloadKind::DaemonSet, workload);
+        let blocked = |reason| RolloutState::Blocked { reason, complete: true };
+        assert_eq!(state(&daemons), blocked(BlockReason::OnDelete));
+        daemons["metadata"]["ownerReferences"] = json!([{"kind": "Kmesh", "name": "k", "uid": "1"}]);
+        assert_eq!(
+            state(&daemons),
+            blocked(BlockReason::OnDelete),
+            "an owner that is no controller"
+        );
+        daemons["metadata"]["ownerReferences"][0]["controller"] = json!(true);
+        assert_eq!(state(&daemons), blocked(BlockReason::ManagedByController));
     }
 }

@@ -15,10 +15,8 @@ use sha2::{Digest, Sha256};
 use crate::digest::hex;
 use crate::render::EnvVar;
 
-/// The hash of what a workload reads: `v1:` and 64 hex digits.
-///
-/// The version names the function that made it. A later version is another module beside this one; an agent is judged
-/// by the function of the version that it carries, so that an upgrade of Sightline restarts nobody.
+/// The hash of what a workload reads: `v1:` and 64 hex digits. The version names the function that made it, see
+/// [`Version`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConfigHash(String);
 
@@ -35,9 +33,43 @@ impl fmt::Display for ConfigHash {
     }
 }
 
-/// What keeps hashes of this module apart from any other SHA-256 of the same bytes.
-const DOMAIN: &[u8] = b"sightline.dev/config-hash/v1";
+/// A function that makes hashes of [`Parts`]. A later one is another constant of [`Version::SUPPORTED`], beside those
+/// that agents still carry: an agent is judged by the function of the version that it carries, so that an upgrade of
+/// Sightline restarts nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    name: &'static str,
+    /// What keeps its hashes apart from any other SHA-256 of the same bytes.
+    domain: &'static [u8],
+}
+
+impl Version {
+    /// The first.
+    pub const V1: Self = Self {
+        name: "v1",
+        domain: b"sightline.dev/config-hash/v1",
+    };
+
+    /// All that this release knows.
+    pub const SUPPORTED: &'static [Self] = &[Self::V1];
+
+    /// The one that new hashes are made by.
+    pub const NEWEST: Self = Self::V1;
+}
+
+/// What can be said of a hash that somebody carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the hash of the parts.
+    Fits,
+    /// It is another one.
+    Differs,
+    /// It is of a version that this release does not know.
+    OtherVersion,
+}
+
 const SECRET_DOMAIN: &[u8] = b"sightline.dev/secret-value/v1";
+const KEY_DOMAIN: &[u8] = b"sightline.dev/hash-key-id";
 
 /// Kind of a part. The numbers are hashed: never change one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,8 +145,43 @@ impl Parts {
 
     /// The hash of everything added so far.
     pub fn hash(&self) -> ConfigHash {
+        self.hash_by(Version::NEWEST)
+    }
+
+    /// Judges a hash by the function of its own version.
+    pub fn judge(&self, carried: &str) -> Verdict {
+        self.judge_among(carried, Version::SUPPORTED)
+    }
+
+    fn judge_among(&self, carried: &str, supported: &[Version]) -> Verdict {
+        let Some((version, digits)) = carried.split_once(':') else {
+            return Verdict::Differs;
+        };
+        match supported.iter().find(|known| known.name == version) {
+            Some(known) if self.hash_by(*known).0 == carried => Verdict::Fits,
+            None if is_hash(version, digits) => Verdict::OtherVersion,
+            _ => Verdict::Differs,
+        }
+    }
+
+    /// Which key the values of Secrets are hashed under, as a short digest of it; `None` where there are none. A hash
+    /// that was made under another key cannot be judged.
+    pub fn key_id(&self) -> Option<String> {
+        let has_secrets = self
+            .parts
+            .keys()
+            .any(|(kind, _, key)| *kind == Kind::Secret && !key.is_empty());
+        has_secrets.then(|| {
+            let mut sha = Sha256::new();
+            length_prefixed(KEY_DOMAIN, |bytes| sha.update(bytes));
+            length_prefixed(&self.key, |bytes| sha.update(bytes));
+            hex(&sha.finalize()).chars().take(16).collect()
+        })
+    }
+
+    fn hash_by(&self, version: Version) -> ConfigHash {
         let mut sha = Sha256::new();
-        length_prefixed(DOMAIN, |bytes| sha.update(bytes));
+        length_prefixed(version.domain, |bytes| sha.update(bytes));
         for ((kind, object, key), value) in &self.parts {
             sha.update([*kind as u8]);
             length_prefixed(object.as_bytes(), |bytes| sha.update(bytes));
@@ -122,7 +189,7 @@ impl Parts {
             sha.update([u8::from(value.is_some())]);
             length_prefixed(value.as_deref().unwrap_or_default(), |bytes| sha.update(bytes));
         }
-        ConfigHash(format!("v1:{}", hex(&sha.finalize())))
+        ConfigHash(format!("{}:{}", version.name, hex(&sha.finalize())))
     }
 
     fn presence(&mut self, kind: Kind, object: &str, present: bool) {
@@ -150,6 +217,15 @@ impl fmt::Debug for Parts {
         let places: Vec<_> = self.parts.keys().collect();
         f.debug_struct("Parts").field("places", &places).finish_non_exhaustive()
     }
+}
+
+/// Whether a text has the form that hashes of every version have.
+fn is_hash(version: &str, digits: &str) -> bool {
+    let number = version.strip_prefix('v').unwrap_or_default();
+    !number.is_empty()
+        && number.bytes().all(|b| b.is_ascii_digit())
+        && digits.len() == 64
+        && digits.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn length_prefixed(text: &[u8], mut write: impl FnMut(&[u8])) {
@@ -187,6 +263,48 @@ mod tests {
         let mut parts = Parts::new(KEY);
         fill(&mut parts);
         parts.hash()
+    }
+
+    #[test]
+    fn a_hash_is_judged_by_the_function_of_its_own_version() {
+        let v2 = Version {
+            name: "v2",
+            domain: b"sightline.dev/config-hash/v2",
+        };
+        let mut parts = Parts::new(KEY);
+        parts.config_map("m", Some(&map(&[("a", "1")])));
+        let (old, new) = (parts.hash_by(Version::V1), parts.hash_by(v2));
+        assert_ne!(old, new);
+        let later = [Version::V1, v2];
+        assert_eq!(
+            parts.judge_among(old.as_str(), &later),
+            Verdict::Fits,
+            "an upgrade restarts nobody"
+        );
+        assert_eq!(parts.judge_among(new.as_str(), &later), Verdict::Fits);
+        assert_eq!(parts.judge(new.as_str()), Verdict::OtherVersion, "nor does a downgrade");
+        for not_ours in ["", "v2:", "v2:abc", "x:y", "garbage", &new.as_str()[1..]] {
+            assert_eq!(parts.judge(not_ours), Verdict::Differs, "{not_ours}");
+        }
+        parts.config_map("m", Some(&map(&[("a", "2")])));
+        assert_eq!(
+            parts.judge_among(old.as_str(), &later),
+            Verdict::Differs,
+            "a change is a change in each"
+        );
+    }
+
+    #[test]
+    fn the_key_has_a_name_where_a_secret_is_read() {
+        let mut parts = Parts::new(KEY);
+        parts.config_map("m", Some(&map(&[("a", "1")])));
+        assert_eq!(parts.key_id(), None);
+        parts.secret("s", Some(&secret(&[("a", "1")])), &[]);
+        let id = parts.key_id().unwrap();
+        assert_eq!(id.len(), 16);
+        let mut other = Parts::new(b"another");
+        other.secret("s", Some(&secret(&[("a", "1")])), &[]);
+        assert_ne!(other.key_id(), Some(id));
     }
 
     #[test]

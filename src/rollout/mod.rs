@@ -14,10 +14,10 @@ pub mod template;
 
 pub use governor::{
     AgentState, BlockReason, Decision, Limits, NOTHING_WANTED, Observed, QuietMemory, RolloutState, decide, observed,
-    rollout_state,
+    rolled_out, rollout_state,
 };
 pub use hash::{ConfigHash, Parts};
 pub use template::{
-    ChooseError, ContainerChoice, ContainerEnv, Injected, Note, TemplatePlan, Wanted, choose_containers,
-    injected_record, plan_template, restarted_at, rolled_by_us, template_hash,
+    ChooseError, ContainerChoice, ContainerEnv, Injected, Note, TemplatePlan, Wanted, carries_hash, choose_containers,
+    injected_record, plan_template, restarted_at, rolled_by_us, skip_failed, template_hash,
 };

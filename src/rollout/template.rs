@@ -19,17 +19,28 @@ use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOp
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::hash::{ConfigHash, Parts};
+use super::hash::{Parts, Verdict};
 use crate::digest;
 use crate::render::EnvVar;
 
-/// Annotation of the pod template: the hash of what the pods read, see [`ConfigHash`].
+/// Annotation of the pod template: the hash of what the pods read, see [`super::ConfigHash`].
 pub const CONFIG_HASH: &str = "sightline.dev/config-hash";
 /// Annotation of the pod template: when we last changed it, RFC 3339 with milliseconds.
 pub const RESTARTED_AT: &str = "sightline.dev/restarted-at";
 /// Annotation of the workload: a digest of the pod template as our last restart left it. While it fits, the rollout
 /// that is under way is ours; once somebody else has changed the template it does not, see [`rolled_by_us`].
 pub const RESTARTED_TEMPLATE: &str = "sightline.dev/restarted-template";
+/// Annotation of the workload: a hash that its pods are in sync with although their template carries none, or one that
+/// cannot be judged (of another version, or made under a key that is lost). It restarts nothing, and goes with the next
+/// restart.
+pub const IN_SYNC_WITH: &str = "sightline.dev/in-sync-with";
+/// Annotation of the workload: which key its hash was made under, see [`Parts::key_id`].
+pub const HASH_KEY: &str = "sightline.dev/hash-key";
+/// Annotation of the workload, a person's: the hash whose rollout failed here, and that the others need not wait for.
+pub const SKIP_FAILED: &str = "sightline.dev/skip-failed";
+/// Annotation of the workload: the [`RESTARTED_TEMPLATE`] that was rolled out completely. Pods that are lost or added after
+/// that do not make it our rollout again.
+pub const ROLLED_OUT: &str = "sightline.dev/rolled-out";
 /// Annotation of the workload: what we put into its containers, as JSON `{container: {name: value}}`.
 pub const INJECTED: &str = "sightline.dev/injected";
 /// Annotation of the workload, its owner's: `"false"` keeps our environment out.
@@ -60,6 +71,11 @@ pub struct ContainerEnv {
 pub struct Wanted {
     /// What its agent entry reads; `None` where no agent entry names the workload.
     pub reads: Option<Parts>,
+    /// Whether all pods of the present template are known to have started after the last change of what is read: then a
+    /// workload that carries no hash yet is in sync.
+    pub pods_are_younger: bool,
+    /// Whether the restart that we wrote last is rolled out completely, which is noted then ([`ROLLED_OUT`]).
+    pub rolled_out: bool,
     /// Environment; where two entries name one variable of one container, the first wins.
     pub env: Vec<ContainerEnv>,
 }
@@ -67,8 +83,9 @@ pub struct Wanted {
 /// What has to be done to a workload to give it what is wanted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TemplatePlan {
-    /// The hash of what is read and of the environment that can be given; `None`: nothing is wanted of this workload.
-    pub desired: Option<ConfigHash>,
+    /// The hash of what is read and of the environment that can be given, of the version that the workload carries where
+    /// that fits; `None`: nothing is wanted of this workload.
+    pub desired: Option<String>,
     /// The patch; `None` where all is as wanted.
     pub patch: Option<Patch>,
     /// Whether the patch changes the pod template, that is: restarts the pods. Such a patch needs the governor's leave.
@@ -312,13 +329,15 @@ pub fn rolled_by_us(deployment: &Value) -> bool {
 /// - A variable stands behind those that its value refers to by `$(NAME)`; an entry of ours that does not is moved.
 /// - A workload that opted out, or that the OpenTelemetry Operator instruments, gets no environment; what we put before
 ///   goes.
+/// - The hash is judged by the function of its own version; one that cannot be judged, and none at all on pods that are
+///   younger than what they read, count as in sync, which is noted on the workload itself ([`IN_SYNC_WITH`]).
 /// - Nothing wanted: our environment is removed, and the hash annotation with it. Where there is nothing to remove, an
 ///   old hash annotation is inert and stays: removing it would be a restart for nothing. So to delete an agent's entry
 ///   restarts nobody.
 pub fn plan_template(deployment: &Value, wanted: &Wanted, now: Option<Timestamp>) -> TemplatePlan {
     let record = injected_record(deployment);
     let (targets, notes) = effective_env(deployment, &wanted.env, &record);
-    let desired = desired_hash(wanted.reads.as_ref(), &targets);
+    let parts = desired_parts(wanted.reads.as_ref(), &targets);
 
     let mut template = Vec::new();
     let mut after = deployment.pointer("/spec/template").cloned().unwrap_or(Value::Null);
@@ -331,20 +350,35 @@ pub fn plan_template(deployment: &Value, wanted: &Wanted, now: Option<Timestamp>
         }
     }
 
-    let mut annotations = annotations_at(deployment, "/spec/template/metadata/annotations");
-    match &desired {
-        Some(hash) => _ = annotations.insert(CONFIG_HASH.into(), json!(hash.as_str())),
-        None if !template.is_empty() => _ = annotations.shift_remove(CONFIG_HASH),
-        None => {}
-    }
-    let restarts =
-        !template.is_empty() || annotations != annotations_at(deployment, "/spec/template/metadata/annotations");
+    let carried = parts
+        .as_ref()
+        .map(|parts| carried(deployment, parts, wanted.pods_are_younger));
+    let restarts = !template.is_empty() || carried == Some(Carried::Stale);
+    let desired = parts.as_ref().map(|parts| match (&carried, carried_hash(deployment)) {
+        // The text that it carries, of whatever version.
+        (Some(Carried::InSync), Some(hash)) if !restarts => hash.to_owned(),
+        _ => parts.hash().to_string(),
+    });
 
+    let mut annotations = annotations_at(deployment, "/spec/template/metadata/annotations");
     let mut own = annotations_at(deployment, "/metadata/annotations");
-    if restarts && let Some(now) = now {
-        annotations.insert(RESTARTED_AT.into(), json!(stamp(now).to_string()));
-        set_annotations(&mut after, &annotations);
-        own.insert(RESTARTED_TEMPLATE.into(), json!(template_digest(&after)));
+    if restarts {
+        set_or_remove(&mut annotations, CONFIG_HASH, desired.clone());
+        set_or_remove(&mut own, HASH_KEY, parts.as_ref().and_then(Parts::key_id));
+        own.shift_remove(IN_SYNC_WITH);
+        own.shift_remove(SKIP_FAILED);
+        if let Some(now) = now {
+            annotations.insert(RESTARTED_AT.into(), json!(stamp(now).to_string()));
+            set_annotations(&mut after, &annotations);
+            own.insert(RESTARTED_TEMPLATE.into(), json!(template_digest(&after)));
+        }
+    } else if carried == Some(Carried::NotJudged) {
+        set_or_remove(&mut own, HASH_KEY, parts.as_ref().and_then(Parts::key_id));
+        set_or_remove(&mut own, IN_SYNC_WITH, desired.clone());
+    }
+    if wanted.rolled_out && !restarts {
+        let digest = annotation(deployment, RESTARTED_TEMPLATE).map(str::to_owned);
+        set_or_remove(&mut own, ROLLED_OUT, digest);
     }
     let injected: Injected = targets
         .iter()
@@ -389,7 +423,61 @@ pub fn stamp(now: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
 
-fn desired_hash(reads: Option<&Parts>, targets: &BTreeMap<String, Vec<EnvVar>>) -> Option<ConfigHash> {
+/// How what a workload carries stands to what it should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carried {
+    InSync,
+    Stale,
+    /// It carries nothing that can be judged, and counts as in sync: that is noted.
+    NotJudged,
+}
+
+/// What was last said of the pods: noted since their template was written, or on the template itself.
+fn carried_hash(workload: &Value) -> Option<&str> {
+    annotation(workload, IN_SYNC_WITH).or_else(|| template_hash(workload))
+}
+
+fn carried(workload: &Value, parts: &Parts, pods_are_younger: bool) -> Carried {
+    let Some(hash) = carried_hash(workload) else {
+        return if pods_are_younger {
+            Carried::NotJudged
+        } else {
+            Carried::Stale
+        };
+    };
+    let made_under = annotation(workload, HASH_KEY);
+    match (parts.judge(hash), parts.key_id()) {
+        (Verdict::Fits, _) => Carried::InSync,
+        (Verdict::OtherVersion, _) => Carried::NotJudged,
+        (Verdict::Differs, Some(key)) if made_under.is_some_and(|made| made != key) => Carried::NotJudged,
+        (Verdict::Differs, _) => Carried::Stale,
+    }
+}
+
+/// Whether the restart that we wrote last was rolled out completely, by our note.
+pub fn is_noted_rolled_out(workload: &Value) -> bool {
+    let noted = annotation(workload, ROLLED_OUT);
+    noted.is_some() && noted == annotation(workload, RESTARTED_TEMPLATE) && rolled_by_us(workload)
+}
+
+/// Whether a workload carries a hash, on its template or noted.
+pub fn carries_hash(workload: &Value) -> bool {
+    carried_hash(workload).is_some()
+}
+
+/// The hash of a failed rollout that the others need not wait for.
+pub fn skip_failed(workload: &Value) -> Option<&str> {
+    annotation(workload, SKIP_FAILED)
+}
+
+fn set_or_remove(annotations: &mut Map<String, Value>, name: &str, value: Option<String>) {
+    match value {
+        Some(value) => _ = annotations.insert(name.to_owned(), json!(value)),
+        None => _ = annotations.shift_remove(name),
+    }
+}
+
+fn desired_parts(reads: Option<&Parts>, targets: &BTreeMap<String, Vec<EnvVar>>) -> Option<Parts> {
     if reads.is_none() && targets.is_empty() {
         return None;
     }
@@ -398,7 +486,7 @@ fn desired_hash(reads: Option<&Parts>, targets: &BTreeMap<String, Vec<EnvVar>>) 
     for (container, vars) in targets {
         parts.env(container, vars);
     }
-    Some(parts.hash())
+    Some(parts)
 }
 
 /// What can be given to each container, sorted so that a value stands behind what it refers to.
@@ -795,19 +883,19 @@ mod tests {
 
     fn inject(containers: &[&str]) -> Wanted {
         Wanted {
-            reads: None,
             env: containers.iter().map(|c| interlink_env(c, "tempo:4317")).collect(),
+            ..Wanted::default()
         }
     }
 
     fn custom(vars: &[(&str, &str)]) -> Wanted {
         Wanted {
-            reads: None,
             env: vec![ContainerEnv {
                 container: "vk".into(),
                 vars: vars.iter().map(|(n, v)| EnvVar::new(*n, *v)).collect(),
                 together: vec![],
             }],
+            ..Wanted::default()
         }
     }
 
@@ -858,7 +946,7 @@ mod tests {
     #[test]
     fn the_whole_patch_of_an_injection_is_one_write_guarded_by_tests() {
         let plan = plan_template(&virtual_kubelet(), &inject(&["vk", "interlink"]), Some(now()));
-        let hash = plan.desired.clone().unwrap().to_string();
+        let hash = plan.desired.clone().unwrap();
         let patch = serde_json::to_value(plan.patch.unwrap()).unwrap();
         let digest = patch[8]["value"]["sightline.dev/restarted-template"].clone();
         let record = r#"{"interlink":{"ENABLE_TRACING":"1","TELEMETRY_ENDPOINT":"tempo:4317","TELEMETRY_UNIQUE_ID":"virtual-node"},"vk":{"ENABLE_TRACING":"1","TELEMETRY_ENDPOINT":"tempo:4317","TELEMETRY_UNIQUE_ID":"virtual-node"}}"#;
@@ -891,7 +979,7 @@ mod tests {
         deployment["metadata"]["annotations"] = json!({"own": "kept"});
         let wanted = Wanted {
             reads: Some(reads("grpc-logging")),
-            env: vec![],
+            ..Wanted::default()
         };
         let after = apply(&deployment, &wanted);
         assert_eq!(template_hash(&after), Some(reads("grpc-logging").hash().as_str()));
@@ -948,7 +1036,7 @@ mod tests {
     fn deleting_an_agents_entry_restarts_nobody() {
         let wanted = Wanted {
             reads: Some(reads("a")),
-            env: vec![],
+            ..Wanted::default()
         };
         let after = apply(&virtual_kubelet(), &wanted);
         let plan = plan_template(&after, &Wanted::default(), Some(now()));
@@ -972,8 +1060,8 @@ mod tests {
     fn a_changed_value_is_replaced_in_place_after_a_test_of_the_old_one() {
         let injected = apply(&virtual_kubelet(), &inject(&["vk"]));
         let wanted = Wanted {
-            reads: None,
             env: vec![interlink_env("vk", "other:4317")],
+            ..Wanted::default()
         };
         let after = apply(&injected, &wanted);
         assert_eq!(
@@ -1153,7 +1241,7 @@ mod tests {
         opted_out["metadata"]["annotations"] = json!({INJECT: "false"});
         let agent = Wanted {
             reads: Some(reads("a")),
-            env: vec![],
+            ..Wanted::default()
         };
         assert_eq!(plan_template(&opted_out, &agent, None).notes, []);
     }
@@ -1247,5 +1335,106 @@ mod tests {
         ] {
             assert_eq!(glob_fits(glob, name), fits, "{glob} {name}");
         }
+    }
+
+    fn own<'a>(workload: &'a Value, name: &str) -> Option<&'a str> {
+        annotation(workload, name)
+    }
+
+    fn agent(text: &str) -> Wanted {
+        Wanted {
+            reads: Some(reads(text)),
+            ..Wanted::default()
+        }
+    }
+
+    fn with_secret(key: &[u8], value: &str) -> Wanted {
+        let mut parts = Parts::new(key);
+        let data = [("k".to_owned(), k8s_openapi::ByteString(value.as_bytes().to_vec()))].into();
+        let secret = k8s_openapi::api::core::v1::Secret {
+            data: Some(data),
+            ..Default::default()
+        };
+        parts.secret("s", Some(&secret), &[]);
+        Wanted {
+            reads: Some(parts),
+            ..Wanted::default()
+        }
+    }
+
+    #[test]
+    fn an_agent_seen_first_on_pods_younger_than_what_they_read_is_noted_and_not_restarted() {
+        let younger = |text| Wanted {
+            pods_are_younger: true,
+            ..agent(text)
+        };
+        let plan = plan_template(&virtual_kubelet(), &younger("a"), Some(now()));
+        assert!(!plan.restarts && plan.patch.is_some());
+        let noted = apply(&virtual_kubelet(), &younger("a"));
+        assert_eq!(
+            noted.pointer("/spec/template"),
+            virtual_kubelet().pointer("/spec/template")
+        );
+        assert_eq!(own(&noted, IN_SYNC_WITH), Some(reads("a").hash().as_str()));
+        assert_eq!(
+            plan_template(&noted, &agent("a"), Some(now())).patch,
+            None,
+            "noted once"
+        );
+        // The next change restarts it, whatever its pods' age, and the note goes with it.
+        let changed = plan_template(&noted, &younger("b"), Some(now()));
+        assert!(changed.restarts);
+        let after = apply(&noted, &younger("b"));
+        assert_eq!(own(&after, IN_SYNC_WITH), None);
+        assert!(
+            plan_template(&after, &agent("a"), Some(now())).restarts,
+            "what was noted counts no longer"
+        );
+        assert!(
+            plan_template(&virtual_kubelet(), &agent("a"), Some(now())).restarts,
+            "older pods"
+        );
+    }
+
+    #[test]
+    fn a_lost_key_restarts_nobody_and_the_next_change_does() {
+        let before = apply(&virtual_kubelet(), &with_secret(b"first", "x"));
+        assert!(plan_template(&before, &with_secret(b"first", "y"), None).restarts);
+        let lost = plan_template(&before, &with_secret(b"second", "x"), None);
+        assert!(!lost.restarts);
+        let after = apply(&before, &with_secret(b"second", "x"));
+        assert_eq!(
+            plan_template(&after, &with_secret(b"second", "x"), None).patch,
+            None,
+            "noted once"
+        );
+        assert!(plan_template(&after, &with_secret(b"second", "y"), None).restarts);
+    }
+
+    #[test]
+    fn a_hash_of_a_version_that_is_not_known_restarts_nobody() {
+        let mut workload = virtual_kubelet();
+        let hash = reads("a").hash().to_string().replacen("v1:", "v7:", 1);
+        workload["spec"]["template"]["metadata"]["annotations"][CONFIG_HASH] = json!(hash);
+        assert!(!plan_template(&workload, &agent("a"), None).restarts);
+        let noted = apply(&workload, &agent("a"));
+        assert!(
+            plan_template(&noted, &agent("b"), None).restarts,
+            "the next change does"
+        );
+        workload["spec"]["template"]["metadata"]["annotations"][CONFIG_HASH] = json!("mine");
+        assert!(plan_template(&workload, &agent("a"), None).restarts, "no hash of ours");
+    }
+
+    #[test]
+    fn the_leave_to_skip_a_failed_rollout_ends_with_the_next_restart() {
+        let mut failed = apply(&virtual_kubelet(), &agent("a"));
+        failed["metadata"]["annotations"][SKIP_FAILED] = json!(reads("a").hash().as_str());
+        assert_eq!(
+            plan_template(&failed, &agent("a"), None).patch,
+            None,
+            "a person's annotation stays"
+        );
+        assert_eq!(skip_failed(&apply(&failed, &agent("b"))), None);
     }
 }

@@ -17,7 +17,7 @@ use kube::core::{Selector, SelectorExt};
 use serde_json::Value;
 
 use crate::conditions::Finding;
-use crate::crds::{ObservabilityMesh, TracingBackend, TrafficLog};
+use crate::crds::{ObservabilityMesh, TracingBackend, TrafficLog, WorkloadKind};
 use crate::plan::Target;
 use crate::render::istio::provider::PREFIX;
 use crate::render::istio::versions::ImageVersion;
@@ -71,6 +71,14 @@ pub enum Kind {
     Proxy,
     /// `apps/v1` Deployment.
     Deployment,
+    /// `apps/v1` DaemonSet.
+    DaemonSet,
+    /// `apps/v1` StatefulSet.
+    StatefulSet,
+    /// `apps/v1` ReplicaSet: the age of a Deployment's pod template.
+    ReplicaSet,
+    /// `apps/v1` ControllerRevision: the age of a DaemonSet's or StatefulSet's pod template.
+    ControllerRevision,
     /// `telemetry.istio.io/v1` Telemetry.
     Telemetry,
     /// `extensions.istio.io/v1alpha1` WasmPlugin.
@@ -83,7 +91,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Namespace,
         Self::Service,
         Self::ConfigMap,
@@ -91,6 +99,10 @@ impl Kind {
         Self::Pod,
         Self::Proxy,
         Self::Deployment,
+        Self::DaemonSet,
+        Self::StatefulSet,
+        Self::ReplicaSet,
+        Self::ControllerRevision,
         Self::Telemetry,
         Self::WasmPlugin,
         Self::Gateway,
@@ -106,6 +118,10 @@ impl Kind {
             Self::Secret => ("v1", "Secret", "secrets"),
             Self::Pod | Self::Proxy => ("v1", "Pod", "pods"),
             Self::Deployment => ("apps/v1", "Deployment", "deployments"),
+            Self::DaemonSet => ("apps/v1", "DaemonSet", "daemonsets"),
+            Self::StatefulSet => ("apps/v1", "StatefulSet", "statefulsets"),
+            Self::ReplicaSet => ("apps/v1", "ReplicaSet", "replicasets"),
+            Self::ControllerRevision => ("apps/v1", "ControllerRevision", "controllerrevisions"),
             Self::Telemetry => ("telemetry.istio.io/v1", "Telemetry", "telemetries"),
             Self::WasmPlugin => ("extensions.istio.io/v1alpha1", "WasmPlugin", "wasmplugins"),
             Self::Gateway => ("gateway.networking.k8s.io/v1", "Gateway", "gateways"),
@@ -119,6 +135,25 @@ impl Kind {
         Self::ALL
             .into_iter()
             .find(|k| k.names().1 == kind && group(k.names().0) == group(api_version))
+    }
+
+    /// The kind of a workload.
+    pub const fn of_workload(kind: WorkloadKind) -> Self {
+        match kind {
+            WorkloadKind::Deployment => Self::Deployment,
+            WorkloadKind::DaemonSet => Self::DaemonSet,
+            WorkloadKind::StatefulSet => Self::StatefulSet,
+        }
+    }
+
+    /// The kind of workload that it is, if it is one.
+    pub const fn workload(self) -> Option<WorkloadKind> {
+        match self {
+            Self::Deployment => Some(WorkloadKind::Deployment),
+            Self::DaemonSet => Some(WorkloadKind::DaemonSet),
+            Self::StatefulSet => Some(WorkloadKind::StatefulSet),
+            _ => None,
+        }
     }
 
     /// Whether all objects of the kind are watched in the whole cluster. The others are watched by name or namespace,
@@ -576,11 +611,15 @@ fn is_older(new: &Value, have: &Value) -> bool {
 
 /// When the data of an object was last written, by the API server's record, which is by the second: one second later, to
 /// be never too early.
-fn data_written(object: &Value) -> Option<Timestamp> {
+pub fn data_written(object: &Value) -> Option<Timestamp> {
     let managers = object.pointer("/metadata/managedFields")?.as_array()?;
     let times = managers
         .iter()
-        .filter(|manager| manager.pointer("/fieldsV1/f:data").is_some())
+        .filter(|manager| {
+            ["data", "binaryData"]
+                .iter()
+                .any(|part| manager.pointer(&format!("/fieldsV1/f:{part}")).is_some())
+        })
         .filter_map(|manager| manager.get("time")?.as_str()?.parse::<Timestamp>().ok());
     times.max()?.checked_add(SignedDuration::from_secs(1)).ok()
 }

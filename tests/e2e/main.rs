@@ -26,6 +26,7 @@ mod deletion;
 mod drift;
 mod explain;
 mod foreign;
+mod governor;
 mod healing;
 mod last_good;
 mod leader;

@@ -36,6 +36,10 @@ async fn agents_restart_one_at_a_time_once_for_many_changes_not_while_paused_nor
         ])
         .await?;
     world.apply(&mesh().to_string()).await?;
+    // Their pods are younger than the Secret: they are in sync as they are.
+    world.ready(MESH).await?;
+    assert_eq!((world.revisions(ONE).await?, world.revisions(TWO).await?), (1, 1));
+    world.set_password("first").await?;
     one_at_a_time(&world, 2).await?;
     paced(&world).await?;
 
@@ -253,6 +257,8 @@ async fn never_ready_again(world: &World) -> Result<()> {
         "reads": [{"type": "Secret", "secret": {"name": "es", "keys": ["password"]}}]}),
     );
     world.patch(MESH, json!({"spec": {"agents": agents}})).await?;
+    world.ready(MESH).await?;
+    world.set_password("for-three").await?;
     let message = world
         .expect(MESH, PATIENCE, "AgentsInSync", "False", "RollingOut")
         .await?;

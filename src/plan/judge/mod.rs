@@ -313,11 +313,13 @@ fn to_i32(n: usize) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX)
 }
 
-/// `AgentsInSync` from the states of workloads: the first that is not in sync speaks for all.
+/// `AgentsInSync` from the states of workloads: one whose rollout has failed speaks for all, else the first that is not in
+/// sync.
 fn agents_in_sync(states: Vec<Result<(), rollout::Problem>>) -> Finding {
     let type_ = ConditionType::AgentsInSync;
     let bad: Vec<rollout::Problem> = states.into_iter().filter_map(Result::err).collect();
-    let Some((reason, message)) = bad.first().cloned() else {
+    let failed = bad.iter().find(|(reason, _)| *reason == Reason::RolloutFailed);
+    let Some((reason, message)) = failed.or(bad.first()).cloned() else {
         return Finding::holds(type_, Reason::InSync, "Every agent runs with the wanted configuration.");
     };
     let message = match bad.len() {
