@@ -61,12 +61,8 @@ async fn eject_takes_out_all_that_was_put_in_and_leaves_what_users_wrote_and_an_
 
     for kind in ["Telemetry", "WasmPlugin"] {
         let left = world.list(kind, "").await?;
-        let ours = |object: &&Value| {
-            object["metadata"]["name"]
-                .as_str()
-                .is_some_and(|name| name.starts_with("sightline"))
-        };
-        ensure!(left.iter().find(ours).is_none(), "{kind}: {left:?}");
+        let ours = |object: &Value| text(&object["metadata"]["name"]).starts_with("sightline");
+        ensure!(!left.iter().any(ours), "{kind}: {left:?}");
     }
     ensure!(world.find(SHARED_MAP).await?.is_none(), "our own map is gone");
     assert_eq!(
@@ -131,8 +127,8 @@ async fn eject(kubeconfig: &Path, arguments: &[&str]) -> Result<Said> {
 
 async fn nothing_is_written_while_an_operator_leads_or_by_a_dry_run(world: &World, account: &Path) -> Result<()> {
     let since = Timestamp::now();
-    let would = eject(account, &["--dry-run"]).await?;
-    ensure!(would.code == Some(0), "{would:?}");
+    let planned = eject(account, &["--dry-run"]).await?;
+    ensure!(planned.code == Some(0), "{planned:?}");
     for line in [
         "would delete Telemetry shop/sightline",
         "would delete WasmPlugin orders/sightline-solarmesh",
@@ -143,7 +139,7 @@ async fn nothing_is_written_while_an_operator_leads_or_by_a_dry_run(world: &Worl
         "would take our finalizer from ObservabilityMesh istio-shop",
         "would say Ready=False, Ejected on TrafficLog shop/access-log",
     ] {
-        ensure!(would.stdout.lines().any(|said| said == line), "{line}: {would:?}");
+        ensure!(planned.stdout.lines().any(|said| said == line), "{line}: {planned:?}");
     }
     let leads = eject(account, &[]).await?;
     ensure!(
