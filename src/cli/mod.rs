@@ -1,5 +1,6 @@
 //! The command line: each command is a thin wrapper around the same core.
 
+mod eject;
 mod explain;
 pub mod files;
 pub mod render;
@@ -30,6 +31,8 @@ enum Command {
     Render(render::RenderArgs),
     /// Says what holds for a pod, a namespace, a policy or a mesh, and which resource each value comes from.
     Explain(explain::ExplainArgs),
+    /// Takes everything that Sightline put into the cluster out again; your resources stay as they are written.
+    Eject(eject::EjectArgs),
     /// Prints the CustomResourceDefinitions, or writes one file each.
     Crds {
         /// Folder to write them to.
@@ -47,6 +50,7 @@ impl Cli {
             Command::Run(args) => args.run(),
             Command::Render(args) => args.run(),
             Command::Explain(args) => args.run(),
+            Command::Eject(args) => args.run(),
             Command::Crds { out } => print_crds(out.as_deref()),
             Command::Rbac(args) => {
                 print!("{}", rbac::manifests(&args)?);

@@ -19,7 +19,7 @@ use crate::snapshot::Timings;
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
+pub(super) enum LogFormat {
     /// Lines for people.
     Text,
     /// A JSON object a line.
@@ -93,7 +93,8 @@ impl RunArgs {
             namespace,
             identity,
             election: leader_elect.then_some(times),
-            listen,
+            listen: Some(listen),
+            ejects: false,
             workers: usize::from(workers),
             grace: Duration::from_secs(grace_seconds),
             timings: Timings::default().divided_by(istio_time_divisor),
@@ -133,12 +134,12 @@ pub(super) async fn config(identity: &str) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-fn span(text: &str) -> Result<Duration, String> {
+pub(super) fn span(text: &str) -> Result<Duration, String> {
     let span = TimeSpan::from(text).get();
     span.ok_or_else(|| "write a span of time such as 500ms, 15s or 1m30s".to_owned())
 }
 
-fn init_logs(format: LogFormat, filter: &str) -> anyhow::Result<()> {
+pub(super) fn init_logs(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter).with_context(|| format!("--log {filter} is no log filter"))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)

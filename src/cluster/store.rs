@@ -70,6 +70,14 @@ impl Index {
 }
 
 impl Store {
+    /// A store that begins with a snapshot.
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self {
+            snapshot: RwLock::new(snapshot),
+            index: Mutex::default(),
+        }
+    }
+
     /// Changes the snapshot; returns the targets that had read what changed.
     pub fn change(&self, change: impl FnOnce(&mut Snapshot) -> BTreeSet<Read>) -> BTreeSet<Target> {
         let mut snapshot = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);

@@ -3,6 +3,7 @@
 //! There is one loop for all targets. What differs between judging a resource and writing an output is in
 //! [`crate::plan`], which is pure; here a plan is executed, whatever it is for.
 
+pub mod eject;
 mod metrics;
 mod pass;
 mod queue;
@@ -30,8 +31,7 @@ use crate::cluster::store::Store;
 use crate::cluster::watches::{Notify, Watches};
 use crate::plan::{Target, targets_of};
 use crate::rollout::QuietMemory;
-use crate::snapshot::Kind;
-use crate::snapshot::Timings;
+use crate::snapshot::{Kind, Snapshot, Timings};
 use metrics::Metrics;
 use queue::Queue;
 
@@ -47,8 +47,10 @@ pub struct Settings {
     pub identity: String,
     /// Times of the election; none: this operator is alone and writes without a lease.
     pub election: Option<Times>,
-    /// Where `/healthz`, `/readyz` and `/metrics` are served.
-    pub listen: SocketAddr,
+    /// Where `/healthz`, `/readyz` and `/metrics` are served; none: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Whether all that was rendered is taken away, instead of kept: `sightline eject`.
+    pub ejects: bool,
     /// Targets that are worked on at once.
     pub workers: usize,
     /// How long what runs may take after SIGTERM.
@@ -133,6 +135,14 @@ impl Notify for Dispatch {
     }
 }
 
+async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| RunError::Listen { address, source })?;
+    info!(address = %listener.local_addr().unwrap_or(address), "listening");
+    Ok(listener)
+}
+
 impl Operator {
     /// An operator that has not begun.
     pub fn new(config: Config, settings: Settings) -> Result<Arc<Self>, RunError> {
@@ -162,7 +172,11 @@ impl Operator {
             .with_layer(&fence)
             .build();
         let cluster = Cluster::new(client.clone());
-        let store = Arc::new(Store::default());
+        let store = Arc::new(Store::new(if settings.ejects {
+            Snapshot::of_eject()
+        } else {
+            Snapshot::default()
+        }));
         let queue = Arc::new(Queue::default());
         let notify = Arc::new(Dispatch {
             queue: queue.clone(),
@@ -190,11 +204,10 @@ impl Operator {
 
     /// Runs until `shutdown` ends, then finishes what runs within the grace period and gives the lease back.
     pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let address = self.settings.listen;
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| RunError::Listen { address, source })?;
-        info!(address = %listener.local_addr().unwrap_or(address), "listening");
+        let listener = match self.settings.listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
         let stop = Arc::new(Wake::new());
         let mut tasks: JoinSet<&'static str> = JoinSet::new();
         for watch in self.watches.start() {
@@ -207,6 +220,7 @@ impl Operator {
         }
         let (this, stopped) = (self.clone(), stop.clone());
         let server = tokio::spawn(async move {
+            let Some(listener) = listener else { return };
             if let Err(error) = server::serve(listener, this, async move { stopped.notified().await }).await {
                 error!(%error, "server failed");
             }
@@ -290,6 +304,10 @@ impl Operator {
         self.watches.until_listed().await;
         info!("every watch has seen its first list");
         self.queue.add_all(self.store.peek(targets_of));
+        if self.settings.ejects {
+            // What is taken away is not hashed.
+            return "start";
+        }
         let mut delay = Duration::from_millis(500);
         loop {
             match hash_key::read_or_make(&self.cluster, &self.settings.namespace).await {

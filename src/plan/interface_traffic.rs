@@ -20,11 +20,7 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
     let Some(mesh) = writer(view, map) else {
         // Nobody wants it any more: what we made goes, password included. An adopted one is its owner's.
         if let Fact::Present(live) = view.object(Kind::ConfigMap, map)
-            && is_ours(live)
-            && was_made_by_us(live)
-            && live
-                .pointer("/data")
-                .is_some_and(|data| data.get(APPLICATION_KEY).is_some())
+            && goes_with_its_mesh(live)
         {
             plan.delete.push(Delete {
                 kind: Kind::ConfigMap,
@@ -95,6 +91,12 @@ fn is_mesh_config(view: &View<'_>, map: &Key) -> bool {
                 || primary_maps(&istio).any(|primary| primary == *map)
         })
     })
+}
+
+/// Whether a map is a `grpc-logging` of our making.
+pub fn goes_with_its_mesh(live: &Value) -> bool {
+    let holds_it = |data: &Value| data.get(APPLICATION_KEY).is_some();
+    is_ours(live) && was_made_by_us(live) && live.pointer("/data").is_some_and(holds_it)
 }
 
 /// One that we made carries the label of that; an adopted one keeps its own.

@@ -6,6 +6,7 @@
 mod capacity;
 pub(crate) mod control_plane;
 pub(crate) mod effective;
+pub mod eject;
 mod foreign;
 mod interface_traffic;
 pub mod judge;
@@ -256,7 +257,7 @@ pub struct Memory<'a> {
 
 /// Makes the plan for a target.
 pub fn plan(view: &View<'_>, target: &Target, memory: &mut Memory<'_>) -> Plan {
-    match target {
+    let mut plan = match target {
         Target::Mesh(name) => judge::mesh::judge(view, name, memory),
         Target::TrafficLog(key) => judge::traffic_log::judge(view, key),
         Target::TracingBackend(key) => judge::tracing_backend::judge(view, key, memory),
@@ -265,7 +266,11 @@ pub fn plan(view: &View<'_>, target: &Target, memory: &mut Memory<'_>) -> Plan {
         Target::MeshConfig(map) => mesh_config::plan(view, map),
         Target::InterfaceTraffic(map) => interface_traffic::plan(view, map),
         Target::Rollout(mesh) => rollout::plan(view, mesh, memory),
+    };
+    if view.ejects() {
+        plan.statuses.iter_mut().for_each(eject::say_so);
     }
+    plan
 }
 
 /// Targets that exist because of a resource or a namespace, whatever anybody read.

@@ -101,7 +101,7 @@ pub struct Rollouts<'a> {
 /// Plans the restarts that may begin now.
 pub fn plan(view: &View<'_>, mesh: &str, memory: &mut Memory<'_>) -> Plan {
     let mut plan = Plan::default();
-    let Some(mesh) = view.mesh(mesh).filter(|mesh| is_live(mesh)) else {
+    let Some(mesh) = view.mesh(mesh).filter(|mesh| is_live(mesh) || view.ejects()) else {
         return plan;
     };
     let rollouts = rollouts(view, mesh, memory);
@@ -157,9 +157,18 @@ fn told(mesh: &ObservabilityMesh, workload: &Workload<'_>) -> Vec<Target> {
 pub fn rollouts<'a>(view: &View<'a>, mesh: &Arc<ObservabilityMesh>, memory: &mut Memory<'_>) -> Rollouts<'a> {
     let mut workloads: BTreeMap<WorkloadRef, Workload<'a>> = BTreeMap::new();
     for agent in &mesh.spec.agents {
-        add_agent(view, mesh, agent, memory.hash_key, &mut workloads);
+        if view.ejects() {
+            keep_in_sight(view, agent, &mut workloads);
+        } else {
+            add_agent(view, mesh, agent, memory.hash_key, &mut workloads);
+        }
     }
-    for namespace in inject_namespaces(view, mesh) {
+    let namespaces = if view.ejects() {
+        ever_injected_namespaces(view, mesh)
+    } else {
+        inject_namespaces(view, mesh)
+    };
+    for namespace in namespaces {
         add_injected(view, mesh, &namespace, &mut workloads);
     }
     let mut workloads: Vec<Workload<'a>> = workloads.into_values().collect();
@@ -405,6 +414,17 @@ fn add_agent<'a>(
     }
 }
 
+/// Adds an agent that nothing is wanted of: a restart of it that is still under way counts against the budget.
+fn keep_in_sight<'a>(view: &View<'a>, agent: &Agent, workloads: &mut BTreeMap<WorkloadRef, Workload<'a>>) {
+    let key = Key::new(&agent.workload.namespace, &agent.workload.name);
+    if let Ok(live) = live_deployment(view, &key) {
+        let id = agent.workload.clone();
+        workloads
+            .entry(id.clone())
+            .or_insert_with(|| Workload::new(id, Some(live)));
+    }
+}
+
 /// Another live mesh that names the same workload and sorts before: it is the one that restarts it.
 fn other_mesh_of(view: &View<'_>, mesh: &ObservabilityMesh, workload: &WorkloadRef) -> Option<String> {
     first_mesh_of(view, workload).filter(|first| first.as_str() < name_of(mesh))
@@ -528,15 +548,35 @@ fn parse<T: serde::de::DeserializeOwned>(live: &Value, kind: &str, key: &Key) ->
 
 /// Namespaces of the mesh that opted in to environment.
 fn inject_namespaces(view: &View<'_>, mesh: &ObservabilityMesh) -> Vec<String> {
+    selected_namespaces(view, mesh, |_, labels| opted_in(labels))
+}
+
+/// Namespaces of the mesh that may have environment of ours: those that opted in, and those with a policy that asks for
+/// it, which may have been opted in before.
+pub fn ever_injected_namespaces(view: &View<'_>, mesh: &ObservabilityMesh) -> Vec<String> {
+    let asks = |namespace: &str| {
+        let policies = view.tracing_backends_in(namespace).into_iter();
+        policies.into_iter().any(|(_, tracing)| !tracing.spec.inject.is_empty())
+    };
+    selected_namespaces(view, mesh, |namespace, labels| opted_in(labels) || asks(namespace))
+}
+
+fn opted_in(labels: &BTreeMap<String, String>) -> bool {
+    labels.get(INJECT).is_some_and(|v| v == "enabled")
+}
+
+fn selected_namespaces(
+    view: &View<'_>,
+    mesh: &ObservabilityMesh,
+    fits: impl Fn(&str, &BTreeMap<String, String>) -> bool,
+) -> Vec<String> {
     let Fact::Present(namespaces) = view.objects(Kind::Namespace) else {
         return Vec::new();
     };
     namespaces
         .into_iter()
         .map(|namespace| (key_of(namespace).name, labels_of(namespace)))
-        .filter(|(_, labels)| {
-            labels.get(INJECT).is_some_and(|v| v == "enabled") && selects(mesh, labels).unwrap_or(false)
-        })
+        .filter(|(name, labels)| fits(name, labels) && selects(mesh, labels).unwrap_or(false))
         .map(|(name, _)| name)
         .collect()
 }

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::core::{Selector, SelectorExt};
 use serde_json::Value;
@@ -300,6 +301,8 @@ pub struct Snapshot {
     pub traffic_logs: BTreeMap<Key, Arc<TrafficLog>>,
     /// TracingBackends.
     pub tracing_backends: BTreeMap<Key, Arc<TracingBackend>>,
+    /// Whether every resource counts as being deleted, see [`Snapshot::of_eject`].
+    ejects: bool,
     objects: BTreeMap<Kind, BTreeMap<Key, Arc<Value>>>,
     watches: BTreeMap<(Kind, Scope), WatchState>,
     mesh_configs: BTreeMap<Key, MeshConfig>,
@@ -320,6 +323,25 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The world as `sightline eject` sees it: each of our resources that is put into it counts as being deleted, so that
+    /// what was rendered is taken away by the very plans that a deletion has.
+    pub fn of_eject() -> Self {
+        Self {
+            ejects: true,
+            ..Self::default()
+        }
+    }
+
+    /// A resource as it counts here.
+    fn as_seen<K: kube::ResourceExt + Clone>(&self, mut resource: Option<Arc<K>>) -> Option<Arc<K>> {
+        if let Some(resource) = resource.as_mut().filter(|_| self.ejects) {
+            // Always the same time: a version that differs in nothing else has to look the same.
+            let deleted = &mut Arc::make_mut(resource).meta_mut().deletion_timestamp;
+            deleted.get_or_insert(Time(Timestamp::UNIX_EPOCH));
+        }
+        resource
+    }
+
     /// Notes that the API server refused our last write of an object, or (`None`) took it.
     pub fn note_refusal(&mut self, kind: Kind, key: &Key, why: Option<&str>) -> BTreeSet<Read> {
         let id = (kind, key.clone());
@@ -683,6 +705,11 @@ impl<'a> View<'a> {
         self.reads.borrow_mut().insert(read);
     }
 
+    /// Whether all that was rendered is to be taken away, see [`Snapshot::of_eject`].
+    pub fn ejects(&self) -> bool {
+        self.snapshot.ejects
+    }
+
     /// All ObservabilityMeshes, by name.
     pub fn meshes(&self) -> impl Iterator<Item = &'a Arc<ObservabilityMesh>> + use<'a> {
         self.note(Read::Meshes);
@@ -904,6 +931,7 @@ pub trait Resource: Sized {
 
 impl Resource for ObservabilityMesh {
     fn put(snapshot: &mut Snapshot, key: &Key, resource: Option<Arc<Self>>) -> BTreeSet<Read> {
+        let resource = snapshot.as_seen(resource);
         if is_outdated(snapshot.meshes.get(&key.name), resource.as_ref()) {
             return BTreeSet::new();
         }
@@ -930,12 +958,14 @@ impl Resource for ObservabilityMesh {
 
 impl Resource for TrafficLog {
     fn put(snapshot: &mut Snapshot, key: &Key, resource: Option<Arc<Self>>) -> BTreeSet<Read> {
+        let resource = snapshot.as_seen(resource);
         put_policy(&mut snapshot.traffic_logs, key, resource)
     }
 }
 
 impl Resource for TracingBackend {
     fn put(snapshot: &mut Snapshot, key: &Key, resource: Option<Arc<Self>>) -> BTreeSet<Read> {
+        let resource = snapshot.as_seen(resource);
         put_policy(&mut snapshot.tracing_backends, key, resource)
     }
 }

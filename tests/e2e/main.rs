@@ -24,6 +24,7 @@ mod chart;
 mod crash;
 mod deletion;
 mod drift;
+mod eject;
 mod explain;
 mod foreign;
 mod governor;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 use super::candidate::{Candidate, Claim};
 use super::fence::Fence;
 use super::{LEASE_NAME, TICK, Times};
-use crate::cluster::api::{CallError, ErrorClass, call_within};
+use crate::cluster::api::{CallError, ErrorClass, call, call_within};
 use crate::render::metadata::FIELD_MANAGER;
 
 /// How the election goes, for `/readyz` and `/healthz`.
@@ -23,6 +23,18 @@ pub struct Health {
     pub turned: Instant,
     /// What the API server said when it refused to let us read or write the lease.
     pub refused: Option<String>,
+    /// Another replica that was seen to renew the lease: it leads for sure.
+    pub rival: Option<String>,
+}
+
+/// Whether an operator of this namespace has ever stood for election.
+///
+/// # Errors
+/// Where the lease cannot be read.
+pub async fn lease_exists(client: Client, namespace: &str) -> Result<bool, CallError> {
+    let what = format!("Lease {namespace}/{LEASE_NAME}");
+    let api: Api<Lease> = Api::namespaced(client, namespace);
+    Ok(call("get", &what, api.get_opt(LEASE_NAME)).await?.is_some())
 }
 
 /// See the module.
@@ -34,6 +46,9 @@ pub struct Elector {
     fence: Fence,
     health: watch::Sender<Health>,
     told: Told,
+    /// The lease as it was seen in the hands of somebody else.
+    others: Option<LeaseSpec>,
+    rival: Option<String>,
 }
 
 /// What the log has said last: it says a thing once.
@@ -55,8 +70,11 @@ impl Elector {
             health: watch::Sender::new(Health {
                 turned: Instant::now(),
                 refused: None,
+                rival: None,
             }),
             told: Told::default(),
+            others: None,
+            rival: None,
         }
     }
 
@@ -131,6 +149,7 @@ impl Elector {
             .as_ref()
             .and_then(|lease| lease.spec.as_ref()?.holder_identity.clone());
         let claim = self.candidate.consider(live.as_ref(), Instant::now(), Timestamp::now());
+        self.watch_others(live.and_then(|lease| lease.spec).filter(|_| claim.is_none()));
         if claim.is_none() && self.told.holder != holder {
             info!(
                 holder = holder.as_deref().unwrap_or_default(),
@@ -139,6 +158,17 @@ impl Elector {
             self.told.holder = holder;
         }
         Ok(claim)
+    }
+
+    /// Notes who renews the lease; `None`: it is free.
+    fn watch_others(&mut self, seen: Option<LeaseSpec>) {
+        self.rival = match (&self.others, &seen) {
+            (Some(before), Some(now)) if before.holder_identity != now.holder_identity => None,
+            (Some(before), Some(now)) if before != now => now.holder_identity.clone(),
+            (_, Some(_)) => self.rival.take(),
+            (_, None) => None,
+        };
+        self.others = seen;
     }
 
     async fn write(&self, claim: Claim) -> Result<Lease, CallError> {
@@ -165,6 +195,7 @@ impl Elector {
         self.health.send_replace(Health {
             turned: Instant::now(),
             refused,
+            rival: self.rival.clone(),
         });
         let error = outcome.err().map(|error| error.to_string());
         if let Some(error) = error.as_ref().filter(|error| self.told.error.as_ref() != Some(error)) {
@@ -252,6 +283,7 @@ mod tests {
 
     struct Replica {
         fence: Fence,
+        health: watch::Receiver<Health>,
         cut_off: Arc<AtomicBool>,
         stop: oneshot::Sender<()>,
         task: JoinHandle<()>,
@@ -274,10 +306,12 @@ mod tests {
             let fence = Fence::closed();
             let times = Times::new(15 * S, 10 * S, 2 * S).unwrap();
             let elector = Elector::new(client, "sightline-system", name.into(), times, fence.clone());
+            let health = elector.health();
             let (stop, told) = oneshot::channel();
             let task = tokio::spawn(elector.run(told));
             Self {
                 fence,
+                health,
                 cut_off,
                 stop,
                 task,
@@ -340,6 +374,23 @@ mod tests {
             assert!(b.leads() && !a.leads());
         }
         assert_eq!(server.holder().as_deref(), Some("b"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rival_is_one_that_was_seen_to_renew_and_no_holder_that_is_gone() {
+        let (server, a, b) = two().await;
+        let rival = |replica: &Replica| replica.health.borrow().rival.clone();
+        assert_eq!((rival(&a), rival(&b)), (None, Some("a".into())));
+        drop(a.stop);
+        a.task.await.unwrap();
+        let c = Replica::start("c", &server);
+        sleep(10 * S).await;
+        assert_eq!(rival(&c), None, "the lease has a holder, who does not renew it");
+        sleep(20 * S).await;
+        assert!(b.leads() != c.leads());
+        let (leads, follows) = if b.leads() { (&b, &c) } else { (&c, &b) };
+        assert_eq!(rival(leads), None);
+        assert!(rival(follows).is_some());
     }
 
     #[tokio::test(start_paused = true)]
