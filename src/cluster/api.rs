@@ -303,14 +303,14 @@ impl Cluster {
         }
     }
 
-    /// Sets our finalizer, or takes it away, on the version of the mesh that was judged.
+    /// Sets our finalizer, or takes it away, on the version of the mesh that was judged. Returns the mesh as it stands then.
     pub async fn write_finalizer(
         &self,
         name: &str,
         present: &[String],
         version: Option<&str>,
         change: Finalizer,
-    ) -> Result<(), CallError> {
+    ) -> Result<Option<Value>, CallError> {
         let resource = own_resource("observabilitymeshes", "ObservabilityMesh");
         let mut finalizers: Vec<&str> = present.iter().map(String::as_str).filter(|f| *f != FINALIZER).collect();
         if change == Finalizer::Set {
@@ -329,8 +329,8 @@ impl Cluster {
         )
         .await
         {
-            Err(CallError::Api { source, .. }) if matches!(&*source, kube::Error::Api(s) if s.code == 404) => Ok(()),
-            other => other.map(|_| ()),
+            Err(CallError::Api { source, .. }) if matches!(&*source, kube::Error::Api(s) if s.code == 404) => Ok(None),
+            other => other.map(|mesh| Some(to_value(mesh))),
         }
     }
 }

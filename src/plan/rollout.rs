@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use super::interface_traffic;
@@ -20,8 +21,8 @@ use crate::policy::tracing_backend::check;
 use crate::render::interlink;
 use crate::render::metadata::INJECT;
 use crate::rollout::{
-    AgentState, ContainerEnv, Decision, Limits, Note, Observed, Parts, QuietMemory, Wanted, choose_containers, decide,
-    injected_record, observed, plan_template,
+    AgentState, ContainerEnv, Decision, Limits, NOTHING_WANTED, Note, Observed, Parts, QuietMemory, TemplatePlan,
+    Wanted, choose_containers, decide, injected_record, observed, plan_template,
 };
 use crate::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
 
@@ -48,6 +49,8 @@ pub struct Workload<'a> {
     pub problems: Vec<Problem>,
     /// Why the API server refused our last patch of it, while it still has to be patched.
     pub refused: Option<String>,
+    /// Until when it is left as somebody else made it, who takes back what we write.
+    pub contested: Option<Timestamp>,
 }
 
 impl<'a> Workload<'a> {
@@ -62,6 +65,7 @@ impl<'a> Workload<'a> {
             overridden: BTreeMap::new(),
             problems: Vec::new(),
             refused: None,
+            contested: None,
         }
     }
 
@@ -92,6 +96,7 @@ pub fn plan(view: &View<'_>, mesh: &str, memory: &mut Memory<'_>) -> Plan {
         };
         let may_restart = rollouts.decision.restart.contains(&workload.id);
         let template = plan_template(live, wanted, Some(view.now));
+        let wanted = template.restarts.then(|| desired(&template));
         let Some(patch) = template.patch.filter(|_| may_restart || !template.restarts) else {
             continue;
         };
@@ -110,6 +115,7 @@ pub fn plan(view: &View<'_>, mesh: &str, memory: &mut Memory<'_>) -> Plan {
             key,
             patch,
             starts,
+            wanted,
         });
     }
     plan
@@ -139,6 +145,7 @@ pub fn rollouts<'a>(view: &View<'a>, mesh: &Arc<ObservabilityMesh>, memory: &mut
     let mut workloads: Vec<Workload<'a>> = workloads.into_values().collect();
     for workload in &mut workloads {
         workload.refused = refused_patch(view, workload);
+        workload.contested = contested_until(view, workload);
     }
     let seen: Vec<Observed> = workloads
         .iter()
@@ -147,7 +154,11 @@ pub fn rollouts<'a>(view: &View<'a>, mesh: &Arc<ObservabilityMesh>, memory: &mut
     let quiet: &mut QuietMemory = memory.quiet.entry(name_of(mesh).to_owned()).or_default();
     quiet.observe(view.now, &seen);
     let limits = Limits::from(&mesh.spec.rollout);
-    let decision = decide(view.now, &limits, quiet, &seen);
+    let contested = |id: &WorkloadRef| workloads.iter().any(|w| w.id == *id && w.contested.is_some());
+    let seen: Vec<Observed> = seen.into_iter().filter(|o| !contested(&o.id)).collect();
+    let mut decision = decide(view.now, &limits, quiet, &seen);
+    let calm = workloads.iter().filter_map(|w| w.contested);
+    decision.look_again = calm.chain(decision.look_again).min();
     let refused = |id: &WorkloadRef| workloads.iter().any(|w| w.id == *id && w.refused.is_some());
     if !decision.restart.iter().any(refused) {
         return Rollouts { workloads, decision };
@@ -161,6 +172,25 @@ pub fn rollouts<'a>(view: &View<'a>, mesh: &Arc<ObservabilityMesh>, memory: &mut
         of_others
     };
     Rollouts { workloads, decision }
+}
+
+/// A pod template is put back so often within an hour: each time is a restart.
+const MOST_REVERTS: usize = 2;
+
+/// The hash that a restart is for.
+fn desired(template: &TemplatePlan) -> String {
+    let hash = template.desired.as_ref();
+    hash.map_or_else(|| NOTHING_WANTED.to_owned(), ToString::to_string)
+}
+
+/// Until when a workload is not restarted for what was taken back from it before.
+fn contested_until(view: &View<'_>, workload: &Workload<'_>) -> Option<Timestamp> {
+    let template = plan_template(workload.live?, workload.wanted.as_ref()?, None);
+    let key = Key::new(&workload.id.namespace, &workload.id.name);
+    let contest = view.contest(Kind::Deployment, &key)?;
+    contest
+        .waits_until(&desired(&template), MOST_REVERTS, view.now)
+        .filter(|_| template.restarts)
 }
 
 /// Why the API server refused our last patch of a workload that still has to be patched.
@@ -182,6 +212,12 @@ impl Rollouts<'_> {
             return Err((Reason::WriteRefused, refused.clone()));
         }
         let name = format!("Deployment {}/{}", workload.id.namespace, workload.id.name);
+        if let Some(until) = workload.contested {
+            let message = format!(
+                "{name}: somebody takes our part of the pod template back again and again; it was put back {MOST_REVERTS} times within an hour and stays as it is until {until:.0}. Keep the annotation sightline.dev/config-hash and our variables out of what is replaced (kubectl replace, Argo CD's Replace=true)."
+            );
+            return Err((Reason::Contested, message));
+        }
         let notes = match (workload.live, &workload.wanted) {
             (Some(live), Some(wanted)) => plan_template(live, wanted, None).notes,
             _ => Vec::new(),

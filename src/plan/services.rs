@@ -14,6 +14,7 @@ use super::control_plane::later;
 use crate::digest;
 use crate::policy::membership::{istio_of, maps_of, primary_maps};
 use crate::policy::resolve::{ObjectPolicy, SideLogging};
+use crate::render::istio::provider::PREFIX;
 use crate::render::metadata::SERVICES;
 use crate::snapshot::{Fact, Key, Kind, View};
 
@@ -21,14 +22,18 @@ use crate::snapshot::{Fact, Key, Kind, View};
 const ROUNDING: Duration = Duration::from_secs(1);
 
 /// The annotation's value, and when to look again. While a Service is missing, or so young that istiod may not have seen
-/// it, the live object keeps what it has. Files know no uids: then there is none.
+/// it, or no MeshConfig that was read so far has the provider, the live object keeps what it has. Files know no uids: then
+/// there is none.
 pub fn annotation(view: &View<'_>, policy: &ObjectPolicy, live: Option<&Value>) -> (Option<String>, Option<Timestamp>) {
     let mut uids = String::new();
     let as_is = || {
         let annotations = live?.pointer("/metadata/annotations")?;
         annotations.get(SERVICES)?.as_str().map(str::to_owned)
     };
-    for key in named_by(view, policy) {
+    let Some(services) = named_by(view, policy) else {
+        return (as_is(), None);
+    };
+    for key in services {
         let Fact::Present(service) = view.object(Kind::Service, &key) else {
             return (as_is(), None);
         };
@@ -45,8 +50,9 @@ pub fn annotation(view: &View<'_>, policy: &ObjectPolicy, live: Option<&Value>) 
     ((!uids.is_empty()).then(|| digest::short(&uids, 12)), None)
 }
 
-/// The Services that an object's providers name, by the entries in MeshConfig.
-fn named_by(view: &View<'_>, policy: &ObjectPolicy) -> BTreeSet<Key> {
+/// The Services that an object's providers name, by the entries in MeshConfig; `None` where a provider of ours has no
+/// entry: the map is still being read (after each start of ours), or about to be put right.
+fn named_by(view: &View<'_>, policy: &ObjectPolicy) -> Option<BTreeSet<Key>> {
     let logs = policy.logging.values().filter_map(|logging| match logging {
         SideLogging::To(providers) => Some(providers.keys()),
         SideLogging::Off => None,
@@ -67,10 +73,15 @@ fn named_by(view: &View<'_>, policy: &ObjectPolicy) -> BTreeSet<Key> {
                 .collect::<Vec<_>>()
         })
         .collect();
-    let entries = maps
-        .iter()
-        .flat_map(|map| names.iter().filter_map(|name| view.provider(map, name)));
-    entries.filter_map(|seen| service_of(&seen.entry)).collect()
+    let mut services = BTreeSet::new();
+    for name in names {
+        let entries: Vec<_> = maps.iter().filter_map(|map| view.provider(map, name)).collect();
+        if entries.is_empty() && name.starts_with(PREFIX) {
+            return None;
+        }
+        services.extend(entries.iter().filter_map(|seen| service_of(&seen.entry)));
+    }
+    Some(services)
 }
 
 /// The Service of a provider's entry: `service: NAMESPACE/NAME.NAMESPACE.svc…`.

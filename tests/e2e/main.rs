@@ -15,23 +15,30 @@
 
 #[path = "../support/control_plane.rs"]
 mod control_plane;
+#[path = "../support/fault_proxy.rs"]
+mod fault_proxy;
 #[path = "../support/operator.rs"]
 mod operator;
 
 mod adoption;
 mod bad_input;
+mod contest;
 mod crash;
 mod deletion;
 mod drift;
+mod every_write;
 mod explain;
+mod faults;
 mod foreign;
 mod healing;
 mod last_good;
+mod matrix;
 mod modes;
 mod rbac;
 mod restarts;
 mod samples;
 mod scale;
+mod scenario;
 mod selectors;
 mod versions;
 mod world;

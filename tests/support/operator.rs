@@ -23,6 +23,8 @@ pub struct Start<'a> {
     pub log: PathBuf,
     /// Divides the times of the conversation with istiod; 1: as in production.
     pub istio_time_divisor: u32,
+    /// How often each target is looked at although nothing happens; 10 min in production.
+    pub resync: Duration,
 }
 
 /// Ends a command when the pipe on its stdin closes, however its other end went away.
@@ -49,6 +51,7 @@ impl Operator {
             .arg("run")
             .args(["--listen", &address.to_string(), "--namespace", NAMESPACE])
             .args(["--istio-time-divisor", &start.istio_time_divisor.to_string()])
+            .args(["--resync-millis", &start.resync.as_millis().to_string()])
             .env("KUBECONFIG", start.kubeconfig)
             .env("NO_COLOR", "1")
             .stdin(Stdio::piped())
