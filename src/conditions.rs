@@ -152,7 +152,7 @@ reasons! {
     MeshConfigUnreadable [Programmed]: "A ConfigMap with MeshConfig does not exist, or cannot be changed without harm to what stands there.", "Correct it as the message says; nothing was written.";
     BuiltinReplaced [Programmed]: "MeshConfig redefines the provider envoy as something that logs nothing, so logging cannot be switched off by it.", "Rename that provider in MeshConfig.";
     ShadowedBy [Programmed]: "An older Telemetry of somebody else makes Istio ignore ours.", "Delete it, or annotate it with sightline.dev/adopt=true: Sightline takes it over in place.";
-    Contested [Contested]: "Somebody else's object takes part in what this policy says.", "See the message for the object and the effect; delete it, or let Sightline adopt it.";
+    Contested [Programmed, AgentsInSync, Contested]: "Somebody else's object takes part in what this policy says, or somebody takes back what Sightline writes.", "See the message for the object and the effect; delete it, let Sightline adopt it, or take it out of what the manager that is named manages.";
     RejectedByPolicy [Programmed]: "An admission policy of the cluster refuses what Sightline writes.", "See the message for the policy and for what is still possible.";
     CapacityExceeded [Programmed]: "A limit of spec.logging.limits is reached: no further extension provider is written.", "Use a format that other policies have, or raise the limit; what is live stays.";
     ProviderPending [Programmed]: "The extension provider is not yet in istiod's MeshConfig.", "Wait; it takes seconds.";

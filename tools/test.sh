@@ -4,6 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# Each cell of scenario and fault that held is a line there: fault, scenario, result.
+rm -rf target/matrix
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
@@ -27,6 +29,23 @@ while IFS=$'\t' read -r kind least; do
     status=1
   fi
 done <tests/counts.tsv
+
+# The fault matrix. A cell that did not hold has no line, and its test has failed above.
+if compgen -G 'target/matrix/*.tsv' >/dev/null; then
+  sort -u -k1,1V -t$'\t' -k2 target/matrix/*.tsv | awk -F'\t' '
+    { cell[$1, $2] = $3; cells++ }
+    !($1 in row) { row[$1]; rows[++r] = $1 }
+    !($2 in column) { column[$2]; columns[++c] = $2 }
+    END {
+      line = "fault"; for (i = 1; i <= c; i++) line = line "\t" columns[i]; print line
+      for (j = 1; j <= r; j++) {
+        line = rows[j]
+        for (i = 1; i <= c; i++) line = line "\t" ((rows[j], columns[i]) in cell ? cell[rows[j], columns[i]] : "-")
+        print line
+      }
+    }' | column -t -s $'\t' | tee target/matrix.txt
+  echo "matrix: $(cat target/matrix/*.tsv | wc -l) cells held"
+fi
 
 awk -F'\t' '{ line = line sep $1 " " $2; sep = ", "; passed += $2; failed += $3 }
   END { print "kinds: " line; print passed + 0 " passed, " failed + 0 " failed" }' <<<"$counts"

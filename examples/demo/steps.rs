@@ -194,6 +194,8 @@ impl<'a> Demo<'a> {
             kubeconfig,
             log: self.cluster.files().join("operator.log"),
             istio_time_divisor: ISTIO_TIME_DIVISOR,
+            resync: Duration::from_mins(10),
+            elects: true,
         };
         self.operator = Some(Operator::start(start).await?);
         Ok(())

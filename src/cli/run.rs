@@ -17,6 +17,9 @@ use crate::controllers::{Operator, Settings};
 use crate::crds::TimeSpan;
 use crate::snapshot::Timings;
 
+/// Least time between two statuses of a resource that differ in numbers only.
+const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How logs are written.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum LogFormat {
@@ -62,9 +65,13 @@ pub struct RunArgs {
     /// What is logged: a level, or levels by module.
     #[arg(long, env = "SIGHTLINE_LOG", default_value = "info")]
     log: String,
-    /// Divides the times of the conversation with istiod. For tests: a real istiod needs the whole.
+    /// Divides the times of the conversation with istiod, and the least time between two statuses. For tests: a real
+    /// istiod needs the whole.
     #[arg(long, hide = true, default_value_t = 1)]
     istio_time_divisor: u32,
+    /// Milliseconds after which a target that nothing happens to is looked at again. For tests.
+    #[arg(long, hide = true, default_value_t = 600_000)]
+    resync_millis: u64,
 }
 
 impl RunArgs {
@@ -84,6 +91,7 @@ impl RunArgs {
             log_format,
             log,
             istio_time_divisor,
+            resync_millis,
         } = self;
         init_logs(log_format, &log)?;
         let times = Times::new(lease_duration, lease_renew_deadline, lease_retry_period)?;
@@ -98,6 +106,8 @@ impl RunArgs {
             workers: usize::from(workers),
             grace: Duration::from_secs(grace_seconds),
             timings: Timings::default().divided_by(istio_time_divisor),
+            resync: Duration::from_millis(resync_millis),
+            status_interval: STATUS_INTERVAL / istio_time_divisor.max(1),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()

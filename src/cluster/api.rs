@@ -316,14 +316,14 @@ impl Cluster {
         }
     }
 
-    /// Sets our finalizer, or takes it away, on the version of the mesh that was judged.
+    /// Sets our finalizer, or takes it away, on the version of the mesh that was judged. Returns the mesh as it stands then.
     pub async fn write_finalizer(
         &self,
         name: &str,
         present: &[String],
         version: Option<&str>,
         change: Finalizer,
-    ) -> Result<(), CallError> {
+    ) -> Result<Option<Value>, CallError> {
         let resource = own_resource("observabilitymeshes", "ObservabilityMesh");
         let mut finalizers: Vec<&str> = present.iter().map(String::as_str).filter(|f| *f != FINALIZER).collect();
         if change == Finalizer::Set {
@@ -342,8 +342,8 @@ impl Cluster {
         )
         .await
         {
-            Err(error) if error.code() == Some(404) => Ok(()),
-            other => other.map(|_| ()),
+            Err(error) if error.code() == Some(404) => Ok(None),
+            other => other.map(|mesh| Some(to_value(mesh))),
         }
     }
 }

@@ -57,6 +57,10 @@ pub struct Settings {
     pub grace: Duration,
     /// Times of the conversation with istiod.
     pub timings: Timings,
+    /// A target that nothing happens to is looked at again after about this long.
+    pub resync: Duration,
+    /// Least time between two statuses of a resource that differ in numbers only.
+    pub status_interval: Duration,
 }
 
 /// The operator failed as a whole.

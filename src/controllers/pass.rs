@@ -18,19 +18,15 @@ use crate::cluster::api::{CallError, ErrorClass};
 use crate::cluster::lease::fence::{NotLeading, Term};
 use crate::conditions::{ConditionType, Finding, Reason, to_conditions, with_ready};
 use crate::crds::WorkloadRef;
-use crate::plan::{Apply, Delete, Memory, ObjectPatch, Plan, Status, Target, judge, plan};
-use crate::snapshot::{Key, Kind, key_of};
+use crate::plan::{Apply, Delete, Finalizer, Memory, ObjectPatch, Plan, Status, Target, judge, plan};
+use crate::snapshot::{Contest, Key, Kind, key_of};
 
 /// Longest that one pass may take.
 const PASS_DEADLINE: Duration = Duration::from_mins(1);
-/// A target that nothing happens to is looked at again after about this long.
-const RESYNC: Duration = Duration::from_mins(10);
 /// An object whose patch was refused is tried again after this long.
 const REFUSED_RETRY: Duration = Duration::from_secs(30);
 /// How long a status waits for facts that are still being read.
 const READING: Duration = Duration::from_secs(8);
-/// Least time between two statuses of a mesh that differ in numbers only.
-const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Operator {
     /// Runs a pass: as the leader, or as a standby.
@@ -184,9 +180,13 @@ impl Operator {
             info!(%target, kind = apply.kind.names().1, %key, "applied");
             self.wrote(apply.kind, "apply");
             self.note_map_write(target);
+            self.note_contest(apply.kind, &key, |contest, now| match apply.live {
+                Some(_) => contest.written(&apply.digest, now),
+                None => contest.made(&apply.digest),
+            });
             self.put(apply.kind, live, apply.live.is_none());
         }
-        let mut next = Instant::now() + RESYNC.mul_f64(rand::random_range(0.8..1.2));
+        let mut next = Instant::now() + self.settings.resync.mul_f64(rand::random_range(0.8..1.2));
         for patch in patch {
             // Noted before the call: one that the API server took and whose answer was lost counts as begun.
             if let Some(at) = patch.starts {
@@ -211,6 +211,9 @@ impl Operator {
             };
             info!(%target, kind = patch.kind.names().1, key = %patch.key, restarts = patch.starts.is_some(), "patched");
             self.note_map_write(target);
+            if let Some(wanted) = &patch.wanted {
+                self.note_contest(patch.kind, &patch.key, |contest, now| contest.written(wanted, now));
+            }
             self.wrote(patch.kind, "patch");
             self.put(patch.kind, live, false);
         }
@@ -227,7 +230,10 @@ impl Operator {
             if let Some(mesh) = mesh {
                 let present = mesh.metadata.finalizers.clone().unwrap_or_default();
                 let version = mesh.metadata.resource_version.as_deref();
-                self.cluster.write_finalizer(name, &present, version, change).await?;
+                let written = self.cluster.write_finalizer(name, &present, version, change).await?;
+                if let Some(object) = written.filter(|_| change == Finalizer::Set) {
+                    self.put_own(target, object);
+                }
             }
         }
         for event in events {
@@ -294,6 +300,15 @@ impl Operator {
             }
         });
         self.queue.add_all(told);
+    }
+
+    /// Notes a write that somebody may take back.
+    fn note_contest(&self, kind: Kind, key: &Key, note: impl FnOnce(&mut Contest, Timestamp)) {
+        let now = Timestamp::now();
+        self.store.change(|snapshot| {
+            note(snapshot.contest_mut(kind, key), now);
+            std::collections::BTreeSet::new()
+        });
     }
 
     fn note_refusal<T>(&self, kind: Kind, key: &Key, result: &Result<T, CallError>) {
@@ -368,7 +383,7 @@ impl Operator {
                 .get(&status.of)
                 .copied();
             if let Some(next) = last
-                .map(|at| at + STATUS_INTERVAL)
+                .map(|at| at + self.settings.status_interval)
                 .filter(|next| *next > Instant::now())
             {
                 return Ok(Some(next));

@@ -77,6 +77,7 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
         how_to_adopt: Some("set spec.interfaceTraffic.configMap.adopt: true"),
         wholly_ours: &[],
         tell: &tell,
+        view,
     };
     plan_object(&mut plan, Kind::ConfigMap, object, live, &rules);
     plan

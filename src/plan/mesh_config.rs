@@ -118,7 +118,7 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
         };
         no_room = refused;
         match place {
-            Place::Own(live) => plan_own(&mut plan, map, live, &wanted, &meshes)?,
+            Place::Own(live) => plan_own(view, &mut plan, map, live, &wanted, &meshes)?,
             Place::Foreign(live) => plan_foreign(view, &mut plan, map, live, &wanted, &meshes)?,
             Place::Nothing => {}
         }
@@ -134,6 +134,7 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
 }
 
 fn plan_own(
+    view: &View<'_>,
     plan: &mut Plan,
     map: &Key,
     live: Option<&Value>,
@@ -158,6 +159,7 @@ fn plan_own(
         how_to_adopt: None,
         wholly_ours: &["/data"],
         tell: &tell,
+        view,
     };
     plan_object(plan, Kind::ConfigMap, object, live, &rules);
     Ok(())
@@ -204,6 +206,7 @@ fn plan_foreign(
         key: map.clone(),
         patch: replace_text(live, spliced),
         starts: None,
+        wanted: None,
     });
     Ok(())
 }

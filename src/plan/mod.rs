@@ -26,6 +26,7 @@ use serde_json::{Map, Value};
 
 use crate::conditions::{Finding, Reason};
 use crate::crds::ObservabilityMesh;
+use crate::digest;
 use crate::policy::claims::{PolicyKind, Source};
 use crate::policy::membership::{former_maps_of, istio_of, maps_of, name_of};
 use crate::rollout::QuietMemory;
@@ -151,6 +152,8 @@ pub struct Apply {
     pub live: Option<Live>,
     /// An object that has to go first, because this one has to be younger.
     pub replaces: Option<Delete>,
+    /// A digest of the object: where it stands for what was written the last time, an edit is put back.
+    pub digest: String,
 }
 
 /// Which version of a live object something was planned against.
@@ -194,6 +197,8 @@ pub struct ObjectPatch {
     pub patch: json_patch::Patch,
     /// The time that the patch notes as the start of the restart; `None` where it restarts nothing.
     pub starts: Option<Timestamp>,
+    /// Of a restart, the hash that it is for.
+    pub wanted: Option<String>,
 }
 
 /// A status to write where it differs.
@@ -214,7 +219,9 @@ pub struct Status {
 impl Status {
     /// A status; provisional where a finding says that facts are missing.
     pub fn new(of: Target, generation: Option<i64>, findings: Vec<Finding>, fields: Map<String, Value>) -> Self {
-        let provisional = findings.iter().any(|finding| finding.reason == Reason::FactsPending);
+        // After a start we know by the second only since when a provider stands in MeshConfig.
+        let waits = |finding: &Finding| matches!(finding.reason, Reason::FactsPending | Reason::ProviderPending);
+        let provisional = findings.iter().any(waits);
         Self {
             of,
             generation,
@@ -314,6 +321,7 @@ pub fn targets_of_mesh(mesh: &ObservabilityMesh) -> BTreeSet<Target> {
 /// `rules.tell` names the resources that are told when somebody's object is taken over, or an edit is put back.
 fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>, rules: &WriteRules<'_>) {
     let key = key_of(&wanted);
+    let digest = digest_of(&wanted);
     let Some(live) = live else {
         plan.desired.push((kind, wanted.clone()));
         plan.apply.push(Apply {
@@ -322,6 +330,7 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
             prune: Vec::new(),
             live: None,
             replaces: None,
+            digest,
         });
         return;
     };
@@ -336,6 +345,7 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
         return;
     };
     let (_, name, _) = kind.names();
+    let contest = rules.view.contest(kind, &key);
     let mut tell = |warning, reason, note: String| {
         plan.events.extend(rules.tell.iter().map(|about| Event {
             about: about.clone(),
@@ -347,7 +357,13 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
     if adopts {
         let note = format!("{name} {key} of somebody else is taken over.");
         tell(false, "Adopted", note);
-    } else if let Some((field, manager)) = &difference.edited_by {
+    } else if let Some((field, manager)) = edited_by(&difference, contest.is_some_and(|c| c.stood(&digest))) {
+        if let Some(until) = contest.and_then(|c| c.waits_until(&digest, MOST_REVERTS, rules.view.now)) {
+            let finding = contested(name, &key, &field, &manager, until);
+            plan.blocked.push((key, finding));
+            plan.look_again_at(until);
+            return;
+        }
         let note = format!("{name} {key}: field {field} was changed by {manager}; put back.");
         tell(true, "DriftReverted", note);
     }
@@ -357,6 +373,7 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
         prune: difference.extra,
         live: Some(Live::of(live)),
         replaces: None,
+        digest,
     });
 }
 
@@ -370,8 +387,35 @@ fn not_ours(kind: Kind, key: &Key, how_to_adopt: Option<&str>) -> Finding {
     Finding::fails(crate::conditions::ConditionType::Programmed, Reason::NotOurs, message)
 }
 
+/// The digest of an object as we mean it.
+fn digest_of(wanted: &Value) -> String {
+    digest::short(&wanted.to_string(), 16)
+}
+
+/// The field that somebody else changed, and who. Who takes a field away leaves no name; that it stood, `stood`, we know.
+fn edited_by(difference: &owned::Difference, stood: bool) -> Option<(String, String)> {
+    let unnamed = || {
+        let pointer = difference.changed.iter().chain(&difference.extra).next()?;
+        stood.then(|| (owned::dotted(pointer), "somebody".to_owned()))
+    };
+    difference.edited_by.clone().or_else(unnamed)
+}
+
+/// An edit is put back so often within an hour.
+const MOST_REVERTS: usize = 3;
+
+/// The finding of an object that somebody else changes again and again.
+fn contested(name: &str, key: &Key, field: &str, manager: &str, until: Timestamp) -> Finding {
+    let message = format!(
+        "{name} {key}: {manager} changes field {field} again and again; it was put back {MOST_REVERTS} times within an hour and stays as {manager} left it until {until:.0}. Take the object out of what {manager} manages."
+    );
+    Finding::fails(crate::conditions::ConditionType::Programmed, Reason::Contested, message)
+}
+
 /// How an object may be written.
 struct WriteRules<'a> {
+    /// Where it is remembered who took back what we wrote.
+    view: &'a View<'a>,
     /// Whether the spec lets us take it over.
     adopt: bool,
     /// What to write in the spec for that.

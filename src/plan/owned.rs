@@ -110,7 +110,7 @@ pub fn escape(key: &str) -> String {
 }
 
 /// A pointer as people read it: `data.mesh`.
-fn dotted(pointer: &str) -> String {
+pub fn dotted(pointer: &str) -> String {
     pointer
         .trim_start_matches('/')
         .replace('/', ".")

@@ -23,7 +23,8 @@ use crate::render::metadata::INJECT;
 use crate::rollout::template::SKIP_FAILED;
 use crate::rollout::{
     AgentState, BlockReason, ContainerEnv, Decision, Limits, NOTHING_WANTED, Note, Observed, Parts, QuietMemory,
-    Wanted, carries_hash, choose_containers, decide, injected_record, observed, plan_template, rolled_out,
+    TemplatePlan, Wanted, carries_hash, choose_containers, decide, injected_record, observed, plan_template,
+    rolled_out,
 };
 use crate::snapshot::{Fact, Key, Kind, View, data_written, key_of, labels_of};
 
@@ -52,6 +53,8 @@ pub struct Workload<'a> {
     changes: Vec<Option<Timestamp>>,
     /// Why the API server refused our last patch of it, while it still has to be patched.
     pub refused: Option<String>,
+    /// Until when it is left as somebody else made it, who takes back what we write.
+    pub contested: Option<Timestamp>,
 }
 
 impl<'a> Workload<'a> {
@@ -67,6 +70,7 @@ impl<'a> Workload<'a> {
             problems: Vec::new(),
             changes: Vec::new(),
             refused: None,
+            contested: None,
         }
     }
 
@@ -120,6 +124,7 @@ pub fn plan(view: &View<'_>, mesh: &str, memory: &mut Memory<'_>) -> Plan {
         let may_restart = rollouts.decision.restart.contains(&workload.id);
         let template = plan_template(live, wanted, Some(view.now));
         let allowed = may_restart || !(template.restarts || is_somebody_elses);
+        let hash = template.restarts.then(|| desired(&template));
         let Some(patch) = template.patch.filter(|_| allowed) else {
             continue;
         };
@@ -136,6 +141,7 @@ pub fn plan(view: &View<'_>, mesh: &str, memory: &mut Memory<'_>) -> Plan {
             key: key_of_workload(&workload.id),
             patch,
             starts: template.restarts.then_some(view.now),
+            wanted: hash,
         });
     }
     plan
@@ -175,6 +181,7 @@ pub fn rollouts<'a>(view: &View<'a>, mesh: &Arc<ObservabilityMesh>, memory: &mut
     for workload in &mut workloads {
         judge_by_age(view, workload);
         workload.refused = refused_patch(view, workload);
+        workload.contested = contested_until(view, workload);
     }
     let seen: Vec<Observed> = workloads
         .iter()
@@ -183,7 +190,11 @@ pub fn rollouts<'a>(view: &View<'a>, mesh: &Arc<ObservabilityMesh>, memory: &mut
     let quiet: &mut QuietMemory = memory.quiet.entry(name_of(mesh).to_owned()).or_default();
     quiet.observe(view.now, &seen);
     let limits = Limits::from(&mesh.spec.rollout);
+    let contested = |id: &WorkloadRef| workloads.iter().any(|w| w.id == *id && w.contested.is_some());
+    let seen: Vec<Observed> = seen.into_iter().filter(|o| !contested(&o.id)).collect();
     let mut decision = decide(view.now, &limits, quiet, &seen);
+    let calm = workloads.iter().filter_map(|w| w.contested);
+    decision.look_again = calm.chain(decision.look_again).min();
     let refused = |id: &WorkloadRef| workloads.iter().any(|w| w.id == *id && w.refused.is_some());
     if decision.restart.iter().any(refused) {
         // One that may not be patched is tried again, but not in the place of one that may.
@@ -264,6 +275,25 @@ fn template_age(view: &View<'_>, id: &WorkloadRef, live: &Value) -> Fact<Timesta
     }
 }
 
+/// A pod template is put back so often within an hour: each time is a restart.
+const MOST_REVERTS: usize = 2;
+
+/// The hash that a restart is for.
+fn desired(template: &TemplatePlan) -> String {
+    let hash = template.desired.as_ref();
+    hash.map_or_else(|| NOTHING_WANTED.to_owned(), ToString::to_string)
+}
+
+/// Until when a workload is not restarted for what was taken back from it before.
+fn contested_until(view: &View<'_>, workload: &Workload<'_>) -> Option<Timestamp> {
+    let template = plan_template(workload.live?, workload.wanted.as_ref()?, None);
+    let kind = Kind::of_workload(workload.id.kind);
+    let contest = view.contest(kind, &key_of_workload(&workload.id))?;
+    contest
+        .waits_until(&desired(&template), MOST_REVERTS, view.now)
+        .filter(|_| template.restarts)
+}
+
 /// Why the API server refused our last patch of a workload that still has to be patched.
 fn refused_patch(view: &View<'_>, workload: &Workload<'_>) -> Option<String> {
     let (live, wanted) = (workload.live?, workload.wanted.as_ref()?);
@@ -283,6 +313,12 @@ impl Rollouts<'_> {
             return Err((Reason::WriteRefused, refused.clone()));
         }
         let name = workload.name();
+        if let Some(until) = workload.contested {
+            let message = format!(
+                "{name}: somebody takes our part of the pod template back again and again; it was put back {MOST_REVERTS} times within an hour and stays as it is until {until:.0}. Keep the annotation sightline.dev/config-hash and our variables out of what is replaced (kubectl replace, Argo CD's Replace=true)."
+            );
+            return Err((Reason::Contested, message));
+        }
         let notes = match (workload.live, &workload.wanted) {
             (Some(live), Some(wanted)) => plan_template(live, wanted, None).notes,
             _ => Vec::new(),

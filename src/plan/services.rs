@@ -14,24 +14,26 @@ use super::control_plane::later;
 use crate::digest;
 use crate::policy::membership::{istio_of, maps_of, primary_maps};
 use crate::policy::resolve::{ObjectPolicy, SideLogging};
+use crate::render::istio::provider::PREFIX;
 use crate::render::metadata::SERVICES;
 use crate::snapshot::{Fact, Key, Kind, View};
 
 /// A creation time is by the second, rounded down.
 const ROUNDING: Duration = Duration::from_secs(1);
 
-/// The annotation's value, and when to look again. While an entry or a Service is missing, or a Service so young that
-/// istiod may not have seen it, the live object keeps what it has. Files know no uids: then there is none.
+/// The annotation's value, and when to look again. While a Service is missing, or so young that istiod may not have seen
+/// it, or no MeshConfig that was read so far has the provider, the live object keeps what it has. Files know no uids: then
+/// there is none.
 pub fn annotation(view: &View<'_>, policy: &ObjectPolicy, live: Option<&Value>) -> (Option<String>, Option<Timestamp>) {
     let mut uids = String::new();
     let as_is = || {
         let annotations = live?.pointer("/metadata/annotations")?;
         annotations.get(SERVICES)?.as_str().map(str::to_owned)
     };
-    let Some(named) = named_by(view, policy) else {
+    let Some(services) = named_by(view, policy) else {
         return (as_is(), None);
     };
-    for key in named {
+    for key in services {
         let Fact::Present(service) = view.object(Kind::Service, &key) else {
             return (as_is(), None);
         };
@@ -48,7 +50,8 @@ pub fn annotation(view: &View<'_>, policy: &ObjectPolicy, live: Option<&Value>) 
     ((!uids.is_empty()).then(|| digest::short(&uids, 12)), None)
 }
 
-/// The Services that an object's providers name, by the entries in MeshConfig; `None` while one has no entry.
+/// The Services that an object's providers name, by the entries in MeshConfig; `None` where a provider of ours has no
+/// entry: the map is still being read (after each start of ours), or about to be put right.
 fn named_by(view: &View<'_>, policy: &ObjectPolicy) -> Option<BTreeSet<Key>> {
     let logs = policy.logging.values().filter_map(|logging| match logging {
         SideLogging::To(providers) => Some(providers.keys()),
@@ -72,8 +75,11 @@ fn named_by(view: &View<'_>, policy: &ObjectPolicy) -> Option<BTreeSet<Key>> {
         .collect();
     let mut services = BTreeSet::new();
     for name in names {
-        let seen = maps.iter().find_map(|map| view.provider(map, name))?;
-        services.extend(service_of(&seen.entry));
+        let entries: Vec<_> = maps.iter().filter_map(|map| view.provider(map, name)).collect();
+        if entries.is_empty() && name.starts_with(PREFIX) {
+            return None;
+        }
+        services.extend(entries.iter().filter_map(|seen| service_of(&seen.entry)));
     }
     Some(services)
 }

@@ -160,6 +160,7 @@ impl World {
             key,
             patch,
             starts,
+            wanted: _,
         } in plan.patch
         {
             self.patch(snapshot, kind, &key, &patch)?;

@@ -10,7 +10,7 @@ use super::control_plane::later;
 use super::effective::claims_in_force;
 use super::foreign::{self, Beside};
 use super::owned::is_ours;
-use super::{Apply, Delete, Event, Plan, Target, WriteRules, plan_object, services};
+use super::{Apply, Delete, Event, Plan, Target, WriteRules, digest_of, plan_object, services};
 use crate::conditions::{ConditionType, Finding, Reason};
 use crate::policy::claims::{Source, Sources, WorkloadSet};
 use crate::policy::membership::{istio_of, revision_label};
@@ -160,6 +160,7 @@ fn write(
             how_to_adopt: None,
             wholly_ours: &WHOLLY_OURS,
             tell,
+            view,
         };
         plan_object(plan, Kind::Telemetry, object.clone(), live, &rules);
     }
@@ -276,6 +277,7 @@ fn make_again(plan: &mut Plan, object: &Value, live: &Value, tell: &[Target]) {
             key,
             uid: uid_of(live),
         }),
+        digest: digest_of(object),
     });
 }
 

@@ -52,6 +52,7 @@ pub fn plan(view: &View<'_>, namespace: &str) -> Plan {
             how_to_adopt: None,
             wholly_ours: &["/spec"],
             tell: &[Target::Mesh(name_of(mesh).to_owned())],
+            view,
         };
         let live = live.iter().find(|live| key_of(live) == key).copied();
         plan_object(&mut plan, Kind::WasmPlugin, object, live, &rules);
@@ -69,12 +70,23 @@ pub fn plan(view: &View<'_>, namespace: &str) -> Plan {
 }
 
 /// Meshes with a module for a namespace, and the module, by name of the mesh.
+///
+/// # Errors
+/// While that cannot be told, also because the API server does not let us look (one that has just started refuses
+/// everybody): that is not "none".
 fn modules_of<'a>(
     view: &View<'a>,
     namespace: &str,
 ) -> Result<Vec<(&'a Arc<ObservabilityMesh>, &'a WasmModule)>, NotAMember> {
-    let Fact::Present(object) = view.object(Kind::Namespace, &Key::new("", namespace)) else {
-        return Ok(Vec::new());
+    let object = match view.object(Kind::Namespace, &Key::new("", namespace)) {
+        Fact::Present(object) => object,
+        Fact::Absent => return Ok(Vec::new()),
+        Fact::Unknown | Fact::Forbidden | Fact::KindMissing => {
+            return Err(NotAMember {
+                reason: Reason::FactsPending,
+                message: format!("Namespace {namespace} cannot be read."),
+            });
+        }
     };
     let is_leaving = object.pointer("/metadata/deletionTimestamp").is_some();
     let mut modules = Vec::new();

@@ -3,6 +3,7 @@
 //! The memory is what makes dispatch exact: what a pass read is what it has to be run again for, and the objects that
 //! it read by name are those that have to be watched. Nobody writes such an index by hand, so none can be forgotten.
 
+mod contest;
 pub mod mesh_config;
 pub mod proxies;
 mod timings;
@@ -22,6 +23,7 @@ use crate::crds::{ObservabilityMesh, TracingBackend, TrafficLog, WorkloadKind};
 use crate::plan::Target;
 use crate::render::istio::provider::PREFIX;
 use crate::render::istio::versions::ImageVersion;
+pub use contest::Contest;
 use mesh_config::MeshConfig;
 use proxies::{PROXY_LABEL, Proxies, Versions, proxy_of};
 pub use timings::Timings;
@@ -316,6 +318,7 @@ pub struct Snapshot {
     map_writes: BTreeMap<Key, Timestamp>,
     map_findings: BTreeMap<Key, MapFindings>,
     refusals: BTreeMap<(Kind, Key), String>,
+    contests: BTreeMap<(Kind, Key), Contest>,
     proxies: Proxies,
     /// Versions in the namespaces that a mesh selects, by its name. Kept, because every policy of a mesh asks for it and
     /// must not be planned again for each namespace that has proxies.
@@ -354,6 +357,11 @@ impl Snapshot {
         } else {
             BTreeSet::from([Read::Refusal(kind, key.clone())])
         }
+    }
+
+    /// What we wrote of an object, and how often somebody took it back: to be told of each write.
+    pub fn contest_mut(&mut self, kind: Kind, key: &Key) -> &mut Contest {
+        self.contests.entry((kind, key.clone())).or_default()
     }
 
     /// Notes that we wrote a MeshConfig map: the next write waits.
@@ -828,6 +836,11 @@ impl<'a> View<'a> {
     pub fn refusal(&self, kind: Kind, key: &Key) -> Option<&'a str> {
         self.note(Read::Refusal(kind, key.clone()));
         self.snapshot.refusals.get(&(kind, key.clone())).map(String::as_str)
+    }
+
+    /// What we wrote of an object, and how often somebody took it back.
+    pub fn contest(&self, kind: Kind, key: &Key) -> Option<&'a Contest> {
+        self.snapshot.contests.get(&(kind, key.clone()))
     }
 
     /// When we last wrote a MeshConfig map.

@@ -15,27 +15,34 @@
 
 #[path = "../support/control_plane.rs"]
 mod control_plane;
+#[path = "../support/fault_proxy.rs"]
+mod fault_proxy;
 #[path = "../support/operator.rs"]
 mod operator;
 
 mod adoption;
 mod bad_input;
 mod chart;
+mod contest;
 mod crash;
 mod deletion;
 mod drift;
 mod eject;
+mod every_write;
 mod explain;
+mod faults;
 mod foreign;
 mod governor;
 mod healing;
 mod last_good;
 mod leader;
+mod matrix;
 mod modes;
 mod rbac;
 mod restarts;
 mod samples;
 mod scale;
+mod scenario;
 mod selectors;
 mod versions;
 mod world;

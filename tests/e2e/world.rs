@@ -13,6 +13,7 @@ use kube::{Api, Client};
 use serde_json::Value;
 
 use crate::control_plane::{AuditEvent, ControlPlane, Options};
+use crate::fault_proxy::FaultProxy;
 use crate::operator::{Operator, Start, USER};
 
 /// The promise: what is wrong is said within this time.
@@ -100,7 +101,15 @@ pub struct World {
     kubeconfig: Option<PathBuf>,
     /// Divides the times of the conversation with istiod.
     divisor: u32,
+    /// Whether an operator waits for the lease: where many are killed, each would wait for the end of the last one's.
+    elects: bool,
+    /// How often each target is looked at although nothing happens.
+    resync: Duration,
+    proxy: Option<FaultProxy>,
 }
+
+/// As in production.
+pub const RESYNC: Duration = Duration::from_mins(10);
 
 impl World {
     /// A cluster with nothing of ours.
@@ -113,6 +122,9 @@ impl World {
             operator: None,
             kubeconfig: None,
             divisor: 10,
+            elects: true,
+            resync: RESYNC,
+            proxy: None,
         })
     }
 
@@ -176,6 +188,38 @@ impl World {
         self.divisor = divisor;
     }
 
+    pub fn set_resync(&mut self, resync: Duration) {
+        self.resync = resync;
+    }
+
+    /// [`World::demo`] with a proxy that every operator of this world has to go through. None runs yet.
+    pub async fn behind_proxy(divisor: u32) -> Result<Self> {
+        let mut world = Self::demo().await?;
+        world.divisor = divisor;
+        world.elects = false;
+        let direct = world
+            .plane
+            .kubeconfig_for_service_account(crate::operator::NAMESPACE, "sightline")
+            .await?;
+        let mut config = world.plane.config_from(&direct).await?;
+        // The operator decides what is tried again.
+        config.default_retry = false;
+        let pid_file = world.operator_log().with_extension("pid");
+        let proxy = FaultProxy::start(Client::try_from(config)?, pid_file).await?;
+        world.kubeconfig = Some(proxy.kubeconfig(&direct)?);
+        world.proxy = Some(proxy);
+        Ok(world)
+    }
+
+    /// The proxy of [`World::behind_proxy`].
+    pub fn proxy(&self) -> &FaultProxy {
+        self.proxy.as_ref().expect("no proxy runs")
+    }
+
+    fn operator_log(&self) -> PathBuf {
+        self.plane.dir().join("logs/operator.log")
+    }
+
     /// Starts an operator as the ServiceAccount and waits until it leads.
     pub async fn start_operator(&mut self) -> Result<()> {
         let kubeconfig = self.kubeconfig().await?;
@@ -210,6 +254,8 @@ impl World {
             kubeconfig,
             log: self.plane.dir().join("logs").join(name).with_extension("log"),
             istio_time_divisor: self.divisor,
+            elects: self.elects,
+            resync: self.resync,
         }
     }
 
@@ -239,7 +285,7 @@ impl World {
 
     /// The whole log of all operators of this world.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.plane.dir().join("logs/operator.log")).unwrap_or_default()
+        std::fs::read_to_string(self.operator_log()).unwrap_or_default()
     }
 
     pub async fn apply_samples(&self) -> Result<()> {

@@ -299,3 +299,20 @@ fn every_local_link_of_the_docs_leads_somewhere() {
     assert!(dead.is_empty(), "{dead:#?}");
     assert!(count > 50, "{count} links were found");
 }
+
+#[test]
+fn every_test_that_docs_reliability_names_is_there() {
+    let page = std::fs::read_to_string(root().join("docs/reliability.md")).unwrap();
+    let tests: Vec<String> = [sources(&root().join("src")), sources(&root().join("tests"))]
+        .concat()
+        .iter()
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    let rows = page.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+    let named: Vec<&str> = rows.filter_map(|row| row.rsplit('`').nth(1)).collect();
+    assert!(named.len() > 20, "the table of tests is not found: {named:?}");
+    for name in named {
+        let test = format!("fn {name}(");
+        assert!(tests.iter().any(|text| text.contains(&test)), "no test {name}");
+    }
+}

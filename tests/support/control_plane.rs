@@ -380,7 +380,12 @@ impl ControlPlane {
 
     /// A client of a kubeconfig such as [`ControlPlane::kubeconfig_for_service_account`] gives.
     pub async fn client_from(&self, kubeconfig: &Path) -> anyhow::Result<Client> {
-        Client::try_from(config_of(kubeconfig).await?).context("cannot build a client")
+        Client::try_from(self.config_from(kubeconfig).await?).context("cannot build a client")
+    }
+
+    /// The configuration of [`ControlPlane::client_from`].
+    pub async fn config_from(&self, kubeconfig: &Path) -> anyhow::Result<Config> {
+        config_of(kubeconfig).await
     }
 
     /// The path of a kubeconfig with a token of the service account, which must exist. The token is bound to the account:
@@ -416,6 +421,16 @@ impl ControlPlane {
     /// conclude that something did not happen, [`ControlPlane::settle_audit_log`].
     pub fn audit_events(&self) -> anyhow::Result<Vec<AuditEvent>> {
         audit::read(&self.audit_log())
+    }
+
+    /// How long the audit log is now, in bytes.
+    pub fn audit_length(&self) -> anyhow::Result<u64> {
+        Ok(fs::metadata(self.audit_log())?.len())
+    }
+
+    /// [`ControlPlane::audit_events`] from a place that [`ControlPlane::audit_length`] gave.
+    pub fn audit_events_from(&self, place: u64) -> anyhow::Result<Vec<AuditEvent>> {
+        audit::read_from(&self.audit_log(), place)
     }
 
     /// What the user asked to change since then, be it granted or not: see [`AuditEvent::is_write`]. Leases are left out:

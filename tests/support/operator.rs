@@ -31,6 +31,10 @@ pub struct Start<'a> {
     pub log: PathBuf,
     /// Divides the times of the conversation with istiod; 1: as in production.
     pub istio_time_divisor: u32,
+    /// How often each target is looked at although nothing happens; 10 min in production.
+    pub resync: Duration,
+    /// Whether it waits for the lease; else it is alone, for sure.
+    pub elects: bool,
 }
 
 /// Ends a command when the pipe on its stdin closes, however its other end went away.
@@ -68,6 +72,7 @@ impl Operator {
             ("--lease-duration", lease),
             ("--lease-renew-deadline", renew),
             ("--lease-retry-period", retry),
+            ("--leader-elect", if start.elects { "true" } else { "false" }),
         ];
         let flags = flags.into_iter().flat_map(|(flag, value)| [flag, value]);
         let arguments: Vec<String> = std::iter::once("run").chain(flags).map(str::to_owned).collect();
@@ -90,6 +95,7 @@ impl Operator {
             .arg(start.binary)
             .args(arguments)
             .args(["--istio-time-divisor", &start.istio_time_divisor.to_string()])
+            .args(["--resync-millis", &start.resync.as_millis().to_string()])
             .env("POD_NAME", start.name)
             .envs(env.iter().cloned())
             .env("KUBECONFIG", start.kubeconfig)

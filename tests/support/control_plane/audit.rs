@@ -1,5 +1,6 @@
 //! The API server's audit log: who did what, and the answer.
 
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -56,7 +57,16 @@ impl AuditEvent {
 
 /// The events in the log, oldest first.
 pub(super) fn read(path: &Path) -> anyhow::Result<Vec<AuditEvent>> {
-    let log = std::fs::read_to_string(path).with_context(|| format!("cannot read the audit log {}", path.display()))?;
+    read_from(path, 0)
+}
+
+/// The events from a byte of the log on, at which a line has to begin.
+pub(super) fn read_from(path: &Path, place: u64) -> anyhow::Result<Vec<AuditEvent>> {
+    let what = || format!("cannot read the audit log {}", path.display());
+    let mut file = std::fs::File::open(path).with_context(what)?;
+    file.seek(SeekFrom::Start(place)).with_context(what)?;
+    let mut log = String::new();
+    file.read_to_string(&mut log).with_context(what)?;
     // The API server may be in the middle of writing the last line.
     log.split_inclusive('\n')
         .filter(|line| line.ends_with('\n'))

@@ -1,0 +1,95 @@
+//! Who takes back what we write, again and again: how often it is put back before that ends.
+//!
+//! Kept in memory: an operator that starts anew begins to count again.
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+/// The time over which edits that were put back are counted.
+const SPAN: SignedDuration = SignedDuration::from_hours(1);
+
+/// What we last wrote of an object, and when that put an edit back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contest {
+    wanted: Option<String>,
+    reverts: Vec<Timestamp>,
+}
+
+impl Contest {
+    /// Notes that the object was made as `wanted`.
+    pub fn made(&mut self, wanted: &str) {
+        self.wanted = Some(wanted.to_owned());
+    }
+
+    /// Notes that `wanted` was written to the object that was there. It was put back if it is what was written the last time.
+    pub fn written(&mut self, wanted: &str, now: Timestamp) {
+        if self.stood(wanted) {
+            self.reverts.retain(|at| is_recent(*at, now));
+            self.reverts.push(now);
+        }
+        self.made(wanted);
+    }
+
+    /// Whether `wanted` is what we wrote the last time: where it does not stand any more, somebody took it back.
+    pub fn stood(&self, wanted: &str) -> bool {
+        self.wanted.as_deref() == Some(wanted)
+    }
+
+    /// When `wanted` may be put back, where that was done `most` times within an hour already; `None`: at once. What was
+    /// never written before is a change of ours and does not wait.
+    pub fn waits_until(&self, wanted: &str, most: usize, now: Timestamp) -> Option<Timestamp> {
+        let recent: Vec<Timestamp> = self.reverts.iter().copied().filter(|at| is_recent(*at, now)).collect();
+        let first = recent.len().checked_sub(most).and_then(|index| recent.get(index))?;
+        first.checked_add(SPAN).ok().filter(|_| self.stood(wanted))
+    }
+}
+
+fn is_recent(at: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(at) < SPAN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_second(minute * 60).unwrap()
+    }
+
+    /// A contest in which `a` was made, and put back at these minutes.
+    fn fought(minutes: &[i64]) -> Contest {
+        let mut contest = Contest::default();
+        contest.made("a");
+        for minute in minutes {
+            assert_eq!(contest.waits_until("a", 3, at(*minute)), None, "{minute}");
+            contest.written("a", at(*minute));
+        }
+        contest
+    }
+
+    #[test]
+    fn after_so_many_times_within_an_hour_it_waits_until_the_first_is_an_hour_old() {
+        let contest = fought(&[0, 10, 20]);
+        assert_eq!(contest.waits_until("a", 3, at(21)), Some(at(60)));
+        let contest = fought(&[0, 10, 20, 60]);
+        assert_eq!(contest.waits_until("a", 3, at(61)), Some(at(70)));
+    }
+
+    #[test]
+    fn a_change_of_ours_is_written_once_in_the_middle_of_a_fight() {
+        let mut contest = fought(&[0, 1, 2]);
+        assert_eq!(contest.waits_until("b", 3, at(4)), None);
+        contest.written("b", at(4));
+        assert_eq!(contest.waits_until("b", 3, at(5)), Some(at(60)));
+    }
+
+    #[test]
+    fn changes_of_ours_put_nothing_back() {
+        let mut contest = Contest::default();
+        for (minute, wanted) in (0..).zip(["a", "b", "c", "d"]) {
+            contest.written(wanted, at(minute));
+        }
+        assert_eq!(contest.waits_until("d", 1, at(5)), None);
+        contest.written("d", at(5));
+        assert_eq!(contest.waits_until("d", 1, at(6)), Some(at(65)));
+    }
+}
