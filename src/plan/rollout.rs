@@ -189,7 +189,7 @@ fn contested_until(view: &View<'_>, workload: &Workload<'_>) -> Option<Timestamp
     let key = Key::new(&workload.id.namespace, &workload.id.name);
     let contest = view.contest(Kind::Deployment, &key)?;
     contest
-        .waits_until(&desired(&template), MOST_REVERTS, view.now)
+        .waits_until(&desired(&template), "", MOST_REVERTS, view.now)
         .filter(|_| template.restarts)
 }
 
