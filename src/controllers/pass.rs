@@ -181,7 +181,7 @@ impl Operator {
             self.wrote(apply.kind, "apply");
             self.note_map_write(target);
             self.note_contest(apply.kind, &key, |contest, now| match apply.live {
-                Some(_) => contest.written(&apply.digest, now),
+                Some(_) => contest.written(&apply.digest, &apply.edited, now),
                 None => contest.made(&apply.digest),
             });
             self.put(apply.kind, live, apply.live.is_none());
@@ -212,7 +212,7 @@ impl Operator {
             info!(%target, kind = patch.kind.names().1, key = %patch.key, restarts = patch.starts.is_some(), "patched");
             self.note_map_write(target);
             if let Some(wanted) = &patch.wanted {
-                self.note_contest(patch.kind, &patch.key, |contest, now| contest.written(wanted, now));
+                self.note_contest(patch.kind, &patch.key, |contest, now| contest.written(wanted, "", now));
             }
             self.wrote(patch.kind, "patch");
             self.put(patch.kind, live, false);

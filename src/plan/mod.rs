@@ -154,6 +154,8 @@ pub struct Apply {
     pub replaces: Option<Delete>,
     /// A digest of the object: where it stands for what was written the last time, an edit is put back.
     pub digest: String,
+    /// The field that somebody else changed, as people read it; empty where nobody did.
+    pub edited: String,
 }
 
 /// Which version of a live object something was planned against.
@@ -331,6 +333,7 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
             live: None,
             replaces: None,
             digest,
+            edited: String::new(),
         });
         return;
     };
@@ -346,6 +349,7 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
     };
     let (_, name, _) = kind.names();
     let contest = rules.view.contest(kind, &key);
+    let mut edited = String::new();
     let mut tell = |warning, reason, note: String| {
         plan.events.extend(rules.tell.iter().map(|about| Event {
             about: about.clone(),
@@ -358,7 +362,7 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
         let note = format!("{name} {key} of somebody else is taken over.");
         tell(false, "Adopted", note);
     } else if let Some((field, manager)) = edited_by(&difference, contest.is_some_and(|c| c.stood(&digest))) {
-        if let Some(until) = contest.and_then(|c| c.waits_until(&digest, MOST_REVERTS, rules.view.now)) {
+        if let Some(until) = contest.and_then(|c| c.waits_until(&digest, &field, MOST_REVERTS, rules.view.now)) {
             let finding = contested(name, &key, &field, &manager, until);
             plan.blocked.push((key, finding));
             plan.look_again_at(until);
@@ -366,6 +370,7 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
         }
         let note = format!("{name} {key}: field {field} was changed by {manager}; put back.");
         tell(true, "DriftReverted", note);
+        edited = field;
     }
     plan.apply.push(Apply {
         kind,
@@ -374,6 +379,7 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
         live: Some(Live::of(live)),
         replaces: None,
         digest,
+        edited,
     });
 }
 

@@ -290,7 +290,7 @@ fn contested_until(view: &View<'_>, workload: &Workload<'_>) -> Option<Timestamp
     let kind = Kind::of_workload(workload.id.kind);
     let contest = view.contest(kind, &key_of_workload(&workload.id))?;
     contest
-        .waits_until(&desired(&template), MOST_REVERTS, view.now)
+        .waits_until(&desired(&template), "", MOST_REVERTS, view.now)
         .filter(|_| template.restarts)
 }
 

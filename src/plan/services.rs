@@ -95,9 +95,13 @@ fn service_of(entry: &Value) -> Option<Key> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::json;
 
     use super::*;
+    use crate::policy::claims::Side;
+    use crate::snapshot::{Snapshot, Timings};
 
     #[test]
     fn the_service_of_a_provider_is_in_its_entry_whatever_its_kind() {
@@ -108,5 +112,24 @@ mod tests {
             Some(Key::new("monitoring", "tempo"))
         );
         assert_eq!(of(json!({"path": "/dev/stdout"})), None);
+    }
+
+    /// After each start of the operator maps are read later than Telemetries.
+    #[test]
+    fn while_the_entry_of_a_provider_of_ours_is_not_seen_the_live_object_keeps_what_it_has() {
+        let logging = |name: &str| ObjectPolicy {
+            logging: BTreeMap::from([(
+                Side::BOTH[0],
+                SideLogging::To(BTreeMap::from([(name.to_owned(), None)])),
+            )]),
+            ..ObjectPolicy::default()
+        };
+        let mut live = json!({"metadata": {"annotations": {}}});
+        live["metadata"]["annotations"][SERVICES] = json!("digest");
+        let snapshot = Snapshot::default();
+        let view = View::new(&snapshot, Timestamp::UNIX_EPOCH, Timings::default());
+        let of = |name| annotation(&view, &logging(name), Some(&live)).0;
+        assert_eq!(of("sightline-otlp-x").as_deref(), Some("digest"));
+        assert_eq!(of("envoy"), None, "Istio's own provider sends to no Service");
     }
 }

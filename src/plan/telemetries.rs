@@ -278,6 +278,7 @@ fn make_again(plan: &mut Plan, object: &Value, live: &Value, tell: &[Target]) {
             uid: uid_of(live),
         }),
         digest: digest_of(object),
+        edited: String::new(),
     });
 }
 

@@ -166,3 +166,27 @@ pub fn are_left(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<bool> {
         Fact::Absent | Fact::Forbidden | Fact::KindMissing => Some(false),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::snapshot::{Scope, Snapshot, Timings, WatchState};
+    use k8s_openapi::jiff::Timestamp;
+
+    /// An API server that has just started refuses everybody.
+    #[test]
+    fn nothing_is_taken_away_while_namespaces_may_not_be_read() {
+        let (now, mut snapshot) = (Timestamp::UNIX_EPOCH, Snapshot::default().loaded());
+        let left = json!({"metadata": {"name": "sightline-m", "namespace": "shop", "uid": "1",
+            "labels": {"app.kubernetes.io/managed-by": "sightline"}}});
+        snapshot.put(Kind::WasmPlugin, Arc::new(left), now);
+        let deletes = |snapshot: &Snapshot| plan(&View::new(snapshot, now, Timings::default()), "shop").delete.len();
+        assert_eq!(deletes(&snapshot), 1, "no mesh wants it");
+        for state in [Some(WatchState::Forbidden), Some(WatchState::KindMissing), None] {
+            snapshot.set_watch(Kind::Namespace, &Scope::Cluster, state);
+            assert_eq!(deletes(&snapshot), 0, "{state:?}");
+        }
+    }
+}

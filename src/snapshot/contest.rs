@@ -2,6 +2,8 @@
 //!
 //! Kept in memory: an operator that starts anew begins to count again.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 /// The time over which edits that were put back are counted.
@@ -11,7 +13,8 @@ const SPAN: SignedDuration = SignedDuration::from_hours(1);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contest {
     wanted: Option<String>,
-    reverts: Vec<Timestamp>,
+    /// By the field that was edited: hand edits here and there are no fight.
+    reverts: BTreeMap<String, Vec<Timestamp>>,
 }
 
 impl Contest {
@@ -20,11 +23,15 @@ impl Contest {
         self.wanted = Some(wanted.to_owned());
     }
 
-    /// Notes that `wanted` was written to the object that was there. It was put back if it is what was written the last time.
-    pub fn written(&mut self, wanted: &str, now: Timestamp) {
+    /// Notes that `wanted` was written to the object that was there, in which `field` was not as wanted. It was put back if
+    /// it is what was written the last time.
+    pub fn written(&mut self, wanted: &str, field: &str, now: Timestamp) {
+        self.reverts
+            .values_mut()
+            .for_each(|all| all.retain(|at| is_recent(*at, now)));
+        self.reverts.retain(|_, all| !all.is_empty());
         if self.stood(wanted) {
-            self.reverts.retain(|at| is_recent(*at, now));
-            self.reverts.push(now);
+            self.reverts.entry(field.to_owned()).or_default().push(now);
         }
         self.made(wanted);
     }
@@ -34,10 +41,11 @@ impl Contest {
         self.wanted.as_deref() == Some(wanted)
     }
 
-    /// When `wanted` may be put back, where that was done `most` times within an hour already; `None`: at once. What was
+    /// When `field` of `wanted` may be put back, where that was done `most` times within an hour already; `None`: at once. What was
     /// never written before is a change of ours and does not wait.
-    pub fn waits_until(&self, wanted: &str, most: usize, now: Timestamp) -> Option<Timestamp> {
-        let recent: Vec<Timestamp> = self.reverts.iter().copied().filter(|at| is_recent(*at, now)).collect();
+    pub fn waits_until(&self, wanted: &str, field: &str, most: usize, now: Timestamp) -> Option<Timestamp> {
+        let all = self.reverts.get(field)?;
+        let recent: Vec<Timestamp> = all.iter().copied().filter(|at| is_recent(*at, now)).collect();
         let first = recent.len().checked_sub(most).and_then(|index| recent.get(index))?;
         first.checked_add(SPAN).ok().filter(|_| self.stood(wanted))
     }
@@ -60,8 +68,8 @@ mod tests {
         let mut contest = Contest::default();
         contest.made("a");
         for minute in minutes {
-            assert_eq!(contest.waits_until("a", 3, at(*minute)), None, "{minute}");
-            contest.written("a", at(*minute));
+            assert_eq!(contest.waits_until("a", "x", 3, at(*minute)), None, "{minute}");
+            contest.written("a", "x", at(*minute));
         }
         contest
     }
@@ -69,27 +77,32 @@ mod tests {
     #[test]
     fn after_so_many_times_within_an_hour_it_waits_until_the_first_is_an_hour_old() {
         let contest = fought(&[0, 10, 20]);
-        assert_eq!(contest.waits_until("a", 3, at(21)), Some(at(60)));
+        assert_eq!(contest.waits_until("a", "x", 3, at(21)), Some(at(60)));
         let contest = fought(&[0, 10, 20, 60]);
-        assert_eq!(contest.waits_until("a", 3, at(61)), Some(at(70)));
+        assert_eq!(contest.waits_until("a", "x", 3, at(61)), Some(at(70)));
     }
 
     #[test]
     fn a_change_of_ours_is_written_once_in_the_middle_of_a_fight() {
         let mut contest = fought(&[0, 1, 2]);
-        assert_eq!(contest.waits_until("b", 3, at(4)), None);
-        contest.written("b", at(4));
-        assert_eq!(contest.waits_until("b", 3, at(5)), Some(at(60)));
+        assert_eq!(contest.waits_until("b", "x", 3, at(4)), None);
+        contest.written("b", "x", at(4));
+        assert_eq!(contest.waits_until("b", "x", 3, at(5)), Some(at(60)));
+    }
+
+    #[test]
+    fn edits_of_several_fields_are_no_fight() {
+        assert_eq!(fought(&[0, 1, 2]).waits_until("a", "y", 3, at(4)), None);
     }
 
     #[test]
     fn changes_of_ours_put_nothing_back() {
         let mut contest = Contest::default();
         for (minute, wanted) in (0..).zip(["a", "b", "c", "d"]) {
-            contest.written(wanted, at(minute));
+            contest.written(wanted, "x", at(minute));
         }
-        assert_eq!(contest.waits_until("d", 1, at(5)), None);
-        contest.written("d", at(5));
-        assert_eq!(contest.waits_until("d", 1, at(6)), Some(at(65)));
+        assert_eq!(contest.waits_until("d", "x", 1, at(5)), None);
+        contest.written("d", "x", at(5));
+        assert_eq!(contest.waits_until("d", "x", 1, at(6)), Some(at(65)));
     }
 }
