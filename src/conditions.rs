@@ -162,7 +162,7 @@ reasons! {
     Overridden [Programmed, AgentsInSync, PartiallyOverridden]: "Another policy of the same scope wins.", "Change labels, priority or name, or remove one of the two.";
     Overlaps [Programmed]: "Too many selectors of this namespace overlap.", "Give the policies a label that keeps them apart.";
     Deleting [Programmed]: "The mesh is being deleted and its outputs go first, or the namespace is being deleted.", "Wait; map entries go a minute after the last Telemetry that named them.";
-    Ejected [Programmed]: "`sightline eject` takes out of the cluster what was rendered, or has done so; the resource stays as it is written.", "Run the operator again, which programs it anew; or delete the resource.";
+    Ejected [Programmed]: "What was rendered is taken out of the cluster by `sightline eject`, or has been; the resource stays as it is written.", "Run the operator again, which programs it anew; or delete the resource.";
     RollingOut [AgentsInSync]: "An agent is being rolled out with the new configuration.", "Wait for the rollout.";
     WaitingForQuiet [AgentsInSync]: "A change is fresh; more may follow.", "Wait for rollout.quietPeriod.";
     WaitingForTurn [AgentsInSync]: "Other restarts go first.", "Wait; rollout.maxConcurrent and rollout.minInterval set the pace.";
