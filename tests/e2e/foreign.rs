@@ -31,10 +31,11 @@ async fn an_older_telemetry_shadows_ours_until_it_is_taken_over_in_place_with_it
             .await?;
     }
     assert_eq!(world.get(OLD).await?, before, "it is not touched");
-    ensure!(
-        world.find(SHOP_TELEMETRY).await?.is_some(),
-        "ours stands, for when theirs goes"
-    );
+    eventually(PATIENCE, "ours stands, for when theirs goes", async || {
+        let ours = world.find(SHOP_TELEMETRY).await?;
+        Ok(ours.map(drop).ok_or_else(|| "it does not".to_owned()))
+    })
+    .await?;
 
     let arguments: Vec<&str> = way_out.split(' ').skip(1).collect();
     world.kubectl(&arguments).await?;

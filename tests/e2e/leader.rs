@@ -183,7 +183,7 @@ async fn two_hundred_idle_policies_cost_nothing_but_the_lease() -> Result<()> {
     }
     let list = json!({"apiVersion": "v1", "kind": "List", "items": documents});
     world.apply(&list.to_string()).await?;
-    eventually(Duration::from_mins(2), "every policy is Ready", async || {
+    eventually(Duration::from_mins(4), "every policy is Ready", async || {
         let logs = world.list("TrafficLog", "").await?;
         let ready = |log: &&Value| condition_of(log, "Ready").is_some_and(|ready| ready.status == "True");
         let count = logs.iter().filter(ready).count();

@@ -255,7 +255,13 @@ async fn rights_are_enough_and_none_is_too_many(world: &World) -> Result<()> {
             "Secrets are never read cluster-wide: {}",
             write_text(&event)
         );
-        ensure!(event.code < 500, "the API server failed: {}", write_text(&event));
+        // A renewal has a second for its answer; on a busy machine that is cut off and comes again.
+        let is_cut_off = event.resource == "leases" && event.code == 504;
+        ensure!(
+            event.code < 500 || is_cut_off,
+            "the API server failed: {}",
+            write_text(&event)
+        );
     }
     Ok(())
 }

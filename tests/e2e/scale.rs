@@ -28,7 +28,7 @@ async fn five_hundred_policies_converge_with_fewer_than_ten_writes_of_mesh_confi
     let list = json!({"apiVersion": "v1", "kind": "List", "items": documents});
     world.apply(&serde_json::to_string(&list)?).await?;
 
-    eventually(Duration::from_mins(3), "every policy is Ready", async || {
+    eventually(Duration::from_mins(6), "every policy is Ready", async || {
         let mut waiting = Vec::new();
         for log in world.list("TrafficLog", "").await? {
             let ready = condition_of(&log, "Ready");
