@@ -9,7 +9,7 @@ use clap::{ArgAction, Args};
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::run::{LogFormat, config, init_logs, span};
+use super::run::{LogFormat, RESYNC_MILLIS, STATUS_INTERVAL, config, init_logs, span};
 use crate::cluster::lease::Times;
 use crate::cluster::lease::elector::lease_exists;
 use crate::cluster::once;
@@ -97,6 +97,8 @@ impl EjectArgs {
             ejects: true,
             workers: WORKERS,
             grace: GRACE,
+            resync: Duration::from_millis(RESYNC_MILLIS),
+            status_interval: STATUS_INTERVAL / self.istio_time_divisor.max(1),
             timings: Timings::default().divided_by(self.istio_time_divisor),
         };
         let operator = Operator::new(config, settings).context("cannot start")?;

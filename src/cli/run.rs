@@ -18,7 +18,9 @@ use crate::crds::TimeSpan;
 use crate::snapshot::Timings;
 
 /// Least time between two statuses of a resource that differ in numbers only.
-const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+/// Milliseconds after which a target that nothing happens to is looked at again.
+pub(super) const RESYNC_MILLIS: u64 = 600_000;
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -70,7 +72,7 @@ pub struct RunArgs {
     #[arg(long, hide = true, default_value_t = 1)]
     istio_time_divisor: u32,
     /// Milliseconds after which a target that nothing happens to is looked at again. For tests.
-    #[arg(long, hide = true, default_value_t = 600_000)]
+    #[arg(long, hide = true, default_value_t = RESYNC_MILLIS)]
     resync_millis: u64,
 }
 

@@ -452,8 +452,7 @@ fn add_agent<'a>(
 
 /// Adds an agent that nothing is wanted of: a restart of it that is still under way counts against the budget.
 fn keep_in_sight<'a>(view: &View<'a>, agent: &Agent, workloads: &mut BTreeMap<WorkloadRef, Workload<'a>>) {
-    let key = Key::new(&agent.workload.namespace, &agent.workload.name);
-    if let Ok(live) = live_deployment(view, &key) {
+    if let Ok(live) = live_workload(view, &agent.workload) {
         let id = agent.workload.clone();
         workloads
             .entry(id.clone())
