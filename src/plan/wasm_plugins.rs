@@ -69,12 +69,23 @@ pub fn plan(view: &View<'_>, namespace: &str) -> Plan {
 }
 
 /// Meshes with a module for a namespace, and the module, by name of the mesh.
+///
+/// # Errors
+/// While that cannot be told, also because the API server does not let us look (one that has just started refuses
+/// everybody): that is not "none".
 fn modules_of<'a>(
     view: &View<'a>,
     namespace: &str,
 ) -> Result<Vec<(&'a Arc<ObservabilityMesh>, &'a WasmModule)>, NotAMember> {
-    let Fact::Present(object) = view.object(Kind::Namespace, &Key::new("", namespace)) else {
-        return Ok(Vec::new());
+    let object = match view.object(Kind::Namespace, &Key::new("", namespace)) {
+        Fact::Present(object) => object,
+        Fact::Absent => return Ok(Vec::new()),
+        Fact::Unknown | Fact::Forbidden | Fact::KindMissing => {
+            return Err(NotAMember {
+                reason: Reason::FactsPending,
+                message: format!("Namespace {namespace} cannot be read."),
+            });
+        }
     };
     let is_leaving = object.pointer("/metadata/deletionTimestamp").is_some();
     let mut modules = Vec::new();
@@ -152,5 +163,29 @@ pub fn are_left(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<bool> {
         }
         Fact::Unknown => None,
         Fact::Absent | Fact::Forbidden | Fact::KindMissing => Some(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::snapshot::{Scope, Snapshot, Timings, WatchState};
+    use k8s_openapi::jiff::Timestamp;
+
+    /// An API server that has just started refuses everybody.
+    #[test]
+    fn nothing_is_taken_away_while_namespaces_may_not_be_read() {
+        let (now, mut snapshot) = (Timestamp::UNIX_EPOCH, Snapshot::default().loaded());
+        let left = json!({"metadata": {"name": "sightline-m", "namespace": "shop", "uid": "1",
+            "labels": {"app.kubernetes.io/managed-by": "sightline"}}});
+        snapshot.put(Kind::WasmPlugin, Arc::new(left), now);
+        let deletes = |snapshot: &Snapshot| plan(&View::new(snapshot, now, Timings::default()), "shop").delete.len();
+        assert_eq!(deletes(&snapshot), 1, "no mesh wants it");
+        for state in [Some(WatchState::Forbidden), Some(WatchState::KindMissing), None] {
+            snapshot.set_watch(Kind::Namespace, &Scope::Cluster, state);
+            assert_eq!(deletes(&snapshot), 0, "{state:?}");
+        }
     }
 }
