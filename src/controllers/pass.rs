@@ -423,7 +423,10 @@ impl Operator {
     fn hold_back(&self, status: &Status, before: &Map<String, Value>) -> Option<Instant> {
         let mut held = self.status_held.lock().unwrap_or_else(PoisonError::into_inner);
         let judged = before.get("observedGeneration").and_then(Value::as_i64);
-        if !status.provisional || judged.is_none() || judged != status.generation {
+        // After a start we know by the second only since when a provider stands in MeshConfig.
+        let waits_again = is_ready(before) && status.findings.iter().any(|f| f.reason == Reason::ProviderPending);
+        let provisional = status.provisional || waits_again;
+        if !provisional || judged.is_none() || judged != status.generation {
             held.remove(&status.of);
             return None;
         }
@@ -483,6 +486,14 @@ impl Operator {
             warn!(%target, %error, "status not written");
         }
     }
+}
+
+/// Whether a status as written says Ready.
+fn is_ready(status: &Map<String, Value>) -> bool {
+    let conditions = status.get("conditions").and_then(Value::as_array);
+    let is = |condition: &Value, key: &str, text: &str| condition.get(key).and_then(Value::as_str) == Some(text);
+    let mut all = conditions.into_iter().flatten();
+    all.any(|condition| is(condition, "type", ConditionType::Ready.as_str()) && is(condition, "status", "True"))
 }
 
 fn to_map<S: serde::Serialize>(status: Option<&S>) -> Map<String, Value> {

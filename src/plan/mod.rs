@@ -221,9 +221,7 @@ pub struct Status {
 impl Status {
     /// A status; provisional where a finding says that facts are missing.
     pub fn new(of: Target, generation: Option<i64>, findings: Vec<Finding>, fields: Map<String, Value>) -> Self {
-        // After a start we know by the second only since when a provider stands in MeshConfig.
-        let waits = |finding: &Finding| matches!(finding.reason, Reason::FactsPending | Reason::ProviderPending);
-        let provisional = findings.iter().any(waits);
+        let provisional = findings.iter().any(|finding| finding.reason == Reason::FactsPending);
         Self {
             of,
             generation,
