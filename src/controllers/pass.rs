@@ -63,7 +63,7 @@ impl Operator {
                 self.tell_bug(target).await;
                 (Outcome::Failed, "panicked")
             }
-            Ok(plan) => Box::pin(self.carry_out(target, plan, term)).await,
+            Ok(plan) => self.carry_out(target, plan, term).await,
         };
         self.metrics
             .passes
@@ -78,7 +78,7 @@ impl Operator {
 
     /// Executes a plan within the term that it was made in, and within the deadline.
     async fn carry_out(&self, target: &Target, plan: Plan, term: Term) -> (Outcome, &'static str) {
-        let work = tokio::time::timeout(PASS_DEADLINE, self.execute(target, plan, term));
+        let work = tokio::time::timeout(PASS_DEADLINE, Box::pin(self.execute(target, plan, term)));
         match self.fence.within(term, work).await {
             Ok(Ok(Ok(next))) => (Outcome::Done(Some(next)), "done"),
             // What had to be written is up to the next leader, or to our next term, which begins with a look at everything.
