@@ -33,9 +33,17 @@ const NOT_PROVEN_HERE: &[(&str, &str, &str)] = &[
         "rollout.maxDelay",
         "the simulation jumps over every wait; src/rollout/governor.rs tests it",
     ),
-    ("ObservabilityMesh", "agents[].workload.kind", "there is one kind"),
+    (
+        "ObservabilityMesh",
+        "rollout.progressDeadline",
+        "a simulated rollout ends at once; src/rollout/governor.rs and tests/governor.rs test it",
+    ),
+    (
+        "ObservabilityMesh",
+        "rollout.onFailure",
+        "a simulated rollout never fails; src/rollout/governor.rs and tests/governor.rs test it",
+    ),
     ("TracingBackend", "inject[].dialect", "there is one dialect"),
-    ("TracingBackend", "inject[].workloads.kinds[]", "there is one kind"),
     (
         "TracingBackend",
         "inject[].name",
@@ -96,6 +104,7 @@ destination.zipkin.path           | {destination: {type: Zipkin, zipkin: {endpoi
 destination.datadog.endpoint.host | {destination: {type: Datadog, datadog: {endpoint: {host: a.shop.svc, port: 1001}}}} | {destination: {type: Datadog, datadog: {endpoint: {host: b.shop.svc, port: 1001}}}}
 destination.datadog.endpoint.port | {destination: {type: Datadog, datadog: {endpoint: {host: a.shop.svc, port: 1001}}}} | {destination: {type: Datadog, datadog: {endpoint: {host: a.shop.svc, port: 1002}}}}
 inject[].containers[]             | {inject: [{name: x, dialect: InterLink, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]} | {inject: [{name: x, dialect: InterLink, workloads: {selector: {matchLabels: {app: a}}}, containers: [two]}]}
+inject[].workloads.kinds[] | {inject: [{name: x, dialect: InterLink, workloads: {kinds: [Deployment], selector: {matchLabels: {app: a}}}, containers: [one]}]} | {inject: [{name: x, dialect: InterLink, workloads: {kinds: [DaemonSet], selector: {matchLabels: {app: a}}}, containers: [one]}]}
 inject[].workloads.selector.matchLabels | {inject: [{name: x, dialect: InterLink, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]} | {inject: [{name: x, dialect: InterLink, workloads: {selector: {matchLabels: {app: b}}}, containers: [one]}]}
 "#;
 
@@ -166,6 +175,7 @@ interfaceTraffic.configMap.namespace | {agents: null, interfaceTraffic: {configM
 interfaceTraffic.configMap.name    | {interfaceTraffic: {configMap: {name: a}}} | {interfaceTraffic: {configMap: {name: b}}}
 interfaceTraffic.configMap.adopt   | {interfaceTraffic: {configMap: {name: theirs, adopt: true}}} | {interfaceTraffic: {configMap: {name: theirs, adopt: false}}}
 agents[].name                      | {agents: [{name: a, workload: {namespace: obs, name: a}, reads: [{type: InterfaceTraffic}]}]} | {agents: [{name: b, workload: {namespace: obs, name: a}, reads: [{type: InterfaceTraffic}]}]}
+agents[].workload.kind             | {agents: [{name: a, workload: {kind: Deployment, namespace: obs, name: a}, reads: [{type: InterfaceTraffic}]}]} | {agents: [{name: a, workload: {kind: DaemonSet, namespace: obs, name: a}, reads: [{type: InterfaceTraffic}]}]}
 agents[].workload.namespace        | {agents: [{name: a, workload: {namespace: obs, name: a}, reads: [{type: ConfigMap, configMap: {name: extra}}]}]} | {agents: [{name: a, workload: {namespace: shop, name: a}, reads: [{type: ConfigMap, configMap: {name: extra}}]}]}
 agents[].workload.name             | {agents: [{name: a, workload: {namespace: obs, name: a}, reads: [{type: InterfaceTraffic}]}]} | {agents: [{name: a, workload: {namespace: obs, name: b}, reads: [{type: InterfaceTraffic}]}]}
 agents[].reads[].type              | {agents: [{name: a, workload: {namespace: obs, name: a}, reads: [{type: InterfaceTraffic}]}]} | {agents: [{name: a, workload: {namespace: obs, name: a}, reads: [{type: ConfigMap, configMap: {name: extra}}]}]}
