@@ -17,8 +17,10 @@ const SECOND_NODE: Obj = Obj("Deployment", "interlink", "second-node");
 /// What stays on workloads: it means nothing to anybody but Sightline.
 const INERT: [&str; 3] = [
     "sightline.dev/config-hash",
+    "sightline.dev/hash-key",
     "sightline.dev/restarted-at",
     "sightline.dev/restarted-template",
+    "sightline.dev/rolled-out",
 ];
 
 #[tokio::test]
