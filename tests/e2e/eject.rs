@@ -15,7 +15,7 @@ const ISTIO_MAP: Obj = Obj("ConfigMap", "istio-system", "istio");
 /// A second workload that gets environment, so that the budget has something to do.
 const SECOND_NODE: Obj = Obj("Deployment", "interlink", "second-node");
 /// What stays on workloads: it means nothing to anybody but Sightline.
-const INERT: [&str; 3] = [
+const INERT: [&str; 5] = [
     "sightline.dev/config-hash",
     "sightline.dev/hash-key",
     "sightline.dev/restarted-at",
