@@ -231,6 +231,9 @@ pub struct Format {
 pub struct Filter {
     /// CEL expression that is true for what is logged.
     pub expression: String,
+    /// On TCP connections it comes to an error, which is: not logged, and nothing in it says so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub error_on_tcp: bool,
     /// Where it comes from.
     pub from: Origin,
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::model::{Filter, Format, Line, Origin, SpanTag, Spans};
 use crate::crds::{DestinationType, LogFormat, ObservabilityMesh, Tag, TracingBackend};
+use crate::filter;
 use crate::plan::judge::tracing_backend as judge_tracing;
 use crate::plan::judge::traffic_log::has_own_format;
 use crate::policy::claims::{DEFAULT_SAMPLING, LogClaim, LogEntry, PolicyKind, Source, TraceClaim, WorkloadSet};
@@ -214,6 +215,7 @@ pub(super) fn lines(
             place: provider.and_then(place_of).unwrap_or_default(),
             format: provider.and_then(|entry| format_of(entry, said.format.clone())),
             filter: filter.clone().map(|expression| Filter {
+                error_on_tcp: filter::needs_http(&expression),
                 expression,
                 from: filter_from,
             }),

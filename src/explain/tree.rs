@@ -5,9 +5,9 @@ use std::fmt::{Display, Formatter, Result};
 use serde_json::Value;
 
 use super::model::{
-    AgentEntry, Answer, BackendSeen, ConditionSeen, Environment, Explanation, Fallback, Filter, ForeignTelemetry,
-    Format, InterfaceTrafficSeen, IstioSeen, Line, MeshAnswer, MeshChoice, Metrics, NamespaceAnswer, Origin,
-    Overridden, PodAnswer, PolicySeen, Problem, ProviderSeen, SetAnswer, SideLog, Spans, TelemetryRef, Tracing,
+    AgentEntry, Answer, BackendSeen, ConditionSeen, Environment, Explanation, Fallback, ForeignTelemetry, Format,
+    InterfaceTrafficSeen, IstioSeen, Line, MeshAnswer, MeshChoice, Metrics, NamespaceAnswer, Origin, Overridden,
+    PodAnswer, PolicySeen, Problem, ProviderSeen, SetAnswer, SideLog, Spans, TelemetryRef, Tracing,
     TracingBackendAnswer, Traffic, TrafficLogAnswer, Unit,
 };
 
@@ -178,12 +178,14 @@ impl Printer {
         let required = if line.required { ", required" } else { "" };
         let mut below = vec![leaf(format!("provider: {}, of mesh {}", line.provider, line.mesh))];
         below.extend(line.format.as_ref().map(|format| self.format(format)));
-        below.extend(line.filter.as_ref().map(
-            |Filter {
-                 expression,
-                 from: origin,
-             }| from(format!("filter: {expression}"), origin),
-        ));
+        below.extend(line.filter.as_ref().map(|filter| {
+            let tcp = if filter.error_on_tcp {
+                ", an error on TCP: not logged there"
+            } else {
+                ""
+            };
+            from(format!("filter: {}{tcp}", filter.expression), &filter.from)
+        }));
         node(format!("{} → {place}{required} ← {}", line.backend, line.from), below)
     }
 

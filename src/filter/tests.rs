@@ -468,13 +468,7 @@ fn verdicts() -> Vec<(String, Vec<(EnvoyVersion, bool)>)> {
         .lines()
         .skip_while(|line| line.starts_with("# "));
     let header = lines.next().expect("a header");
-    let versions: Vec<EnvoyVersion> = header
-        .split('\t')
-        .skip(1)
-        .map(|v| v.parse().expect("a version"))
-        .collect();
-    assert_eq!(versions.first(), Some(&EnvoyVersion::OLDEST_SUPPORTED));
-    assert_eq!(versions.last(), Some(&EnvoyVersion::NEWEST_KNOWN));
+    let versions = EnvoyVersion::of_verdicts(header);
     lines
         .map(|line| {
             let mut cells = line.split('\t');

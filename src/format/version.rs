@@ -27,6 +27,15 @@ impl EnvoyVersion {
             .take_while(|version| *version <= Self::NEWEST_KNOWN)
     }
 
+    /// The versions in the header of a table of what real Envoys said: all that are supported.
+    #[cfg(test)]
+    pub(crate) fn of_verdicts(header: &str) -> Vec<Self> {
+        let versions = header.split('\t').skip(1).map(str::parse);
+        let versions: Vec<Self> = versions.collect::<Result<_, _>>().expect("versions");
+        assert_eq!(versions, Self::supported().collect::<Vec<_>>());
+        versions
+    }
+
     /// The minor version after this one.
     pub(super) const fn next_minor(self) -> Self {
         Self::new(self.major, self.minor.saturating_add(1))

@@ -1,15 +1,47 @@
-//! What a policy may be attached to.
+//! Where a policy stands, and what it may be attached to.
 
 use std::sync::Arc;
 
 use super::claims::{Checked, Selection, rejected, unresolved};
 use super::membership;
 use crate::conditions::{ConditionType, Finding, Reason};
-use crate::crds::{ObservabilityMesh, TargetKind};
+use crate::crds::{IstioMesh, ObservabilityMesh, TargetKind};
 use crate::snapshot::{Fact, Key, Kind, View};
 
+/// Where a policy stands and for whom.
+pub struct Place {
+    /// Outside the root namespace: the mesh's limits for tenants hold.
+    pub is_tenant: bool,
+    /// Its workloads.
+    pub selection: Selection,
+}
+
+/// The place of a policy of this mesh.
+///
+/// # Errors
+/// What is judged of one that may not stand there, or whose targets do not exist.
+pub fn place<'a, C>(
+    view: &View<'a>,
+    key: &Key,
+    mesh: &'a Arc<ObservabilityMesh>,
+    istio: &IstioMesh,
+    selection: Selection,
+) -> Result<Place, Box<Checked<'a, C>>> {
+    let root = membership::root_namespace(view, istio).map_err(|error| Box::new(Checked::not_a_member(error)))?;
+    if let Some(refused) = would_be_mesh_wide(view, key, mesh, &selection) {
+        return Err(Box::new(refused));
+    }
+    if let Some(finding) = missing(view, &key.namespace, &selection) {
+        return Err(Box::new(Checked::failed(Some(mesh), finding)));
+    }
+    Ok(Place {
+        is_tenant: root != key.namespace,
+        selection,
+    })
+}
+
 /// Refuses a policy for the whole namespace in the root namespace of a mesh that it does not belong to.
-pub fn would_be_mesh_wide<'a, C>(
+fn would_be_mesh_wide<'a, C>(
     view: &View<'a>,
     key: &Key,
     mesh: &'a Arc<ObservabilityMesh>,
@@ -35,7 +67,7 @@ pub fn would_be_mesh_wide<'a, C>(
 }
 
 /// The finding that an object which `targetRefs` names does not exist.
-pub fn missing(view: &View<'_>, namespace: &str, selection: &Selection) -> Option<Finding> {
+fn missing(view: &View<'_>, namespace: &str, selection: &Selection) -> Option<Finding> {
     selection.targets.iter().find_map(|(target, name)| {
         let kind = kind_of(*target);
         let key = Key::new(namespace, name);

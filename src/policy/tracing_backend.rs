@@ -3,8 +3,8 @@
 use super::backends::{SpanReceiver, not_in_registry, receiver};
 use super::claims::{Checked, DEFAULT_SAMPLING, PolicyKind, Selection, Source, TraceClaim, rejected};
 use super::formats::{BadFormat, oldest_envoy};
-use super::membership::{self, istio_of, name_of, root_namespace};
-use super::targets;
+use super::membership::{self, istio_of, name_of};
+use super::targets::{self, Place};
 use super::traffic_log::bad_format;
 use crate::conditions::{Finding, Reason};
 use crate::crds::{IstioMesh, ObservabilityMesh, Sampling, Tag, TracingBackend};
@@ -32,17 +32,11 @@ pub fn check<'a>(view: &View<'a>, key: &Key, tracing: &TracingBackend) -> Checke
     let Some(istio) = istio_of(mesh) else {
         return without_proxies(mesh, tracing);
     };
-    let is_tenant = match root_namespace(view, &istio) {
-        Ok(root) => root != key.namespace,
-        Err(error) => return Checked::not_a_member(error),
-    };
     let selection = Selection::new(spec.selector.as_ref(), &spec.target_refs);
-    if let Some(refused) = targets::would_be_mesh_wide(view, key, mesh, &selection) {
-        return refused;
-    }
-    if let Some(finding) = targets::missing(view, &key.namespace, &selection) {
-        return Checked::failed(Some(mesh), finding);
-    }
+    let Place { is_tenant, selection } = match targets::place(view, key, mesh, &istio, selection) {
+        Ok(place) => place,
+        Err(refused) => return *refused,
+    };
     let Some(provider) = receiver.provider() else {
         return Checked::failed(Some(mesh), unreachable(mesh, tracing, receiver));
     };

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::backends::{log_backend, log_target};
 use super::claims::{Checked, LogClaim, PolicyKind, Selection, Side, Source, rejected};
 use super::formats::{self, Lines, oldest_envoy};
-use super::membership::{self, istio_of, name_of, root_namespace};
-use super::targets;
+use super::membership::{self, istio_of, name_of};
+use super::targets::{self, Place};
 use crate::conditions::{Finding, Reason};
 use crate::crds::{IstioMesh, LogFilter, ObservabilityMesh, Permission, TrafficLog};
 use crate::filter;
@@ -28,17 +28,11 @@ pub fn check<'a>(view: &View<'a>, key: &Key, log: &TrafficLog) -> Checked<'a, Lo
         );
         return Checked::failed_for_good(mesh, rejected(Reason::NotExpressible, message));
     };
-    let is_tenant = match root_namespace(view, &istio) {
-        Ok(root) => root != key.namespace,
-        Err(error) => return Checked::not_a_member(error),
-    };
     let selection = Selection::new(spec.selector.as_ref(), &spec.target_refs);
-    if let Some(refused) = targets::would_be_mesh_wide(view, key, mesh, &selection) {
-        return refused;
-    }
-    if let Some(finding) = targets::missing(view, &key.namespace, &selection) {
-        return Checked::failed(Some(mesh), finding);
-    }
+    let Place { is_tenant, selection } = match targets::place(view, key, mesh, &istio, selection) {
+        Ok(place) => place,
+        Err(refused) => return *refused,
+    };
     let claim = LogClaim {
         source: Source::new(PolicyKind::TrafficLog, key, &log.metadata),
         mesh: name_of(mesh).to_owned(),

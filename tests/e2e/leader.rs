@@ -7,12 +7,14 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::control_plane::AuditEvent;
-use crate::operator::{Operator, TAKEOVER};
+use crate::operator::Operator;
 use crate::world::*;
 
 /// What somebody does to the lease.
 type Edit = fn(&World) -> futures::future::BoxFuture<'_, Result<()>>;
 
+/// A lease of [`crate::operator::LEASE_TIMES`] has run out by then, and a standby has taken it.
+const TAKEOVER: Duration = Duration::from_secs(6);
 const LEASE: Obj = Obj("Lease", "sightline-system", "sightline");
 /// Agents of one mesh that are restarted one after the other.
 const AGENTS: [&str; 5] = ["agent-1", "agent-2", "agent-3", "agent-4", "agent-5"];
@@ -20,9 +22,7 @@ const AGENTS: [&str; 5] = ["agent-1", "agent-2", "agent-3", "agent-4", "agent-5"
 #[tokio::test]
 async fn a_leader_killed_in_the_middle_of_a_roll_restarts_nobody_twice_and_forgets_none() -> Result<()> {
     let mut world = World::demo().await?;
-    let a = world.start_replica("pod-a").await?;
-    leads(&a).await?;
-    let b = world.start_replica("pod-b").await?;
+    let (a, b) = leader_and_standby(&mut world).await?;
     world.apply_samples().await?;
     world.all_ready().await?;
     roll_together(&world).await?;
@@ -94,9 +94,7 @@ async fn a_leader_killed_in_the_middle_of_a_roll_restarts_nobody_twice_and_forge
 async fn at_most_one_replica_writes_when_a_leader_is_stopped_for_a_while_or_the_lease_is_deleted_or_edited()
 -> Result<()> {
     let mut world = World::demo().await?;
-    let a = world.start_replica("pod-a").await?;
-    leads(&a).await?;
-    let b = world.start_replica("pod-b").await?;
+    let (a, b) = leader_and_standby(&mut world).await?;
     world.apply_samples().await?;
     world.all_ready().await?;
 
@@ -139,18 +137,18 @@ async fn at_most_one_replica_writes_when_a_leader_is_stopped_for_a_while_or_the_
         let since = Timestamp::now();
         edit(&world).await?;
         let start = Instant::now();
-        let (mut round, mut led) = (0, false);
-        while !led || start.elapsed() < TAKEOVER {
-            ensure!(start.elapsed() < PATIENCE, "{what}: nobody leads any more");
+        let mut round = 0;
+        eventually(PATIENCE, what, async || {
             round += 1;
             let log = json!({"metadata": {"annotations": {"round": round.to_string()}},
                 "spec": {"format": {"text": format!("{what} {round} %REQ(:PATH)%")}}});
             world.patch(ACCESS_LOG, log).await?;
             let leaders = [a.leads().await?, b.leads().await?];
             ensure!(leaders != [true, true], "{what}: two leaders");
-            led = start.elapsed() > Duration::from_secs(2) && leaders.contains(&true);
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
+            let is_over = start.elapsed() > TAKEOVER && leaders.contains(&true);
+            Ok(is_over.then_some(()).ok_or_else(|| format!("leaders: {leaders:?}")))
+        })
+        .await?;
         world
             .ready(ACCESS_LOG)
             .await
@@ -166,9 +164,7 @@ const IDLE: Duration = Duration::from_mins(2);
 #[tokio::test]
 async fn two_hundred_idle_policies_cost_nothing_but_the_lease() -> Result<()> {
     let mut world = World::demo().await?;
-    let a = world.start_replica("pod-a").await?;
-    leads(&a).await?;
-    let b = world.start_replica("pod-b").await?;
+    let (a, b) = leader_and_standby(&mut world).await?;
     let mesh = json!({"apiVersion": "sightline.dev/v1alpha1", "kind": "ObservabilityMesh", "metadata": {"name": "idle"},
         "spec": {"mesh": {"type": "Istio"}, "namespaces": {"matchLabels": {"idle": "yes"}}}});
     let mut documents = vec![mesh];
@@ -217,6 +213,14 @@ async fn two_hundred_idle_policies_cost_nothing_but_the_lease() -> Result<()> {
     );
     drop((a, b));
     Ok(())
+}
+
+/// Two replicas, of which the first leads.
+async fn leader_and_standby(world: &mut World) -> Result<(Operator, Operator)> {
+    let a = world.start_replica("pod-a").await?;
+    leads(&a).await?;
+    let b = world.start_replica("pod-b").await?;
+    Ok((a, b))
 }
 
 async fn leads(operator: &Operator) -> Result<()> {

@@ -175,6 +175,21 @@ fn an_off_switch_is_named_where_nothing_is_logged() {
 }
 
 #[test]
+fn a_filter_that_is_an_error_on_tcp_says_so_and_one_that_asks_first_does_not() {
+    let line = |expression: &str| {
+        let filter = format!("{{filter: {{type: Expression, expression: '{expression}'}}}}");
+        let json = cart(&[&mesh(""), &log("errors", &filter)]);
+        json["logging"][0]["lines"][0]["filter"].clone()
+    };
+    let silent = line("response.code >= 400");
+    assert_eq!(silent["expression"], "response.code >= 400");
+    assert_eq!(silent["errorOnTcp"], true);
+    let asks = line("has(request.method) && response.code >= 400");
+    assert_eq!(asks["expression"], "has(request.method) && response.code >= 400");
+    assert_eq!(asks.get("errorOnTcp"), None);
+}
+
+#[test]
 fn what_a_mesh_requires_is_its_own_and_a_policy_that_claims_it_is_told_so() {
     let required = format!("{TWO_BACKENDS}    required: [{{backend: otel, direction: Inbound}}]\n");
     let texts = [

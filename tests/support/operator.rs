@@ -15,9 +15,6 @@ pub const USER: &str = "system:serviceaccount:sightline-system:sightline";
 
 /// The times of the lease in tests, shorter than in production: duration, renew deadline, retry period.
 pub const LEASE_TIMES: [&str; 3] = ["4s", "3s", "500ms"];
-/// A lease of such a time has run out by then, and a standby has taken it.
-#[allow(dead_code, reason = "the demo has one replica")]
-pub const TAKEOVER: Duration = Duration::from_secs(6);
 
 /// How an operator is started.
 pub struct Start<'a> {
