@@ -14,6 +14,7 @@
 //! | `otlp` | what of a compiled format goes where in an OTLP log record |
 //! | `connection` | which operators say nothing on TCP connections |
 //! | `presets`, `compose` | default formats, and what `fields` and `omit` do to them |
+//! | `preview` | the line that Envoy would print for a described request |
 //! | `diagnostic` | what errors and warnings look like |
 //! | `testdata/envoy-verdicts.tsv` | what Envoy 1.36 to 1.40 said to some thousand strings; a test compares |
 //!
@@ -23,7 +24,7 @@
 //! (`-` and null are left out, and objects that become empty so), not which strings it takes. It has nothing to do with
 //! [`FormatSpec::omit`], which takes fields away before Envoy sees them.
 //!
-//! Not there yet: the preview of a line, warnings for headers that carry secrets, the presets of Kuma, ECS and
+//! Not there yet: warnings for headers that carry secrets, the presets of Kuma, ECS and
 //! OpenTelemetry, and Kuma's own operators.
 
 mod checker;
@@ -33,6 +34,7 @@ mod diagnostic;
 mod otlp;
 mod parser;
 mod presets;
+pub mod preview;
 mod table;
 mod version;
 
