@@ -16,7 +16,7 @@ mod audit;
 mod components;
 #[path = "control_plane/detached.rs"]
 mod detached;
-#[path = "control_plane/process.rs"]
+#[path = "process.rs"]
 mod process;
 
 use std::fs;

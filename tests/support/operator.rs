@@ -35,7 +35,7 @@ pub struct Start<'a> {
 }
 
 /// Ends a command when the pipe on its stdin closes, however its other end went away.
-const SUPERVISE: &str = include_str!("control_plane/supervise.sh");
+const SUPERVISE: &str = include_str!("process/supervise.sh");
 
 /// A running operator. Killed when dropped, also when this process is killed.
 pub struct Operator {

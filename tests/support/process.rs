@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-const SUPERVISE: &str = include_str!("supervise.sh");
-const CLEAN_UP: &str = include_str!("clean_up.sh");
+const SUPERVISE: &str = include_str!("process/supervise.sh");
+const CLEAN_UP: &str = include_str!("process/clean_up.sh");
 
 /// How long the end of something that was killed may take before we say so.
 const END_LIMIT: Duration = Duration::from_secs(15);
@@ -76,7 +76,7 @@ impl Tied {
     }
 }
 
-/// One running component: its output goes to a file, and it ends with us.
+/// One running process: its output goes to a file, and it ends with us.
 #[derive(Debug)]
 pub(super) struct Supervised {
     name: &'static str,
@@ -145,7 +145,7 @@ impl Supervised {
     }
 }
 
-/// Removes the folder of a control plane after all its processes are gone, also when this process is killed.
+/// Removes a folder after all processes of it are gone, also when this process is killed.
 #[derive(Debug)]
 pub(super) struct CleanUp(Tied);
 
@@ -166,7 +166,7 @@ impl CleanUp {
     pub(super) fn run(&mut self) -> anyhow::Result<()> {
         self.0.close();
         let status = self.0.wait().context("clean-up")?;
-        anyhow::ensure!(status.success(), "a component of the control plane did not end");
+        anyhow::ensure!(status.success(), "a process did not end in time");
         Ok(())
     }
 }
