@@ -585,3 +585,141 @@ fn explain_shows_no_secret() {
         }
     }
 }
+
+const ISTIO_LINE: &str = "[2026-03-14T09:26:53.589Z] \"GET /reviews/7?lang=en HTTP/1.1\" 200 - via_upstream - \"-\" 0 358 12 11 \
+     \"-\" \"curl/8.14.1\" \"84961386-6d84-929d-98bd-c5aee93b5c88\" \"reviews.shop:9080\" \"10.44.1.27:9080\" \
+     inbound|9080|| 127.0.0.6:41854 10.44.1.27:9080 10.44.1.23:37652 \
+     outbound_.9080_._.reviews.shop.svc.cluster.local default\n";
+
+fn preview(args: &[&str]) -> Run {
+    sightline(&[&["preview"], args].concat(), None)
+}
+
+#[test]
+fn preview_of_a_preset_is_the_default_line_of_the_mesh_for_the_built_in_sample() {
+    let run = preview(&["--preset", "Istio"]);
+    run.ends_with(0);
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), (ISTIO_LINE, ""));
+}
+
+#[test]
+fn preview_takes_a_text_or_fields_and_a_described_request() {
+    let files = Files::new(&[(
+        "request.yaml",
+        "request: {headers: {X-Tenant: blue}}\nresponse: {code: 503}\nresponseFlags: [UH]\n",
+    )]);
+    let request = files.text("request.yaml");
+    let run = preview(&[
+        "--text",
+        "%REQ(X-TENANT)% %RESPONSE_CODE% %RESPONSE_FLAGS_LONG%",
+        "--request",
+        &request,
+    ]);
+    run.ends_with(0);
+    assert_eq!(run.stdout, "blue 503 NoHealthyUpstream\n");
+    let fields = [
+        "--field",
+        "tenant=%REQ(X-TENANT)%",
+        "--field",
+        "code=%RESPONSE_CODE%",
+        "--field",
+        "none=%REQ(X-NONE)%",
+    ];
+    let run = preview(&[&fields[..], &["--request", &request]].concat());
+    run.ends_with(0);
+    assert_eq!(run.stdout, "{\"code\":503,\"none\":null,\"tenant\":\"blue\"}\n");
+}
+
+#[test]
+fn preview_prints_each_format_of_a_file_below_its_name() {
+    let mesh = MESH.replace(
+        "spec: {mesh: {type: Istio}}",
+        "spec: {mesh: {type: Istio}, logging: {format: {text: '%PROTOCOL%'}}}",
+    );
+    let own = LOG.replace("name: all", "name: own").replace(
+        "spec: {}",
+        "spec: {format: {text: '%RESPONSE_CODE%', tcp: {text: '%RESPONSE_CODE% %BYTES_SENT%'}}}",
+    );
+    let files = Files::new(&[("in.yaml", &documents(&[&mesh, LOG, &own]))]);
+    let run = preview(&["-f", &files.text("in.yaml")]);
+    run.ends_with(0);
+    assert_eq!(
+        run.stdout,
+        "# ObservabilityMesh default\nHTTP/1.1\n# TrafficLog shop/all\nHTTP/1.1\n# TrafficLog shop/own\n200\n\
+         # TrafficLog shop/own, TCP\n0 9880\n"
+    );
+    assert_eq!(run.stderr, "");
+}
+
+#[test]
+fn preview_points_at_what_is_wrong_with_a_format_and_ends_with_1() {
+    let run = preview(&["--text", "é %REQQ(X)%"]);
+    run.ends_with(1);
+    assert_eq!(run.stdout, "");
+    assert!(
+        run.stderr.starts_with("error: text, character 4, `REQQ`"),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stderr.ends_with("  é %REQQ(X)%\n     ^^^^\n"), "{}", run.stderr);
+    let newer = ["--text", "%SPAN_ID%"];
+    preview(&newer).ends_with(1);
+    let run = preview(&[&newer[..], &["--envoy-version", "1.38"]].concat());
+    run.ends_with(0);
+    assert_eq!(run.stdout, "00f067aa0ba902b7\n");
+}
+
+#[test]
+fn preview_names_what_no_description_can_tell() {
+    let run = preview(&["--text", "%UNIQUE_ID% %PROTOCOL%"]);
+    run.ends_with(0);
+    assert_eq!(run.stdout, "<UNIQUE_ID> HTTP/1.1\n");
+    assert!(
+        run.stderr.contains("`UNIQUE_ID` cannot be previewed: it is random"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn preview_prints_a_sample_that_it_reads_back() {
+    for (flags, line) in [(&[][..], ISTIO_LINE), (&["--tcp"], "- 0 9880\n")] {
+        let sample = preview(&[&["--print-sample"], flags].concat());
+        sample.ends_with(0);
+        let files = Files::new(&[("sample.yaml", &sample.stdout)]);
+        let format = if flags.is_empty() {
+            ["--preset", "Istio"]
+        } else {
+            ["--text", "%PROTOCOL% %RESPONSE_CODE% %BYTES_SENT%"]
+        };
+        let run = preview(&[&format[..], &["--request", &files.text("sample.yaml")]].concat());
+        run.ends_with(0);
+        assert_eq!(run.stdout, line);
+    }
+}
+
+#[test]
+fn preview_refuses_a_sample_or_flags_that_it_does_not_know() {
+    let files = Files::new(&[
+        ("typo.json", "{\"request\": {\"header\": {}}}"),
+        ("empty.yaml", "---\n"),
+        ("no.yaml", LOG),
+    ]);
+    for (file, said) in [
+        ("typo.json", "unknown field `header`"),
+        ("empty.yaml", "one sample"),
+        ("none.json", "No such file"),
+    ] {
+        let run = preview(&["--preset", "Istio", "--request", &files.text(file)]);
+        run.ends_with(2);
+        assert!(run.stderr.contains(said), "{}", run.stderr);
+    }
+    for flags in [
+        &[][..],
+        &["--preset", "Istia"],
+        &["--text", "a", "--preset", "Istio"],
+        &["--field", "novalue"],
+    ] {
+        preview(flags).ends_with(2);
+    }
+}

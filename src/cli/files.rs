@@ -1,6 +1,5 @@
 //! Reading Kubernetes objects from files, folders and standard input.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -55,16 +54,7 @@ pub enum FilesError {
 pub fn read(paths: &[PathBuf]) -> Result<Vec<Document>, FilesError> {
     let mut documents = Vec::new();
     for path in paths {
-        if path.as_os_str() == "-" {
-            let mut text = String::new();
-            std::io::stdin()
-                .read_to_string(&mut text)
-                .map_err(|source| FilesError::Read {
-                    file: "-".into(),
-                    source,
-                })?;
-            parse("-", &text, &mut documents)?;
-        } else if path.is_dir() {
+        if path.is_dir() {
             let files = files_below(path)?;
             if files.is_empty() {
                 return Err(FilesError::Empty {
@@ -82,12 +72,22 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Document>, FilesError> {
 }
 
 fn read_file(path: &Path, documents: &mut Vec<Document>) -> Result<(), FilesError> {
-    let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|source| FilesError::Read {
-        file: file.clone(),
-        source,
-    })?;
+    let (file, text) = read_text(path)?;
     parse(&file, &text, documents)
+}
+
+/// What to call a file in messages, and its text. `-` is standard input.
+pub fn read_text(path: &Path) -> Result<(String, String), FilesError> {
+    let file = path.display().to_string();
+    let read = if file == "-" {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    match read {
+        Ok(text) => Ok((file, text)),
+        Err(source) => Err(FilesError::Read { file, source }),
+    }
 }
 
 fn files_below(folder: &Path) -> Result<Vec<PathBuf>, FilesError> {

@@ -3,6 +3,7 @@
 mod eject;
 mod explain;
 pub mod files;
+mod preview;
 pub mod render;
 mod run;
 pub mod world;
@@ -31,6 +32,8 @@ enum Command {
     Render(render::RenderArgs),
     /// Says what holds for a pod, a namespace, a policy or a mesh, and which resource each value comes from.
     Explain(explain::ExplainArgs),
+    /// Prints the line that Envoy would print for a described request. Needs no cluster and no Envoy.
+    Preview(Box<preview::PreviewArgs>),
     /// Takes everything that Sightline put into the cluster out again; your resources stay as they are written.
     Eject(eject::EjectArgs),
     /// Prints the CustomResourceDefinitions, or writes one file each.
@@ -50,6 +53,7 @@ impl Cli {
             Command::Run(args) => args.run(),
             Command::Render(args) => args.run(),
             Command::Explain(args) => args.run(),
+            Command::Preview(args) => args.run(),
             Command::Eject(args) => args.run(),
             Command::Crds { out } => print_crds(out.as_deref()),
             Command::Rbac(args) => {

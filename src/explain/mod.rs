@@ -26,6 +26,7 @@ use crate::plan::{Memory, Status, Target, plan};
 use crate::rollout::QuietMemory;
 use crate::snapshot::{Key, Kind, Scope, View};
 use model::{Answer, Explanation};
+pub(crate) use problems::{marked, source_of};
 
 /// What is explained.
 #[derive(Clone, Debug, PartialEq, Eq)]

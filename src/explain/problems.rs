@@ -162,7 +162,7 @@ fn of_format(path: &str, format: &LogFormat, oldest: EnvoyVersion) -> Vec<Detail
 }
 
 /// The text of the member that a diagnostic is about: `text`, `fields[NAME].value`.
-fn source_of<'l>(line: &'l LineFormat, path: &str) -> Option<&'l str> {
+pub(crate) fn source_of<'l>(line: &'l LineFormat, path: &str) -> Option<&'l str> {
     if path == "text" {
         return line.text.as_deref();
     }
@@ -172,7 +172,7 @@ fn source_of<'l>(line: &'l LineFormat, path: &str) -> Option<&'l str> {
 }
 
 /// The line of a text in which a place begins, and carets to put below it.
-fn marked(source: &str, place: &Range<usize>) -> Option<(String, String)> {
+pub(crate) fn marked(source: &str, place: &Range<usize>) -> Option<(String, String)> {
     let start = source.get(..place.start)?.rfind('\n').map_or(0, |at| at + 1);
     let line = source.get(start..)?.lines().next().unwrap_or_default();
     let before = source.get(start..place.start)?;

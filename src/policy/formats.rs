@@ -95,6 +95,11 @@ fn compile(line: &LineFormat, oldest: EnvoyVersion) -> CompiledOrNot {
 }
 
 fn compile_anew(line: &LineFormat, oldest: EnvoyVersion) -> Result<CompiledFormat, FormatErrors> {
+    format::compile(&spec(line), oldest).map(|compiled| compiled.format)
+}
+
+/// A line as the compiler reads it.
+pub fn spec(line: &LineFormat) -> format::FormatSpec {
     let base = match (&line.text, line.preset) {
         (Some(text), _) => format::Base::Text(text.clone()),
         (None, Some(FormatPreset::Istio)) => format::Base::Preset(format::Preset::Istio),
@@ -110,13 +115,12 @@ fn compile_anew(line: &LineFormat, oldest: EnvoyVersion) -> Result<CompiledForma
         value: f.value.clone(),
         nest: f.nest,
     };
-    let spec = format::FormatSpec {
+    format::FormatSpec {
         encoding,
         base,
         fields: line.fields.iter().map(field).collect(),
         omit: line.omit.clone(),
-    };
-    format::compile(&spec, oldest).map(|compiled| compiled.format)
+    }
 }
 
 /// The format that a policy may have, its own where the mesh's tenancy allows it; else `None`, with a sentence that says

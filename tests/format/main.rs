@@ -12,3 +12,4 @@
 mod envoy;
 
 mod harness;
+mod lines;

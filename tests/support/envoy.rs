@@ -115,6 +115,9 @@ impl Envoy {
             "1",
             // No memory shared with other Envoys.
             "--disable-hot-restart",
+            // Access logs are in their files soon.
+            "--file-flush-interval-msec",
+            "20",
             "--log-level",
             "error",
             // Names each listener before it judges it, which tells at which one it died.

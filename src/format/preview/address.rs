@@ -36,9 +36,13 @@ impl Address {
             .map_or_else(|| self.0.clone(), |socket| socket.ip().to_string())
     }
 
-    /// The network that it is in: `10.0.0.0/8`. More bits than an address has are all that it has.
-    pub fn masked(&self, bits: u8) -> Option<String> {
-        let network = match self.socket()?.ip() {
+    /// The network that it is in: `10.0.0.0/8`. More bits than an address has are all that it has. What is no IP address
+    /// is in none: empty.
+    pub fn masked(&self, bits: u8) -> String {
+        let Some(socket) = self.socket() else {
+            return String::new();
+        };
+        match socket.ip() {
             IpAddr::V4(address) => {
                 let bits = u32::from(bits.min(32));
                 let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
@@ -49,8 +53,7 @@ impl Address {
                 let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
                 format!("{}/{bits}", std::net::Ipv6Addr::from_bits(address.to_bits() & mask))
             }
-        };
-        Some(network)
+        }
     }
 
     /// The endpoint of an internal listener's address; empty for all others.
@@ -86,16 +89,16 @@ mod tests {
             (17, "10.44.128.0/17"),
             (33, "10.44.129.27/32"),
         ] {
-            assert_eq!(v4.masked(bits).as_deref(), Some(network));
+            assert_eq!(v4.masked(bits), network);
         }
         let v6 = Address::from("[2001:db8::1:2]:80");
         assert_eq!((v6.without_port().as_str(), v6.port()), ("2001:db8::1:2", Some(80)));
-        assert_eq!(v6.masked(32).as_deref(), Some("2001:db8::/32"));
-        assert_eq!(v6.masked(129), Some("2001:db8::1:2/128".to_owned()));
+        assert_eq!(v6.masked(32), "2001:db8::/32");
+        assert_eq!(v6.masked(129), "2001:db8::1:2/128");
         let pipe = Address::from("/run/a.sock");
         assert_eq!(
             (pipe.without_port().as_str(), pipe.port(), pipe.masked(8)),
-            ("/run/a.sock", None, None)
+            ("/run/a.sock", None, String::new())
         );
         assert_eq!(Address::from("envoy://inner/e1").endpoint_id(), "e1");
         assert_eq!(v4.endpoint_id(), "");

@@ -12,7 +12,7 @@ pub struct Difference {
 }
 
 /// All of them, beside the operators of [`super::UNTELLABLE`], which print their name in angle brackets.
-pub const DIFFERENCES: [Difference; 4] = [
+pub const DIFFERENCES: [Difference; 3] = [
     Difference {
         what: "EMIT_TIME, EMIT_TIME_LOCAL",
         example: "%EMIT_TIME(%s.%f)%",
@@ -28,10 +28,5 @@ pub const DIFFERENCES: [Difference; 4] = [
         what: "strftime conversions that do not exist, with a width",
         example: "%START_TIME(%12Q)%",
         reason: "Envoy prints what its C library makes of them; the preview prints them as they stand",
-    },
-    Difference {
-        what: "TLS_SESSION_ID, PEER_CERT and all that is read from certificates",
-        example: "%DOWNSTREAM_PEER_SUBJECT%",
-        reason: "the preview prints what the sample says of the certificate; it reads no certificate",
     },
 ];

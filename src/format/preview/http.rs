@@ -41,6 +41,36 @@ pub(super) fn percent_decoded(text: &[u8]) -> Vec<u8> {
     decoded
 }
 
+/// Characters that a URL may have, which are the only ones that [`url_decoded`] makes.
+const URL_CHARACTERS: &[u8] = b"-._~!$&'()*+,;=:/?#[]@%`";
+
+/// The query as a URL again: of the escapes, those that stand for a character that a URL may have are decoded, all
+/// others stay as they are. A percent sign without two digits behind it is left out, but for the last two bytes.
+pub(super) fn url_decoded(query: &str) -> Vec<u8> {
+    let text = query.as_bytes();
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        let [high, low, behind @ ..] = after else {
+            decoded.push(*byte);
+            continue;
+        };
+        let escaped = digit(*high).zip(digit(*low));
+        match escaped.and_then(|(high, low)| u8::try_from(high * 16 + low).ok()) {
+            _ if *byte != b'%' => decoded.push(*byte),
+            None => {}
+            Some(character) if character.is_ascii_alphanumeric() || URL_CHARACTERS.contains(&character) => {
+                decoded.push(character);
+                rest = behind;
+            }
+            Some(_) => decoded.push(b'%'),
+        }
+    }
+    decoded
+}
+
 /// The first value of a key, in any case, of the header `x-forwarded-client-cert`. A header with a quote that is not
 /// closed has none. Envoy decodes no percent signs here.
 pub(super) fn forwarded_client_cert(header: &str, key: &str) -> Option<String> {
@@ -178,6 +208,22 @@ mod tests {
             ("By=a\\\"b", "by", Some("a\"b")),
         ] {
             assert_eq!(forwarded_client_cert(header, key).as_deref(), value, "{header}");
+        }
+    }
+
+    /// As Envoy 1.38.3 and 1.40.0 printed them.
+    #[test]
+    fn a_decoded_query_is_still_a_url() {
+        for (query, decoded) in [
+            ("%C3%A9=u%2fv&x=%zz&x=2", "%C3%A9=u/v&x=zz&x=2"),
+            ("%41%7e%7f%20%21%0a%00", "A~%7f%20!%0a%00"),
+            ("a%", "a%"),
+            ("a%4", "a%4"),
+            ("%%41", "A"),
+            ("+%2B%25%26%3D%22", "++%&=%22"),
+            ("%5b%5D%5E%60%7B%7d", "[]%5E`%7B%7d"),
+        ] {
+            assert_eq!(String::from_utf8(url_decoded(query)).unwrap(), decoded);
         }
     }
 

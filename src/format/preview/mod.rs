@@ -27,7 +27,7 @@ pub use flags::{RESPONSE_FLAGS, ResponseFlag, UnknownFlag};
 pub use operators::UNTELLABLE;
 pub use sample::{
     Attempt, Certificate, Cluster, Connection, FilterState, HeaderValue, Headers, Kuma, Metadata, Millis, Proxy,
-    Request, Response, Route, Sample, Times, Tls, Trace, Upstream, Wire,
+    Request, Response, Route, Sample, Times, Tls, Trace, Upstream, VirtualHost, Wire,
 };
 
 use super::parser::{self, Part};

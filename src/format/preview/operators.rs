@@ -66,7 +66,12 @@ pub(super) enum Value {
     Absent,
     Text(Vec<u8>),
     Number(i64),
-    /// What JSON shows, and its text where it is more than that.
+    /// A text that is another one in JSON.
+    TextAndJson {
+        text: Vec<u8>,
+        json: Vec<u8>,
+    },
+    /// No text in JSON: what that shows, and the text where it is another.
     Structured {
         json: Json,
         text: Option<Vec<u8>>,
@@ -104,7 +109,7 @@ impl Value {
     pub fn into_text(self) -> Option<Vec<u8>> {
         match self {
             Self::Absent => None,
-            Self::Text(text) => Some(text),
+            Self::Text(text) | Self::TextAndJson { text, .. } => Some(text),
             Self::Number(number) => Some(number.to_string().into_bytes()),
             Self::Structured { text: Some(text), .. } => Some(text),
             Self::Structured { json, text: None } => {
@@ -124,7 +129,7 @@ impl Value {
     pub fn write_json(&self, out: &mut Vec<u8>) {
         match self {
             Self::Absent => out.extend(b"null"),
-            Self::Text(text) => json::write_string(text, out),
+            Self::Text(text) | Self::TextAndJson { json: text, .. } => json::write_string(text, out),
             Self::Number(number) => out.extend(json::number_text(*number as f64).into_bytes()),
             Self::Structured { json, .. } => json::write(json, out),
         }
@@ -138,6 +143,11 @@ impl Value {
             Self::Text(mut text) => {
                 text.truncate(length);
                 Self::Text(text)
+            }
+            Self::TextAndJson { mut text, mut json } => {
+                text.truncate(length);
+                json.truncate(length);
+                Self::TextAndJson { text, json }
             }
             #[expect(clippy::cast_precision_loss, reason = "Envoy's numbers are doubles in JSON")]
             Self::Number(number) => Self::Structured {
@@ -171,6 +181,8 @@ type Untold = Vec<(&'static str, &'static str)>;
 
 /// The first Envoy that cuts texts of metadata in JSON too; before, only in text.
 const CUTS_METADATA_IN_JSON_SINCE: EnvoyVersion = EnvoyVersion::new(1, 37);
+/// The first Envoy that knows more points in time of a TCP connection than its start.
+const TIMES_TCP_SINCE: EnvoyVersion = EnvoyVersion::new(1, 39);
 /// The first Envoy whose `COALESCE` takes an empty text for a value; those before take the next entry.
 const COALESCES_TO_EMPTY_SINCE: EnvoyVersion = EnvoyVersion::new(1, 40);
 
@@ -238,7 +250,10 @@ impl<'a> Proxied<'a> {
             .as_ref()
             .or(connection.remote_address.as_ref());
         let upstream_local = upstream.and_then(|upstream| upstream.local_address.as_ref());
-        let upstream_remote = upstream.and_then(|upstream| upstream.remote_address.as_ref().or(upstream.host.as_ref()));
+        let upstream_remote = upstream.and_then(|upstream| {
+            let connected = upstream.host.as_ref().filter(|_| upstream.local_address.is_some());
+            upstream.remote_address.as_ref().or(connected)
+        });
         let upstream_wire = upstream.map_or_else(Wire::default, |upstream| upstream.wire);
         let zone = Zone {
             offset_minutes: sample.proxy.utc_offset_minutes,
@@ -345,7 +360,12 @@ impl<'a> Proxied<'a> {
                 (Some(start), Some(end)) => Value::Number((end.nanos() - start.nanos()) / 1_000_000),
                 _ => Value::Absent,
             },
-            "COMMON_DURATION" => common_duration(times, arguments),
+            "COMMON_DURATION" => {
+                let timed = sample.request.is_some() || version >= TIMES_TCP_SINCE;
+                common_duration(arguments, |name| {
+                    point(times, name).filter(|_| timed || name == START_POINT)
+                })
+            }
             "DOWNSTREAM_HANDSHAKE_DURATION" => milliseconds(times.handshake),
             "ROUNDTRIP_DURATION" => milliseconds(times.round_trip),
             "UPSTREAM_CONNECTION_POOL_READY_DURATION" => milliseconds(times.pool_ready),
@@ -374,7 +394,10 @@ impl<'a> Proxied<'a> {
             "DOWNSTREAM_DIRECT_REMOTE_PORT" => port(direct_remote),
 
             "ROUTE_NAME" => Value::unless_empty(route.map_or("", |route| &route.name)),
-            "VIRTUAL_CLUSTER_NAME" => Value::maybe(route.and_then(|route| route.virtual_cluster.as_deref())),
+            "VIRTUAL_CLUSTER_NAME" => {
+                let host = sample.virtual_host.as_ref();
+                Value::maybe(host.and_then(|host| host.virtual_cluster.as_deref()))
+            }
             "UPSTREAM_CLUSTER" => Value::unless_empty(
                 sample
                     .cluster
@@ -394,7 +417,7 @@ impl<'a> Proxied<'a> {
                 .attempted(|attempt| Some(strip_port(name_or_address(&attempt.host_name, &attempt.host)).to_owned())),
             "UPSTREAM_CONNECTION_IDS_ATTEMPTED" => self.attempted(|attempt| Some(attempt.connection_id?.to_string())),
             "UPSTREAM_CONNECTION_ID" => Value::count(upstream.map_or(0, |upstream| upstream.connection_id)),
-            "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Value::count(upstream.map_or(0, |upstream| upstream.attempts)),
+            "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Value::count(sample.attempts),
             "UPSTREAM_PROTOCOL" => Value::maybe(upstream.and_then(|upstream| upstream.protocol.as_deref())),
             "UPSTREAM_SERVER_NAME" => Value::unless_empty(upstream.map_or("", |upstream| &upstream.server_name)),
             "UPSTREAM_TRANSPORT_FAILURE_REASON" => {
@@ -541,8 +564,8 @@ impl<'a> Proxied<'a> {
     fn query_params(self, arguments: &str) -> Value {
         let path = self.sample.request.as_ref().map_or("", |request| &request.path);
         match http::query(path) {
-            None | Some("") => Value::Absent,
-            Some(query) if arguments == "DECODED" => Value::Text(http::percent_decoded(query.as_bytes())),
+            None => Value::Absent,
+            Some(query) if arguments == "DECODED" => Value::Text(http::url_decoded(query)),
             Some(query) => Value::of(query),
         }
     }
@@ -613,7 +636,7 @@ impl<'a> Proxied<'a> {
             "DYNAMIC" => Some(&sample.metadata),
             "CLUSTER" => sample.cluster.as_ref().map(|cluster| &cluster.metadata),
             "ROUTE" => sample.route.as_ref().map(|route| &route.metadata),
-            "VIRTUAL_HOST" => sample.route.as_ref().map(|route| &route.virtual_host_metadata),
+            "VIRTUAL_HOST" => sample.virtual_host.as_ref().map(|host| &host.metadata),
             "UPSTREAM_HOST" => sample.upstream.as_ref().map(|upstream| &upstream.metadata),
             "LISTENER" => Some(&sample.connection.listener_metadata),
             "LISTENER_FILTER_CHAIN" => Some(&sample.connection.filter_chain_metadata),
@@ -693,16 +716,19 @@ fn milliseconds(time: Option<Millis>) -> Value {
     time.map_or(Value::Absent, |time| Value::Number(time.nanos() / 1_000_000))
 }
 
-/// A point in time, after the start, which is `DS_RX_BEG` itself.
+/// The start.
+const START_POINT: &str = "DS_RX_BEG";
+
+/// A point in time, after the start.
 fn point(times: &Times, name: &str) -> Option<Millis> {
-    let start = (name == "DS_RX_BEG").then_some(Millis(0.0));
+    let start = (name == START_POINT).then_some(Millis(0.0));
     times.points.get(name).copied().or(start)
 }
 
 /// `START:END[:ms|us|ns]`. A time that runs backwards is none.
-fn common_duration(times: &Times, arguments: &str) -> Value {
+fn common_duration(arguments: &str, point: impl Fn(&str) -> Option<Millis>) -> Value {
     let mut parts = arguments.split(':');
-    let mut next = || point(times, parts.next().unwrap_or_default());
+    let mut next = || point(parts.next().unwrap_or_default());
     let (Some(start), Some(end)) = (next(), next()) else {
         return Value::Absent;
     };
@@ -732,8 +758,7 @@ fn without_port(address: Option<&Address>, mask: &str) -> Value {
         .parse::<i32>()
         .ok()
         .map(|bits| u8::try_from(bits).unwrap_or(u8::MAX));
-    let masked = bits.and_then(|bits| address.masked(bits));
-    Value::of(&masked.unwrap_or_else(|| address.without_port()))
+    Value::of(&bits.map_or_else(|| address.without_port(), |bits| address.masked(bits)))
 }
 
 /// An address that has no port prints nothing in text.
@@ -783,10 +808,10 @@ fn metadata(of: Option<&Metadata>, path: &str, length: Option<usize>, version: E
     }
     match found.unwrap_or_else(|| Json::Object(namespace.clone())) {
         Json::Null => Value::Absent,
-        Json::String(text) if version < CUTS_METADATA_IN_JSON_SINCE => Value::Structured {
-            text: Value::of(&text).cut(length).into_text(),
-            json: Json::String(text),
-        },
+        Json::String(text) if version < CUTS_METADATA_IN_JSON_SINCE => {
+            let json = text.clone().into_bytes();
+            cut_in_text(text.into_bytes(), json, length)
+        }
         Json::String(text) => Value::of(&text).cut(length),
         json => Value::Structured { json, text: None }.cut(length),
     }
@@ -807,6 +832,9 @@ fn filter_state(objects: &BTreeMap<String, FilterState>, arguments: &str, length
         },
         _ => match &object.typed {
             // In text a string keeps its quotes: it is a message in JSON.
+            Some(json @ Json::String(typed)) => {
+                cut_in_text(json.to_string().into_bytes(), typed.clone().into_bytes(), length)
+            }
             Some(json) => Value::Structured {
                 json: json.clone(),
                 text: Some(json.to_string().into_bytes()),
@@ -815,4 +843,10 @@ fn filter_state(objects: &BTreeMap<String, FilterState>, arguments: &str, length
             None => Value::Absent,
         },
     }
+}
+
+/// A text that is cut in text only.
+fn cut_in_text(mut text: Vec<u8>, json: Vec<u8>, length: Option<usize>) -> Value {
+    text.truncate(length.unwrap_or(usize::MAX));
+    Value::TextAndJson { text, json }
 }

@@ -32,10 +32,14 @@ pub struct Sample {
     pub times: Times,
     /// From the client to the proxy.
     pub connection: Connection,
+    /// The virtual host that the authority belongs to; there is one too where none of its routes holds.
+    pub virtual_host: Option<VirtualHost>,
     /// The route that was taken.
     pub route: Option<Route>,
     /// The cluster that was chosen; there is one too where it has no healthy host.
     pub cluster: Option<Cluster>,
+    /// How often the proxy tried to send it on (`UPSTREAM_REQUEST_ATTEMPT_COUNT`).
+    pub attempts: u64,
     /// From the proxy to the host that was chosen; `null` where none was.
     pub upstream: Option<Upstream>,
     /// Dynamic metadata, by namespace.
@@ -274,8 +278,14 @@ pub struct Route {
     pub name: String,
     /// Metadata of the route.
     pub metadata: Metadata,
-    /// Metadata of its virtual host.
-    pub virtual_host_metadata: Metadata,
+}
+
+/// A virtual host.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct VirtualHost {
+    /// Metadata of the virtual host.
+    pub metadata: Metadata,
     /// Name of the virtual cluster that the request belongs to.
     pub virtual_cluster: Option<String>,
 }
@@ -302,14 +312,12 @@ pub struct Upstream {
     pub host_name: String,
     /// Address of this end of the connection; `null` where there was none.
     pub local_address: Option<Address>,
-    /// Address of the other end. Default: `host`.
+    /// Address of the other end. Default: `host`, where there is a local address.
     pub remote_address: Option<Address>,
     /// Number of the connection in this proxy; 0 where there was none.
     pub connection_id: u64,
     /// As in the request; `null` where there was no connection, and for TCP.
     pub protocol: Option<String>,
-    /// How often the request was sent.
-    pub attempts: u64,
     /// All hosts that were tried, in their order.
     pub attempted: Vec<Attempt>,
     /// Metadata of the host.
@@ -412,8 +420,10 @@ impl Default for Sample {
             bytes_sent: 358,
             times: Times::default(),
             connection: Connection::default(),
+            virtual_host: Some(VirtualHost::default()),
             route: Some(Route::default()),
             cluster: Some(Cluster::default()),
+            attempts: 1,
             upstream: Some(Upstream::default()),
             metadata: metadata("envoy.filters.http.rbac", &json!({"shadow_engine_result": "allowed"})),
             filter_state: [(
@@ -458,9 +468,10 @@ impl Sample {
             },
             upstream: Some(Upstream {
                 protocol: None,
-                attempts: 1,
                 ..Upstream::default()
             }),
+            virtual_host: None,
+            route: None,
             metadata: Metadata::new(),
             filter_state: BTreeMap::new(),
             trace: None,
@@ -606,8 +617,6 @@ impl Default for Route {
                 "istio",
                 &json!({"config": "/apis/networking.istio.io/v1/namespaces/shop/virtual-service/reviews"}),
             ),
-            virtual_host_metadata: Metadata::new(),
-            virtual_cluster: None,
         }
     }
 }
@@ -635,7 +644,6 @@ impl Default for Upstream {
             remote_address: None,
             connection_id: 8,
             protocol: Some("HTTP/1.1".into()),
-            attempts: 1,
             attempted: vec![Attempt {
                 host,
                 host_name: String::new(),

@@ -128,3 +128,12 @@ fn coalesce_prints_the_first_value_and_since_1_40_an_empty_one_too() {
         );
     }
 }
+
+#[test]
+fn the_docs_list_all_that_differs_or_cannot_be_told() {
+    let docs = include_str!("../../../docs/preview.md").replace('`', "");
+    let differences = DIFFERENCES.iter().map(|difference| difference.what);
+    for what in differences.chain(UNTELLABLE.into_iter().map(|(name, _)| name)) {
+        assert!(docs.contains(what), "{what}");
+    }
+}
