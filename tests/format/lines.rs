@@ -1048,7 +1048,7 @@ impl Facts {
             _ => &[],
         };
         let code = got.map_or(0, |got| got.start.split(' ').nth(1).unwrap().parse().unwrap());
-        let answers_itself = ["/direct", "/redirect"]
+        let goes_nowhere = ["/direct", "/redirect", "/nocluster"]
             .iter()
             .any(|prefix| exchange.path.starts_with(prefix));
         let is_routed = self.text("route").is_some() && !goes_nowhere;
