@@ -116,7 +116,7 @@ impl PreviewArgs {
         let mut refused = false;
         for named in &formats {
             for (what, line, sample) in self.lines(named, &sample) {
-                refused |= !self.print(&named.of, what, line, sample)?;
+                refused |= !self.print(&named.of, what, line, &sample)?;
             }
         }
         Ok(if refused { ExitCode::from(1) } else { ExitCode::SUCCESS })
@@ -174,7 +174,7 @@ impl PreviewArgs {
     }
 
     /// Prints a line, or why there is none; whether there is one.
-    fn print(&self, of: &str, what: &str, line: &LineFormat, sample: Sample) -> anyhow::Result<bool> {
+    fn print(&self, of: &str, what: &str, line: &LineFormat, sample: &Sample) -> anyhow::Result<bool> {
         let name = if of.is_empty() {
             String::new()
         } else {
@@ -192,7 +192,7 @@ impl PreviewArgs {
         for warning in &compiled.warnings {
             report("warning", &name, line, warning);
         }
-        let Preview { line, untold } = preview(&compiled.format, line.omit_empty_values, &sample, self.envoy_version);
+        let Preview { line, untold } = preview(&compiled.format, line.omit_empty_values, sample, self.envoy_version);
         for (operator, reason) in untold {
             eprintln!("warning: {name}`{operator}` cannot be previewed: {reason}; <{operator}> stands there");
         }

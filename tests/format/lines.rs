@@ -342,7 +342,7 @@ fn cluster(name: &str, host: Option<Value>, http2: bool) -> Value {
     cluster
 }
 
-fn route(prefix: &str, action: Value) -> Value {
+fn route(prefix: &str, action: &Value) -> Value {
     let mut route = json!({
         "name": format!("route {prefix}"),
         "match": {"prefix": prefix},
@@ -417,27 +417,27 @@ fn bootstrap(formats: &[Asked], facts: &CompiledFormat, logs: &Logs, servers: &S
         list
     };
     let routes = [
-        route("/ok", json!({"route": {"cluster": "up"}})),
-        route("/h2", json!({"route": {"cluster": "up2"}})),
+        route("/ok", &json!({"route": {"cluster": "up"}})),
+        route("/h2", &json!({"route": {"cluster": "up2"}})),
         route(
             "/rewrite",
-            json!({"route": {"cluster": "up", "prefix_rewrite": "/new"}}),
+            &json!({"route": {"cluster": "up", "prefix_rewrite": "/new"}}),
         ),
-        route("/timeout", json!({"route": {"cluster": "up", "timeout": "0.03s"}})),
+        route("/timeout", &json!({"route": {"cluster": "up", "timeout": "0.03s"}})),
         route(
             "/retry",
-            json!({"route": {"cluster": "up", "retry_policy": {
+            &json!({"route": {"cluster": "up", "retry_policy": {
                 "retry_on": "5xx", "num_retries": 2, "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.002s"},
             }}}),
         ),
-        route("/refused", json!({"route": {"cluster": "closed"}})),
-        route("/nohost", json!({"route": {"cluster": "nohost"}})),
-        route("/nocluster", json!({"route": {"cluster": "none"}})),
+        route("/refused", &json!({"route": {"cluster": "closed"}})),
+        route("/nohost", &json!({"route": {"cluster": "nohost"}})),
+        route("/nocluster", &json!({"route": {"cluster": "none"}})),
         route(
             "/direct",
-            json!({"direct_response": {"status": 418, "body": {"inline_string": "a teapot"}}}),
+            &json!({"direct_response": {"status": 418, "body": {"inline_string": "a teapot"}}}),
         ),
-        route("/redirect", json!({"redirect": {"path_redirect": "/elsewhere"}})),
+        route("/redirect", &json!({"redirect": {"path_redirect": "/elsewhere"}})),
     ];
     let filters = [
         json!({"name": "state", "typed_config": {
@@ -450,7 +450,7 @@ fn bootstrap(formats: &[Asked], facts: &CompiledFormat, logs: &Logs, servers: &S
             "metadata": [{"metadata_namespace": "test", "value": test_metadata()["test"]}],
         }}),
     ];
-    let to = |cluster: &str| [route("/", json!({"route": {"cluster": cluster, "timeout": "0s"}}))];
+    let to = |cluster: &str| [route("/", &json!({"route": {"cluster": cluster, "timeout": "0s"}}))];
     let tcp = |cluster: &str| {
         json!({"name": "tcp", "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
@@ -513,122 +513,125 @@ struct Exchange {
     leaves: bool,
 }
 
+/// Where requests go; see the routes. What stands behind a second slash is for the test's own server, and client.
+const PREFIXES: [&str; 16] = [
+    "/ok",
+    "/ok",
+    "/ok",
+    "/h2",
+    "/rewrite",
+    "/timeout",
+    "/retry",
+    "/refused",
+    "/nohost",
+    "/nocluster",
+    "/direct",
+    "/redirect",
+    "/unknown",
+    "/ok/close",
+    "/ok/leave",
+    "/h2/leave",
+];
+
+const QUERIES: [&str; 7] = [
+    "",
+    "?",
+    "?x=1",
+    "?x=a%20b&y=c+d&empty=&noeq",
+    "?%C3%A9=u%2fv&x=%zz&x=2",
+    "?a&b?c=d&=e",
+    "?y=%0a%22",
+];
+
+/// Values of headers.
+const NAMES: [&str; 7] = [
+    "plain",
+    "h\u{e9}ll\u{f6} \u{2713}",
+    "say \"hi\" \\ there",
+    "é",
+    "a,b;c=d",
+    "{\"a\": [1]}",
+    "<&>'",
+];
+
+const CERTIFICATES: [&str; 3] = [
+    "By=spiffe://a/b;Hash=abc;Subject=\"CN=x, O=\\\"y\\\"\";URI=spiffe://c;DNS=d;DNS=e,By=two",
+    "Hash=only,DNS=second;Cert=\"%2D\"",
+    "By=\"open",
+];
+
 fn exchange(number: usize, rng: &mut StdRng) -> Exchange {
-    let prefixes = [
-        "/ok",
-        "/ok",
-        "/ok",
-        "/h2",
-        "/rewrite",
-        "/timeout",
-        "/retry",
-        "/refused",
-        "/nohost",
-        "/nocluster",
-        "/direct",
-        "/redirect",
-        "/unknown",
-        "/ok/close",
-        "/ok/leave",
-        "/h2/leave",
-    ];
-    let prefix = prefixes[number % prefixes.len()];
-    let queries = [
-        "",
-        "?",
-        "?x=1",
-        "?x=a%20b&y=c+d&empty=&noeq",
-        "?%C3%A9=u%2fv&x=%zz&x=2",
-        "?a&b?c=d&=e",
-        "?y=%0a%22",
-    ];
-    let names = [
-        "plain",
-        "h\u{e9}ll\u{f6} \u{2713}",
-        "say \"hi\" \\ there",
-        "é",
-        "a,b;c=d",
-        "{\"a\": [1]}",
-        "<&>'",
-    ];
-    let certificates = [
-        "By=spiffe://a/b;Hash=abc;Subject=\"CN=x, O=\\\"y\\\"\";URI=spiffe://c;DNS=d;DNS=e,By=two",
-        "Hash=only,DNS=second;Cert=\"%2D\"",
-        "By=\"open",
-    ];
-    let mut headers: Vec<(String, Vec<u8>)> = vec![("x-n".into(), number.to_string().into_bytes())];
-    let mut maybe = |name: &str, value: Vec<u8>, rng: &mut StdRng| {
-        if rng.random_bool(0.6) {
-            headers.push((name.to_owned(), value));
-        }
-    };
-    maybe("X-Name", names.choose(rng).unwrap().as_bytes().to_vec(), rng);
-    maybe("x-dup", b"first".to_vec(), rng);
-    maybe("x-dup", b"second".to_vec(), rng);
-    maybe("x-long", "lang é ".repeat(60).trim_end().as_bytes().to_vec(), rng);
-    maybe("x-empty", Vec::new(), rng);
-    maybe("x-latin", b"caf\xe9".to_vec(), rng);
-    maybe("user-agent", b"test/1.0 (\"quoted\")".to_vec(), rng);
-    maybe("x-forwarded-for", b"192.0.2.7, 10.0.0.1".to_vec(), rng);
-    maybe("x-request-id", format!("id-{number}").into_bytes(), rng);
-    maybe(
-        "x-forwarded-client-cert",
-        certificates.choose(rng).unwrap().as_bytes().to_vec(),
-        rng,
-    );
-    maybe("x-envoy-original-host", b"was.example".to_vec(), rng);
+    let prefix = PREFIXES[number % PREFIXES.len()];
     let is_grpc = number % 5 == 3;
-    let method = if is_grpc {
-        "POST"
-    } else {
-        *["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH"].choose(rng).unwrap()
-    };
-    if is_grpc {
-        headers.push(("content-type".into(), b"application/grpc".to_vec()));
-    }
-    let body = if matches!(method, "POST" | "PUT") {
-        "b".repeat(rng.random_range(0..3000))
-    } else {
-        String::new()
-    };
+    let methods = ["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH"];
+    let method = if is_grpc { "POST" } else { *methods.choose(rng).unwrap() };
+    let has_body = matches!(method, "POST" | "PUT");
     let leaves = prefix.ends_with("/leave");
-    let answer = if prefix.ends_with("/close") {
-        Answer::Close
-    } else if leaves || prefix == "/timeout" {
-        Answer::Silence
-    } else {
-        let codes = [200, 201, 204, 404, 500, 503];
-        let mut answer_headers = vec![
-            ("x-answer", names.choose(rng).unwrap().to_string()),
-            ("content-type", "text/plain".into()),
-        ];
-        if is_grpc && rng.random_bool(0.5) {
-            answer_headers.push(("grpc-status", ["0", "5", "17", "x"].choose(rng).unwrap().to_string()));
-        }
-        let trailers: &[(&str, &str)] = match (is_grpc, rng.random_range(0..3)) {
-            (true, 0) => &[("grpc-status", "14"), ("x-trailer", "grpc é")],
-            (_, 1) => &[("x-trailer", "trailing")],
-            _ => &[],
-        };
-        Answer::Respond {
-            code: if prefix == "/retry" {
-                503
-            } else {
-                *codes.choose(rng).unwrap()
-            },
-            headers: answer_headers,
-            body: "r".repeat(rng.random_range(0..40_000) * rng.random_range(0..2)),
-            trailers: trailers.to_vec(),
-        }
-    };
     Exchange {
         method,
-        path: format!("{prefix}{}", queries.choose(rng).unwrap()),
+        path: format!("{prefix}{}", QUERIES.choose(rng).unwrap()),
         host: ["shop.example", "shop.example:8080", "[::1]:99"].choose(rng).unwrap(),
-        headers,
-        body,
-        answer,
+        headers: headers(number, is_grpc, rng),
+        body: if has_body {
+            "b".repeat(rng.random_range(0..3000))
+        } else {
+            String::new()
+        },
+        answer: if prefix.ends_with("/close") {
+            Answer::Close
+        } else if leaves || prefix == "/timeout" {
+            Answer::Silence
+        } else {
+            response(prefix, is_grpc, rng)
+        },
         leaves,
+    }
+}
+
+/// Headers of a request, each there or not.
+fn headers(number: usize, is_grpc: bool, rng: &mut StdRng) -> Vec<(String, Vec<u8>)> {
+    let maybe = [
+        ("X-Name", NAMES.choose(rng).unwrap().as_bytes().to_vec()),
+        ("x-dup", b"first".to_vec()),
+        ("x-dup", b"second".to_vec()),
+        ("x-long", "lang é ".repeat(60).trim_end().as_bytes().to_vec()),
+        ("x-empty", Vec::new()),
+        ("x-latin", b"caf\xe9".to_vec()),
+        ("user-agent", b"test/1.0 (\"quoted\")".to_vec()),
+        ("x-forwarded-for", b"192.0.2.7, 10.0.0.1".to_vec()),
+        ("x-request-id", format!("id-{number}").into_bytes()),
+        (
+            "x-forwarded-client-cert",
+            CERTIFICATES.choose(rng).unwrap().as_bytes().to_vec(),
+        ),
+        ("x-envoy-original-host", b"was.example".to_vec()),
+    ];
+    let always = [("x-n", number.to_string().into_bytes())].into_iter();
+    let grpc = is_grpc.then(|| ("content-type", b"application/grpc".to_vec()));
+    let given = maybe.into_iter().filter(|_| rng.random_bool(0.6));
+    let all = always.chain(given).chain(grpc);
+    all.map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn response(prefix: &str, is_grpc: bool, rng: &mut StdRng) -> Answer {
+    let code = [200, 201, 204, 404, 500, 503].choose(rng).unwrap();
+    let mut headers = vec![
+        ("x-answer", (*NAMES.choose(rng).unwrap()).to_owned()),
+        ("content-type", "text/plain".to_owned()),
+    ];
+    if is_grpc && rng.random_bool(0.5) {
+        headers.push(("grpc-status", (*["0", "5", "17", "x"].choose(rng).unwrap()).to_owned()));
+    }
+    let trailers: &[(&str, &str)] = match (is_grpc, rng.random_range(0..3)) {
+        (true, 0) => &[("grpc-status", "14"), ("x-trailer", "grpc é")],
+        (_, 1) => &[("x-trailer", "trailing")],
+        _ => &[],
+    };
+    Answer::Respond {
+        code: if prefix == "/retry" { 503 } else { *code },
+        headers,
+        body: "r".repeat(rng.random_range(0..40_000) * rng.random_range(0..2)),
+        trailers: trailers.to_vec(),
     }
 }
 
@@ -686,24 +689,23 @@ async fn serve(stream: TcpStream, answers: Arc<Vec<Answer>>, silent: Arc<Notify>
                 body,
                 trailers,
             } => {
+                let lines = |headers: &mut dyn Iterator<Item = (&str, &str)>| -> String {
+                    headers.flat_map(|(name, value)| [name, ": ", value, "\r\n"]).collect()
+                };
                 let mut text = format!("HTTP/1.1 {code} Said\r\n");
-                for (name, value) in headers {
-                    text += &format!("{name}: {value}\r\n");
-                }
+                text.push_str(&lines(&mut headers.iter().map(|(name, value)| (*name, value.as_str()))));
                 let has_body = !request.start.starts_with("HEAD") && *code != 204;
                 if !has_body {
                     text += "\r\n";
                 } else if trailers.is_empty() {
-                    text += &format!("content-length: {}\r\n\r\n{body}", body.len());
+                    text.extend(["content-length: ", &body.len().to_string(), "\r\n\r\n", body]);
                 } else {
                     text += "transfer-encoding: chunked\r\n\r\n";
                     if !body.is_empty() {
-                        text += &format!("{:x}\r\n{body}\r\n", body.len());
+                        text.extend([&format!("{:x}", body.len()), "\r\n", body, "\r\n"]);
                     }
                     text += "0\r\n";
-                    for (name, value) in trailers {
-                        text += &format!("{name}: {value}\r\n");
-                    }
+                    text.push_str(&lines(&mut trailers.iter().copied()));
                     text += "\r\n";
                 }
                 if reader.stream.write_all(text.as_bytes()).await.is_err() {
@@ -981,25 +983,16 @@ impl Facts {
         }
     }
 
-    /// A request, as the listener got it.
-    fn of_request(&self, listener: &str, exchange: &Exchange, got: Option<&Message>) -> Sample {
+    /// The headers of a request, with those that Envoy added.
+    fn request_headers(&self, exchange: &Exchange) -> Headers {
         let mut headers = Headers::new();
         let mut add = |name: &str, value: &[u8]| {
             // A sample holds no bytes but characters: here as many.
-            let value = String::from_utf8(value.to_vec()).unwrap_or_else(|_| {
-                value
-                    .iter()
-                    .map(|byte| if byte.is_ascii() { char::from(*byte) } else { '?' })
-                    .collect()
-            });
-            match headers.entry(name.to_ascii_lowercase()) {
-                std::collections::btree_map::Entry::Vacant(entry) => drop(entry.insert(HeaderValue::One(value))),
-                std::collections::btree_map::Entry::Occupied(mut entry) => {
-                    let mut values = entry.get().values().to_vec();
-                    values.push(value);
-                    entry.insert(HeaderValue::Many(values));
-                }
-            }
+            let ascii = |byte: &u8| if byte.is_ascii() { char::from(*byte) } else { '?' };
+            let value = String::from_utf8(value.to_vec()).unwrap_or_else(|_| value.iter().map(ascii).collect());
+            let before = headers.remove(name).map(|before: HeaderValue| before.values().to_vec());
+            let values = before.into_iter().flatten().chain([value]).collect();
+            headers.insert(name.to_owned(), HeaderValue::Many(values));
         };
         for (name, value) in exchange.headers.iter().filter(|(name, _)| name != "x-request-id") {
             add(name, value);
@@ -1008,6 +1001,9 @@ impl Facts {
             add("content-length", exchange.body.len().to_string().as_bytes());
         }
         add("x-forwarded-proto", b"http");
+        if exchange.path.starts_with("/rewrite") {
+            add("x-envoy-original-path", exchange.path.as_bytes());
+        }
         for (name, fact) in [
             ("x-request-id", "requestId"),
             ("x-envoy-expected-rq-timeout-ms", "timeout"),
@@ -1016,14 +1012,12 @@ impl Facts {
                 add(name, value.as_bytes());
             }
         }
-        let mut path = exchange.path.clone();
-        if let Some(rest) = exchange.path.strip_prefix("/rewrite") {
-            add("x-envoy-original-path", exchange.path.as_bytes());
-            path = format!("/new{rest}");
-        }
-        let mut response_headers = Headers::new();
-        // What the codec adds is in no log: how the body is framed, and that there is none. Nor what the Envoy in front
-        // of the other listener says of its own connection.
+        headers
+    }
+
+    /// The headers of a response, without what the codec adds: how the body is framed, and that there is none. Nor what
+    /// the Envoy in front of the other listener says of its own connection.
+    fn response_headers(&self, listener: &str, got: Option<&Message>) -> Headers {
         let is_local = self.text("details").as_deref() != Some("via_upstream");
         let added = |name: &str, value: &[u8]| match name {
             "transfer-encoding" => true,
@@ -1031,12 +1025,15 @@ impl Facts {
             "content-length" => is_local && value == b"0",
             _ => false,
         };
-        for (name, value) in got.into_iter().flat_map(|got| &got.headers) {
-            if !added(name, value) {
-                let value = String::from_utf8(value.clone()).unwrap();
-                response_headers.insert(name.clone(), HeaderValue::One(value));
-            }
-        }
+        let all = got.into_iter().flat_map(|got| &got.headers);
+        let logged = all.filter(|(name, value)| !added(name, value));
+        let text = |value: &[u8]| HeaderValue::One(String::from_utf8(value.to_vec()).unwrap());
+        logged.map(|(name, value)| (name.clone(), text(value))).collect()
+    }
+
+    /// A request, as the listener got it.
+    fn of_request(&self, listener: &str, exchange: &Exchange, got: Option<&Message>) -> Sample {
+        let rewritten = exchange.path.strip_prefix("/rewrite").map(|rest| format!("/new{rest}"));
         let trailers = match &exchange.answer {
             Answer::Respond { code, trailers, .. }
                 if self.text("details").as_deref() == Some("via_upstream")
@@ -1055,16 +1052,16 @@ impl Facts {
         Sample {
             request: Some(Request {
                 method: exchange.method.to_owned(),
-                path,
+                path: rewritten.unwrap_or_else(|| exchange.path.clone()),
                 authority: exchange.host.to_owned(),
                 scheme: "http".into(),
                 protocol: if listener == "http2" { "HTTP/2" } else { "HTTP/1.1" }.into(),
-                headers,
+                headers: self.request_headers(exchange),
             }),
             response: Some(Response {
                 code,
                 details: self.text("details"),
-                headers: response_headers,
+                headers: self.response_headers(listener, got),
                 trailers: trailers
                     .iter()
                     .map(|(name, value)| ((*name).to_owned(), HeaderValue::One((*value).to_owned())))

@@ -27,16 +27,11 @@ pub(super) fn percent_decoded(text: &[u8]) -> Vec<u8> {
     while let Some(&byte) = text.get(at) {
         let pair = digit(text.get(at + 1)).zip(digit(text.get(at + 2)));
         let escaped = pair.and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
-        match escaped.filter(|_| byte == b'%') {
-            Some(escaped) => {
-                decoded.push(escaped);
-                at += 3;
-            }
-            None => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
+        let (decoded_byte, length) = escaped
+            .filter(|_| byte == b'%')
+            .map_or((byte, 1), |escaped| (escaped, 3));
+        decoded.push(decoded_byte);
+        at += length;
     }
     decoded
 }

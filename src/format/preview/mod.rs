@@ -108,22 +108,21 @@ impl Writer<'_> {
         let mut out = Vec::new();
         match value {
             Json::Object(members) => return self.object(members),
-            Json::String(source) => match parser::parse(source).parts.as_slice() {
-                [Part::Operator(operator)] => {
+            Json::String(source) => {
+                if let [Part::Operator(operator)] = parser::parse(source).parts.as_slice() {
                     let value = self.value(Call::of(operator));
                     if value.is_null() && self.omits_members() {
                         return None;
                     }
                     value.write_json(&mut out);
-                }
-                _ => {
+                } else {
                     out.push(b'"');
                     for part in self.parts(source) {
                         json::write_escaped(&part, &mut out);
                     }
                     out.push(b'"');
                 }
-            },
+            }
             constant => json::write(constant, &mut out),
         }
         Some(out)

@@ -109,9 +109,8 @@ impl Value {
     pub fn into_text(self) -> Option<Vec<u8>> {
         match self {
             Self::Absent => None,
-            Self::Text(text) | Self::TextAndJson { text, .. } => Some(text),
+            Self::Text(text) | Self::TextAndJson { text, .. } | Self::Structured { text: Some(text), .. } => Some(text),
             Self::Number(number) => Some(number.to_string().into_bytes()),
-            Self::Structured { text: Some(text), .. } => Some(text),
             Self::Structured { json, text: None } => {
                 let mut text = Vec::new();
                 json::write(&json, &mut text);
@@ -199,13 +198,11 @@ impl<'a> Proxied<'a> {
         if call.name == "COALESCE" {
             return self.coalesce(call);
         }
-        match self.evaluate(call) {
-            Some(value) => (value, Untold::new()),
-            None => {
-                let untold = UNTELLABLE.into_iter().filter(|(name, _)| *name == call.name);
-                (Value::of(&format!("<{}>", call.name)), untold.collect())
-            }
+        if let Some(value) = self.evaluate(call) {
+            return (value, Untold::new());
         }
+        let untold = UNTELLABLE.into_iter().filter(|(name, _)| *name == call.name);
+        (Value::of(&format!("<{}>", call.name)), untold.collect())
     }
 
     fn coalesce(self, call: Call<'_>) -> (Value, Untold) {
@@ -361,9 +358,9 @@ impl<'a> Proxied<'a> {
                 _ => Value::Absent,
             },
             "COMMON_DURATION" => {
-                let timed = sample.request.is_some() || version >= TIMES_TCP_SINCE;
+                let has_points = sample.request.is_some() || version >= TIMES_TCP_SINCE;
                 common_duration(arguments, |name| {
-                    point(times, name).filter(|_| timed || name == START_POINT)
+                    point(times, name).filter(|_| has_points || name == START_POINT)
                 })
             }
             "DOWNSTREAM_HANDSHAKE_DURATION" => milliseconds(times.handshake),

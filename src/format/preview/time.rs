@@ -108,16 +108,11 @@ impl<'a> Moment<'a> {
         let mut rest = format;
         while let Some((before, after)) = rest.split_once('%') {
             text.push_str(before);
-            match self.abseils_own(after).or_else(|| self.conversion(after)) {
-                Some((printed, length)) => {
-                    text.push_str(&printed);
-                    rest = after.get(length..).unwrap_or_default();
-                }
-                None => {
-                    text.push('%');
-                    rest = after;
-                }
-            }
+            let printed = self.abseils_own(after).or_else(|| self.conversion(after));
+            // What is no conversion stays as it stands.
+            let (printed, length) = printed.unwrap_or_else(|| ("%".to_owned(), 0));
+            text.push_str(&printed);
+            rest = after.get(length..).unwrap_or_default();
         }
         text.push_str(rest);
     }
@@ -142,17 +137,16 @@ impl<'a> Moment<'a> {
             return Some((format!("{:04}", self.civil.year()), 3));
         }
         let fraction = after.strip_prefix('E')?;
-        let (digits, letter) = match fraction.strip_prefix('*') {
-            Some(letter) => (None, letter),
-            None => {
-                let length = fraction.bytes().take_while(u8::is_ascii_digit).count();
-                let (digits, letter) = fraction.split_at_checked(length)?;
-                // More digits than any clock has are not worth printing.
-                (
-                    Some(digits.parse::<usize>().ok().filter(|digits| *digits <= 1024)?),
-                    letter,
-                )
-            }
+        let (digits, letter) = if let Some(letter) = fraction.strip_prefix('*') {
+            (None, letter)
+        } else {
+            let length = fraction.bytes().take_while(u8::is_ascii_digit).count();
+            let (digits, letter) = fraction.split_at_checked(length)?;
+            // More digits than any clock has are not worth printing.
+            (
+                Some(digits.parse::<usize>().ok().filter(|digits| *digits <= 1024)?),
+                letter,
+            )
         };
         let length = 1 + fraction.len() - letter.len() + 1;
         let shown = match digits {
@@ -264,10 +258,9 @@ impl<'a> Moment<'a> {
         let (hours, minutes) = (minutes.abs() / 60, minutes.abs() % 60);
         match form {
             OffsetForm::Plain => format!("{sign}{hours:02}{minutes:02}"),
-            OffsetForm::Colon => format!("{sign}{hours:02}:{minutes:02}"),
             OffsetForm::Seconds => format!("{sign}{hours:02}:{minutes:02}:00"),
             OffsetForm::Shortest if minutes == 0 => format!("{sign}{hours:02}"),
-            OffsetForm::Shortest => format!("{sign}{hours:02}:{minutes:02}"),
+            OffsetForm::Colon | OffsetForm::Shortest => format!("{sign}{hours:02}:{minutes:02}"),
         }
     }
 }
