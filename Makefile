@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 CARGO ?= cargo
 
-.PHONY: help demo test test-unit cluster cluster-stop tools lint generate golden fmt
+.PHONY: help demo test test-unit cluster cluster-stop tools lint generate golden fmt bench fuzz
 
 help: ## Says what the targets do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -31,10 +31,14 @@ lint: ## Checks formatting, clippy, licences and bans of dependencies
 generate: ## Writes config/crd, config/rbac, docs/reasons.md and the chart's copies, rules, flags and schema from the code
 	@SIGHTLINE_GENERATE=1 $(CARGO) test --quiet --test generated
 
-golden: tools ## Writes what tests/render, tests/explain and tests/chart record anew; review is the diff
+golden: tools ## Writes what tests/render, tests/explain, tests/chart and tests/format record anew; review is the diff
 	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test render every_case_comes_out_as_recorded
 	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test explain every_sample_is_explained_as_recorded
+	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test format recorded
 	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test chart every_case_is_linted_by_helm_and_rendered_as_recorded
+
+bench: ## Measures the compiler of formats beside serde_json: docs/benchmarks.md
+	@$(CARGO) bench --bench format
 
 fmt: ## Formats the code
 	@$(CARGO) fmt

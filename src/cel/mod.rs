@@ -89,6 +89,10 @@ fn is_deeper_than(levels: u16, part: &IdedExpr) -> bool {
     };
     let deep = |part: &IdedExpr| is_deeper_than(below, part);
     match &part.expr {
+        // `has(a.b)` is a level more than `a.b`.
+        Expr::Select(select) if select.test => below
+            .checked_sub(1)
+            .is_none_or(|lower| is_deeper_than(lower, &select.operand)),
         Expr::Select(select) => deep(&select.operand),
         Expr::Call(call) => call.target.as_deref().is_some_and(deep) || call.args.iter().any(deep),
         Expr::List(list) => list.elements.iter().any(deep),
@@ -185,6 +189,8 @@ mod tests {
             ("true && size(a, b) > 1", Some("size(a, b)"), "takes other arguments"),
             ("a && b.matches('(')", Some("b.matches('(')"), "RE2"),
             ("a && [1].exists(x, x > 1)", None, "switched off"),
+            ("a && b.`c`", None, "backquotes"),
+            ("a && has(b.`c`)", None, "backquotes"),
             ("a &&\n b c", Some("c"), "no CEL"),
             ("a ||", None, "no CEL"),
         ] {
@@ -214,6 +220,15 @@ mod tests {
             assert!(parse(&nested(most)).is_ok(), "{}", nested(most));
             assert!(most == 300 || parse(&nested(most + 1)).is_err(), "{}", nested(most + 1));
         }
+    }
+
+    /// Seen in 1.36.4.
+    #[test]
+    fn a_test_for_a_field_is_a_level_more_than_the_field() {
+        let chain = |fields: usize| format!("a{}", ".b".repeat(fields));
+        assert!(parse(&chain(31)).is_ok() && parse(&chain(32)).is_err());
+        let has = |fields: usize| format!("has({})", chain(fields));
+        assert!(parse(&has(30)).is_ok() && parse(&has(31)).is_err());
     }
 
     #[test]

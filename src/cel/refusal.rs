@@ -64,6 +64,10 @@ impl Search<'_> {
                 refused(&format!("`{name}` is a reserved word of CEL"))
             }
             Expr::Unspecified | Expr::Literal(_) | Expr::Ident(_) => None,
+            // Envoy takes them since 1.40.
+            Expr::Select(select) if select.field.starts_with('`') => {
+                refused("names in backquotes are not supported; write `a['b']`")
+            }
             Expr::Select(select) => self.in_expression(&select.operand),
             Expr::List(list) if !list.optional_indices.is_empty() => refused("optional elements are not supported"),
             Expr::List(list) => list.elements.iter().find_map(|element| self.in_expression(element)),

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::diagnostic::{Diagnostic, Kind, nearest};
 use super::parser::{self, OperatorUse, Part};
+use super::steps;
 use super::table::{self, Availability, Grammar, Operator, Presence};
 use super::version::EnvoyVersion;
 use crate::cel;
@@ -29,15 +30,31 @@ pub(super) struct Reader {
     pub extensions: bool,
 }
 
+/// The most errors of a string that are reported, and the most warnings. Nobody reads more, and each costs a look at the
+/// text before it and at all names of operators.
+const MOST_REPORTED: usize = 64;
+
 /// Checks one format string that stands at `path`.
 pub(super) fn check(source: &str, path: &str, reader: Reader, findings: &mut Findings) {
     let parsed = parser::parse(source);
+    let (mut errors, mut warnings) = (0, 0);
     for part in &parsed.parts {
         let Part::Operator(written) = part else { continue };
         match check_operator(&Written::of(written), reader) {
             Ok(None) => {}
-            Ok(Some(warning)) => findings.warnings.push(warning.place(written, path, source)),
-            Err(problem) => findings.errors.push(problem.place(written, path, source)),
+            Ok(Some(warning)) => {
+                warnings += 1;
+                if warnings <= MOST_REPORTED {
+                    findings.warnings.push(warning.place(written, path, source));
+                }
+            }
+            Err(problem) => {
+                errors += 1;
+                if errors > MOST_REPORTED {
+                    break;
+                }
+                findings.errors.push(problem.place(written, path, source));
+            }
         }
     }
     if let Some(error) = parsed.error {
@@ -50,6 +67,29 @@ pub(super) fn check(source: &str, path: &str, reader: Reader, findings: &mut Fin
             &error.help,
         ));
     }
+}
+
+/// Checks the format strings of a value of a JSON format.
+pub(super) fn check_value(value: &Value, path: &str, reader: Reader, findings: &mut Findings) {
+    match value {
+        Value::String(text) => check(text, path, reader, findings),
+        Value::Array(values) => {
+            for (index, value) in values.iter().enumerate() {
+                check_value(value, &format!("{path}[{index}]"), reader, findings);
+            }
+        }
+        Value::Object(members) => {
+            for (key, value) in members {
+                check_value(value, &format!("{path}.{key}"), reader, findings);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Whether a mesh that finds the text as (part of) a format adds the formatter extensions: it looks for these words.
+pub(super) fn needs_extension(text: &str) -> bool {
+    text.contains("%REQ_WITHOUT_QUERY")
 }
 
 /// An operator without its place: as it stands in a format string, or inside `COALESCE`.
@@ -228,6 +268,8 @@ fn check_length_allowed(operator: &Operator, written: &Written<'_>, oldest: Envo
 }
 
 fn check_grammar(operator: &Operator, arguments: &str, reader: Reader) -> Verdict {
+    // Each grammar reads them a few times, from left to right.
+    steps::count(arguments.len());
     let name = operator.name;
     let oldest = reader.oldest;
     let no_effect = |message: &str, help: &str| Ok(Some(Problem::new(Kind::NoEffect, Place::Arguments, message, help)));
@@ -517,8 +559,7 @@ fn time_format(arguments: &str) -> Verdict {
 fn coalesce(arguments: &str, reader: Reader) -> Verdict {
     let form = r#"write `{"operators":["PROTOCOL",{"command":"REQ","param":"X-NAME"}]}`"#;
     let whole = |message: String| invalid(Place::Arguments, message, form);
-    let json: Value =
-        serde_json::from_str(arguments).map_err(|error| whole(format!("the arguments are no JSON ({error})")))?;
+    let json = coalesce_json(arguments).map_err(|error| whole(format!("the arguments are no JSON ({error})")))?;
     let operators = coalesce_entries(&json)
         .filter(|operators| !operators.is_empty())
         .ok_or_else(|| whole("the arguments are no JSON object with a list `operators` that has entries".to_owned()))?;
@@ -539,6 +580,11 @@ fn coalesce(arguments: &str, reader: Reader) -> Verdict {
         warning = warning.or(found.map(within));
     }
     Ok(warning)
+}
+
+/// The arguments of `COALESCE`. Envoy's reader of JSON skips a byte order mark.
+pub(super) fn coalesce_json(arguments: &str) -> serde_json::Result<Value> {
+    serde_json::from_str(arguments.strip_prefix('\u{feff}').unwrap_or(arguments))
 }
 
 /// The entries of `COALESCE`, where its arguments have the form of such.

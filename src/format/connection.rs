@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::CompiledFormat;
-use super::checker::{Written, coalesce_entries, coalesce_entry};
+use super::checker::{Written, coalesce_entries, coalesce_entry, coalesce_json};
 use super::parser::{self, Part};
 use super::table::{self, Grammar};
 
@@ -56,7 +56,7 @@ fn is_http_only(written: &Written<'_>) -> bool {
         return false;
     };
     match operator.grammar {
-        Grammar::Coalesce => serde_json::from_str::<Value>(written.arguments).is_ok_and(|json| {
+        Grammar::Coalesce => coalesce_json(written.arguments).is_ok_and(|json| {
             let mut entries = coalesce_entries(&json).into_iter().flatten();
             entries.all(|entry| coalesce_entry(entry).is_ok_and(|written| is_http_only(&written)))
         }),

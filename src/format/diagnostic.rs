@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::steps;
 use super::version::EnvoyVersion;
 
 /// What a [`Diagnostic`] is about. Errors unless said otherwise.
@@ -78,6 +79,7 @@ impl Diagnostic {
     /// A finding about `span` of `source`, which stands at `path`.
     pub(super) fn at(kind: Kind, path: &str, source: &str, span: Range<usize>, message: &str, help: &str) -> Self {
         let before = source.get(..span.start).unwrap_or_default();
+        steps::count(before.len());
         let character = before.chars().count() + 1;
         let excerpt = shorten(source.get(span.clone()).unwrap_or_default(), EXCERPT_CHARACTERS);
         let (message, help) = (shorten(message, MESSAGE_CHARACTERS), shorten(help, MESSAGE_CHARACTERS));
@@ -172,8 +174,11 @@ impl FormatErrors {
 
 /// The name of `known` that is nearest to `wrong`, if any is near enough to be meant.
 pub(crate) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = (wrong.chars().count() / 3).max(1);
+    let length = wrong.chars().count();
+    let allowed = (length / 3).max(1);
     known
+        // As far apart as their lengths are, at least: a text of thousands of characters is not compared.
+        .filter(|name| name.chars().count().abs_diff(length) <= allowed)
         .map(|name| (distance(wrong, name), name))
         .filter(|(distance, _)| *distance <= allowed)
         .min()
@@ -182,6 +187,7 @@ pub(crate) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> 
 
 /// Levenshtein's edit distance, by rows.
 fn distance(a: &str, b: &str) -> usize {
+    steps::count(a.len() * b.len());
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (line, left) in a.chars().enumerate() {

@@ -16,6 +16,7 @@
 //! | `presets`, `compose` | default formats, and what `fields` and `omit` do to them |
 //! | `preview` | the line that Envoy would print for a described request |
 //! | `diagnostic` | what errors and warnings look like |
+//! | `steps` | how many bytes are looked at, which tests bound |
 //! | `testdata/envoy-verdicts.tsv` | what Envoy 1.36 to 1.40 said to some thousand strings; a test compares |
 //!
 //! Of CEL expressions (`crate::cel`) a function that was not seen to work in Envoy is refused, although one may.
@@ -35,6 +36,7 @@ mod otlp;
 mod parser;
 mod presets;
 pub mod preview;
+mod steps;
 mod table;
 mod version;
 
@@ -162,6 +164,31 @@ pub fn check_text(text: &str, oldest_proxy: EnvoyVersion) -> Result<(), FormatEr
         checker::check(text, "text", reader, findings);
     };
     without_errors(oldest_proxy.max(TAG_TEXT_SINCE), read).map(|((), _)| ())
+}
+
+/// Where Envoy stops reading a text: the N of its message `Couldn't find valid command at position N`, in bytes from 0.
+/// `None` where it reads all of it, which does not mean that it takes it.
+pub fn unreadable_at(text: &str) -> Option<usize> {
+    let parsed = parser::parse(text);
+    parsed.error.map(|_| parsed.length)
+}
+
+/// Checks a JSON format as a mesh or Envoy has it, for proxies from `oldest_proxy` on: strings in it, at any depth, are
+/// format strings; numbers, booleans, null and keys are printed as they stand.
+///
+/// # Errors
+///
+/// All errors of the strings; the path of each leads to the value, such as `http.paths[1]`.
+pub fn check_json(fields: &Map<String, Value>, oldest_proxy: EnvoyVersion) -> Result<Vec<Diagnostic>, FormatErrors> {
+    // istiod looks for operators that need an extension in the outermost strings only, but adds it for all.
+    let extensions = fields.values().filter_map(Value::as_str).any(checker::needs_extension);
+    let read = |oldest, findings: &mut Findings| {
+        let reader = Reader { oldest, extensions };
+        for (key, value) in fields {
+            checker::check_value(value, key, reader, findings);
+        }
+    };
+    without_errors(oldest_proxy, read).map(|((), warnings)| warnings)
 }
 
 /// What `read` makes for the oldest proxy, and its warnings; or its errors, which know whether a supported Envoy that is

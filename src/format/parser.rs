@@ -9,6 +9,7 @@ use std::fmt;
 use std::ops::Range;
 
 use super::diagnostic::Kind;
+use super::steps;
 
 /// A piece of the text and where it stands in it, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,11 +67,13 @@ pub(super) struct SyntaxError {
     pub help: String,
 }
 
-/// A format string, taken apart. `error` is where parsing stopped, as Envoy stops there; the parts before it stand.
+/// A format string, taken apart. Where there is an error parsing stopped, as Envoy stops there; the parts before it stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Parsed<'a> {
     pub parts: Vec<Part<'a>>,
     pub error: Option<SyntaxError>,
+    /// How many bytes the parts are: the whole text, or up to the percent sign of the operator with the error.
+    pub length: usize,
 }
 
 /// Takes a format string apart.
@@ -79,6 +82,7 @@ pub(super) fn parse(source: &str) -> Parsed<'_> {
     let mut at = 0;
     while let Some(rest) = source.get(at..).filter(|rest| !rest.is_empty()) {
         let literal = rest.find('%').map_or(rest, |percent| rest.split_at(percent).0);
+        steps::count(literal.len() + 1);
         if !literal.is_empty() {
             parts.push(Part::Literal(literal));
             at += literal.len();
@@ -95,12 +99,17 @@ pub(super) fn parse(source: &str) -> Parsed<'_> {
                     return Parsed {
                         parts,
                         error: Some(error),
+                        length: at,
                     };
                 }
             }
         }
     }
-    Parsed { parts, error: None }
+    Parsed {
+        parts,
+        error: None,
+        length: at,
+    }
 }
 
 /// The operator that starts with the percent sign at `start`.
@@ -117,7 +126,7 @@ fn operator(source: &str, start: usize) -> Result<OperatorUse<'_>, SyntaxError> 
     if name.text.is_empty() {
         return Err(no_name(source, start));
     }
-    let Some(inside) = rest_at(name_end).strip_prefix('(') else {
+    if !rest_at(name_end).starts_with('(') {
         return match ending(rest_at(name_end)) {
             Ending::Found { length, total } => {
                 let length = length.map(|range| piece(name_end + range.start..name_end + range.end));
@@ -126,25 +135,32 @@ fn operator(source: &str, start: usize) -> Result<OperatorUse<'_>, SyntaxError> 
             Ending::BadLength => Err(bad_length(source, start, name_end)),
             Ending::None => Err(unclosed(&name, start, rest_at(name_end))),
         };
-    };
+    }
 
     let arguments_start = name_end + 1;
-    let line = inside.split('\n').next().unwrap_or_default();
     let mut bad_length_at = None;
     let mut last_close = None;
-    for (offset, _) in line.match_indices(')') {
-        let after = arguments_start + offset + 1;
-        match ending(rest_at(after)) {
+    let mut at = arguments_start;
+    // Only as far as needed: a line can hold thousands of operators.
+    let line_end = loop {
+        let rest = rest_at(at);
+        let until = prefix_length(rest, |byte| byte != b')' && byte != b'\n');
+        at += until;
+        if !rest_at(at).starts_with(')') {
+            break at;
+        }
+        at += 1;
+        match ending(rest_at(at)) {
             Ending::Found { length, total } => {
-                let length = length.map(|range| piece(after + range.start..after + range.end));
-                let arguments = piece(arguments_start..after - 1);
-                return finish(start..after + total, name, Some(arguments), length);
+                let length = length.map(|range| piece(at + range.start..at + range.end));
+                let arguments = piece(arguments_start..at - 1);
+                return finish(start..at + total, name, Some(arguments), length);
             }
-            Ending::BadLength => bad_length_at = bad_length_at.or(Some(after)),
+            Ending::BadLength => bad_length_at = bad_length_at.or(Some(at)),
             Ending::None => {}
         }
-        last_close = Some(after);
-    }
+        last_close = Some(at);
+    };
     Err(match (bad_length_at, last_close) {
         (Some(at), _) => bad_length(source, start, at),
         (None, Some(after)) if rest_at(after).is_empty() => unclosed(&name, start, ""),
@@ -160,9 +176,9 @@ fn operator(source: &str, start: usize) -> Result<OperatorUse<'_>, SyntaxError> 
                 name.text
             ),
         },
-        (None, None) if line.len() < inside.len() => SyntaxError {
+        (None, None) if rest_at(line_end).starts_with('\n') => SyntaxError {
             kind: Kind::UnclosedParenthesis,
-            span: name_end..arguments_start + line.len(),
+            span: name_end..line_end,
             message: format!("the arguments of `{}` do not end on their line", name.text),
             help: "write the operator on one line and end it with `)%`".to_owned(),
         },
@@ -306,7 +322,9 @@ fn bad_length(source: &str, start: usize, colon: usize) -> SyntaxError {
 }
 
 fn prefix_length(text: &str, accept: impl Fn(u8) -> bool) -> usize {
-    text.bytes().take_while(|byte| accept(*byte)).count()
+    let length = text.bytes().take_while(|byte| accept(*byte)).count();
+    steps::count(length + 1);
+    length
 }
 
 const fn is_name_byte(byte: u8) -> bool {
@@ -426,6 +444,16 @@ mod tests {
             } else {
                 prop_assert!(source.starts_with(&printed));
             }
+        }
+
+        #[test]
+        fn each_byte_is_looked_at_a_few_times_however_long_the_text_is(
+            piece in "([%():0-9A-Z_ a?\n]|%%|%REQ\\(X\\)%|%CEL\\(|:5%|\\):|é){1,6}",
+            end in "[%():5REQa\n]{0,4}",
+        ) {
+            let source = piece.repeat(300) + &end;
+            let steps = steps::of(|| drop(parse(&source)));
+            prop_assert!(steps <= 4 * (source.len() + 1), "{} steps for {} bytes", steps, source.len());
         }
 
         #[test]
