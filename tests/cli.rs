@@ -238,6 +238,23 @@ fn what_is_not_accepted_ends_with_1_and_the_rest_is_printed() {
 }
 
 #[test]
+fn what_nobody_wants_of_a_format_ends_with_0_and_the_gravest_is_told_first() {
+    let odd = LOG.replace(
+        "{}",
+        "{format: {text: '%REQ(X-A)% %REQ(X-B)% %REQ(X-C)% %REQ(COOKIE)%'}}",
+    );
+    let run = render(&documents(&[MESH, &odd]), &[]);
+    run.ends_with(0);
+    let line = run.stderr.lines().find(|line| line.contains("AcceptedWithWarnings"));
+    let line = line.unwrap_or_else(|| panic!("{}", run.stderr));
+    let start = "TrafficLog shop/all: AcceptedWithWarnings: spec.format: text, character 34, `%REQ(COOKIE)%`: ";
+    assert!(line.starts_with(start) && line.ends_with(" (And 1 more.)"), "{line}");
+    let fine = LOG.replace("{}", "{format: {text: '%REQ(X-A):64%'}}");
+    let run = render(&documents(&[MESH, &fine]), &[]);
+    assert!(!run.stderr.contains("AcceptedWithWarnings"), "{}", run.stderr);
+}
+
+#[test]
 fn a_name_that_nothing_explains_ends_with_1() {
     let unknown = LOG.replace("spec: {}", "spec: {backends: [kafka]}");
     let run = render(&documents(&[MESH, &unknown]), &[]);

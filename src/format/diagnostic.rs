@@ -62,6 +62,13 @@ pub enum Kind {
     NotExpressible,
 }
 
+impl Kind {
+    /// Whether a warning is about security or a proxy's life: to be named first where not all can be.
+    pub const fn is_grave(self) -> bool {
+        matches!(self, Self::Secret | Self::KnownDefect | Self::TextLikeJson)
+    }
+}
+
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {

@@ -4,7 +4,6 @@
 //! That it is a replacement of text was seen in Kuma 2.9 to 2.14 (`reference/kuma-kmesh-behaviour.md`): it also happens
 //! where Envoy would not read an operator, such as behind `%%`, and then Envoy refuses what comes out.
 
-use super::CompiledFormat;
 use super::checker::Findings;
 use super::diagnostic::{Diagnostic, Kind};
 use super::express::{self, Expressed, Inexpressible};
@@ -12,6 +11,7 @@ use super::parser::{self, OperatorUse, Part};
 use super::setting::Dialect;
 use super::table::{self, Availability};
 use super::version::KumaVersion;
+use super::{Base, CompiledFormat, Encoding, Field, FormatSpec};
 
 /// What means the same as an operator of Kuma's where there is no Kuma.
 struct Counterpart {
@@ -142,6 +142,48 @@ pub fn to_kuma(format: &CompiledFormat) -> Result<Expressed<KumaFormat>, Vec<Ine
             }
         }
     }
+}
+
+impl KumaFormat {
+    /// The same format as a user writes it for another mesh, or for Kuma itself. A key or value that Kuma would refuse for
+    /// its quotes or backslashes is taken as it stands.
+    ///
+    /// # Errors
+    ///
+    /// The operators of Kuma's own that nothing means the same as, each once.
+    pub fn to_spec(&self, dialect: Dialect) -> Result<FormatSpec, Vec<Inexpressible>> {
+        let (encoding, base, fields) = match self {
+            Self::Plain(text) => (Encoding::Text, Base::Text(from_kuma(text, dialect)?), Vec::new()),
+            Self::Json(list) => {
+                let (mut fields, mut lost) = (Vec::new(), Vec::new());
+                for (key, value) in list {
+                    match from_kuma(&unescaped(value), dialect) {
+                        Ok(value) => fields.push(Field {
+                            name: unescaped(key),
+                            value,
+                            nest: false,
+                        }),
+                        Err(operators) => lost.extend(operators),
+                    }
+                }
+                if !lost.is_empty() {
+                    return Err(Expressed::new((), lost).lost);
+                }
+                (Encoding::Json, Base::Empty, fields)
+            }
+        };
+        Ok(FormatSpec {
+            encoding,
+            base,
+            fields,
+            omit: Vec::new(),
+        })
+    }
+}
+
+/// What stands between the quotes of a JSON string, read.
+fn unescaped(text: &str) -> String {
+    serde_json::from_str(&format!("\"{text}\"")).unwrap_or_else(|_| text.to_owned())
 }
 
 /// The text between the quotes of a JSON string.
@@ -299,6 +341,29 @@ mod tests {
         );
         let nesting = Inexpressible::Nesting("b.c".to_owned());
         assert_eq!(expressed.lost, [nesting, Inexpressible::EmptyValue("b.d".to_owned())]);
+    }
+
+    #[test]
+    fn a_format_of_a_mesh_access_log_comes_back_as_a_user_writes_it() {
+        let kuma = Dialect::Kuma(KumaVersion::OLDEST_SUPPORTED);
+        let Value::Object(map) = json!({"a": r#"x "y" \z %KUMA_SOURCE_SERVICE%"#, "b.c": "%PATH%"}) else {
+            unreachable!()
+        };
+        let there = to_kuma(&CompiledFormat::Json(map.clone())).unwrap().value;
+        let back = there.to_spec(kuma).unwrap();
+        let fields = back
+            .fields
+            .into_iter()
+            .map(|field| (field.name, Value::from(field.value)));
+        assert_eq!(fields.collect::<serde_json::Map<_, _>>(), map);
+        let lost = there.to_spec(ISTIO).unwrap_err();
+        assert_eq!(lost, [Inexpressible::KumaOperator("KUMA_SOURCE_SERVICE".to_owned())]);
+        let plain = KumaFormat::Plain("%KUMA_MESH%".to_owned()).to_spec(ISTIO).unwrap();
+        assert_eq!(plain.base, Base::Text("%ENVIRONMENT(ISTIO_META_MESH_ID)%".to_owned()));
+        let bare = KumaFormat::Json(vec![("a".to_owned(), "a \"b".to_owned())])
+            .to_spec(kuma)
+            .unwrap();
+        assert_eq!(bare.fields.first().map(|field| field.value.as_str()), Some("a \"b"));
     }
 
     #[test]

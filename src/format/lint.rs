@@ -190,13 +190,17 @@ fn headers<'a>(written: &Written<'a>) -> Vec<&'a str> {
     }
 }
 
-/// The names in `headers['NAME']` and `headers["NAME"]`.
+/// The names in `headers['NAME']`, `headers["NAME"]` and `headers.NAME`.
 fn headers_of_expression(expression: &str) -> Vec<&str> {
-    let after = expression.match_indices("headers[").map(|(at, found)| at + found.len());
+    let after = expression.match_indices("headers").map(|(at, found)| at + found.len());
     let name = |at: usize| {
-        let rest = expression.get(at..)?.trim_start();
-        let quote = rest.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
-        rest.get(1..)?.split(quote).next()
+        let rest = expression.get(at..)?;
+        if let Some(member) = rest.strip_prefix('.') {
+            return member.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next();
+        }
+        let index = rest.strip_prefix('[')?.trim_start();
+        let quote = index.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+        index.get(1..)?.split(quote).next()
     };
     after.filter_map(name).collect()
 }
@@ -423,6 +427,8 @@ mod tests {
                 "%QUERY_PARAM(access_token)%",
                 "%ENVIRONMENT(DB_PASSWORD)%",
                 "%CEL(request.headers['authorization'])%",
+                "%TYPED_CEL(request.headers[ \"set-cookie\" ])%",
+                "%CEL(has(request.headers.cookie))%",
                 r#"%COALESCE({"operators":[{"command":"REQ","param":"COOKIE"}]})%"#,
             ],
             &[
@@ -432,6 +438,7 @@ mod tests {
                 "%QUERY_PARAM(codec):9%",
                 "%ENVIRONMENT(HOSTNAME)%",
                 "%CEL(request.headers['x-author'])%",
+                "%CEL(request.headers_bytes)%",
             ],
         );
         assert_eq!(

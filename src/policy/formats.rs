@@ -43,10 +43,13 @@ pub struct Warning {
 const NAMED_WARNINGS: usize = 3;
 
 impl Lines {
-    /// The condition that the format is accepted with warnings, the first of them named; `place` is where it stands.
+    /// The condition that the format is accepted with warnings, the gravest of them named; `place` is where it stands.
     pub fn warned(&self, place: &str) -> Option<Finding> {
-        let named = self.warnings.iter().take(NAMED_WARNINGS);
-        let named: Vec<String> = named
+        let mut gravest: Vec<&Warning> = self.warnings.iter().collect();
+        gravest.sort_by_key(|warning| !warning.diagnostic.kind.is_grave());
+        let named: Vec<String> = gravest
+            .into_iter()
+            .take(NAMED_WARNINGS)
             .map(|warning| format!("{place}{}: {}.", warning.path, warning.diagnostic))
             .collect();
         let more = match self.warnings.len().checked_sub(NAMED_WARNINGS) {
