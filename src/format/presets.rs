@@ -428,7 +428,8 @@ impl Form {
             let fields = fields.filter_map(|name| self.fields.iter().find(|field| field.name == *name));
             let kept: Vec<Cow<'static, str>> = fields.filter_map(&value).collect();
             if !kept.is_empty() {
-                if !line.is_empty() && !(group.joined && after_group) {
+                let is_attached = group.joined && after_group;
+                if !is_attached && !line.is_empty() {
                     line.push(' ');
                 }
                 line.push_str(group.open);
