@@ -118,6 +118,7 @@ macro_rules! reasons {
 
 reasons! {
     Accepted [Accepted]: "The spec makes sense here.", "Nothing to do.";
+    AcceptedWithWarnings [Accepted]: "The spec makes sense here, but its log format does something that nobody is likely to want.", "Nothing has to be done; `sightline explain` points at the character.";
     Resolved [ResolvedRefs]: "All that the spec names exists and may be used.", "Nothing to do.";
     Programmed [Programmed]: "The rendered objects stand as rendered.", "Nothing to do.";
     InSync [AgentsInSync]: "Every agent runs with the wanted configuration.", "Nothing to do.";

@@ -238,6 +238,23 @@ fn what_is_not_accepted_ends_with_1_and_the_rest_is_printed() {
 }
 
 #[test]
+fn what_nobody_wants_of_a_format_ends_with_0_and_the_gravest_is_told_first() {
+    let odd = LOG.replace(
+        "{}",
+        "{format: {text: '%REQ(X-A)% %REQ(X-B)% %REQ(X-C)% %REQ(COOKIE)%'}}",
+    );
+    let run = render(&documents(&[MESH, &odd]), &[]);
+    run.ends_with(0);
+    let line = run.stderr.lines().find(|line| line.contains("AcceptedWithWarnings"));
+    let line = line.unwrap_or_else(|| panic!("{}", run.stderr));
+    let start = "TrafficLog shop/all: AcceptedWithWarnings: spec.format: text, character 34, `%REQ(COOKIE)%`: ";
+    assert!(line.starts_with(start) && line.ends_with(" (And 1 more.)"), "{line}");
+    let fine = LOG.replace("{}", "{format: {text: '%REQ(X-A):64%'}}");
+    let run = render(&documents(&[MESH, &fine]), &[]);
+    assert!(!run.stderr.contains("AcceptedWithWarnings"), "{}", run.stderr);
+}
+
+#[test]
 fn a_name_that_nothing_explains_ends_with_1() {
     let unknown = LOG.replace("spec: {}", "spec: {backends: [kafka]}");
     let run = render(&documents(&[MESH, &unknown]), &[]);
@@ -638,7 +655,7 @@ fn preview_prints_each_format_of_a_file_below_its_name() {
     );
     let own = LOG.replace("name: all", "name: own").replace(
         "spec: {}",
-        "spec: {format: {text: '%RESPONSE_CODE%', tcp: {text: '%RESPONSE_CODE% %BYTES_SENT%'}}}",
+        "spec: {format: {text: '%RESPONSE_CODE%', tcp: {text: '%BYTES_SENT%'}}}",
     );
     let files = Files::new(&[("in.yaml", &documents(&[&mesh, LOG, &own]))]);
     let run = preview(&["-f", &files.text("in.yaml")]);
@@ -646,7 +663,7 @@ fn preview_prints_each_format_of_a_file_below_its_name() {
     assert_eq!(
         run.stdout,
         "# ObservabilityMesh default\nHTTP/1.1\n# TrafficLog shop/all\nHTTP/1.1\n# TrafficLog shop/own\n200\n\
-         # TrafficLog shop/own, TCP\n0 9880\n"
+         # TrafficLog shop/own, TCP\n9880\n"
     );
     assert_eq!(run.stderr, "");
 }
@@ -667,6 +684,24 @@ fn preview_points_at_what_is_wrong_with_a_format_and_ends_with_1() {
     let run = preview(&[&newer[..], &["--envoy-version", "1.38"]].concat());
     run.ends_with(0);
     assert_eq!(run.stdout, "00f067aa0ba902b7\n");
+}
+
+#[test]
+fn preview_of_a_preset_with_a_form_for_tcp_has_it_for_a_tcp_connection() {
+    let request = preview(&["--preset", "OpenTelemetry", "--encoding", "json"]);
+    request.ends_with(0);
+    assert!(request.stdout.contains("\"GET\""), "{}", request.stdout);
+    let connection = preview(&["--preset", "OpenTelemetry", "--encoding", "json", "--tcp"]);
+    connection.ends_with(0);
+    assert!(!connection.stdout.contains("method"), "{}", connection.stdout);
+}
+
+#[test]
+fn preview_replaces_kumas_own_operators_as_kuma_does() {
+    preview(&["--text", "%KUMA_MESH%"]).ends_with(1);
+    let run = preview(&["--text", "%KUMA_MESH% %KUMA_SOURCE_ADDRESS%", "--kuma-version", "2.13"]);
+    run.ends_with(0);
+    assert_eq!(run.stdout, "default 10.44.1.23:0\n");
 }
 
 #[test]

@@ -300,7 +300,7 @@ fn set_password(object: &mut Value, password: &str) {
 
 /// The format of the mesh that has one, and of the policy that has one of its own.
 fn set_format(object: &mut Value, seed: u64) {
-    let tenant = json!({"name": "tenant", "value": "%REQ(X-TENANT)%"});
+    let tenant = json!({"name": "tenant", "value": "%REQ(X-TENANT):64%"});
     let attempts = json!({"name": "attempts", "value": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"});
     let status = json!({"name": "status", "value": "%RESPONSE_CODE%"});
     let (mesh, policy) = match seed % 4 {

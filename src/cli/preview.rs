@@ -12,7 +12,7 @@ use crate::admission;
 use crate::crds::{Encoding, FormatField, FormatPreset, LineFormat, LogFormat, ObservabilityMesh, TrafficLog};
 use crate::explain::{marked, source_of};
 use crate::format::preview::{Preview, Sample, preview};
-use crate::format::{self, Diagnostic, EnvoyVersion};
+use crate::format::{self, Diagnostic, Dialect, EnvoyVersion, KumaVersion, Setting, Traffic};
 use crate::policy::formats;
 use crate::snapshot::key_of;
 use crate::yaml;
@@ -36,7 +36,7 @@ pub struct PreviewArgs {
     /// name. Repeatable.
     #[arg(short = 'f', long = "filename", value_name = "PATH", conflicts_with_all = ["preset", "text", "fields", "omit", "encoding", "omit_empty_values"])]
     paths: Vec<PathBuf>,
-    /// A known format, as in spec.format.preset of a TrafficLog: Istio or Envoy.
+    /// A known format, as in spec.format.preset of a TrafficLog, such as Istio.
     #[arg(long, value_parser = preset)]
     preset: Option<FormatPreset>,
     /// A whole line, such as '%REQ(:METHOD)% %RESPONSE_CODE%'.
@@ -64,6 +64,9 @@ pub struct PreviewArgs {
     /// The proxy's version. What a later Envoy brought is an error.
     #[arg(long, value_name = "VERSION", default_value_t = EnvoyVersion::OLDEST_SUPPORTED)]
     envoy_version: EnvoyVersion,
+    /// Preview what Kuma of this version makes of it, with its own operators. Default: Istio, which has none.
+    #[arg(long, value_name = "VERSION")]
+    kuma_version: Option<KumaVersion>,
     /// Print the sample as YAML, to be edited and given to --request; nothing else.
     #[arg(long)]
     print_sample: bool,
@@ -91,6 +94,15 @@ struct Named {
     format: LogFormat,
 }
 
+/// A line of a format, for a sample.
+struct Line<'f> {
+    /// What to add to the format's name.
+    what: &'static str,
+    line: &'f LineFormat,
+    traffic: Traffic,
+    sample: Sample,
+}
+
 impl PreviewArgs {
     /// Previews.
     pub fn run(self) -> anyhow::Result<ExitCode> {
@@ -115,8 +127,8 @@ impl PreviewArgs {
         }
         let mut refused = false;
         for named in &formats {
-            for (what, line, sample) in self.lines(named, &sample) {
-                refused |= !self.print(&named.of, what, line, &sample)?;
+            for line in self.lines(&named.format, sample.clone()) {
+                refused |= !self.print(&named.of, &line)?;
             }
         }
         Ok(if refused { ExitCode::from(1) } else { ExitCode::SUCCESS })
@@ -159,28 +171,46 @@ impl PreviewArgs {
         }])
     }
 
-    /// The lines of a format: that of requests, and that of TCP connections where it is another one. A sample that was
-    /// asked for has one of them.
-    fn lines<'f>(&self, named: &'f Named, sample: &Sample) -> Vec<(&'static str, &'f LineFormat, Sample)> {
-        let LogFormat { line, tcp } = &named.format;
+    /// The lines of a format: that of the sample, and for the formats of files that of TCP connections, where it is another
+    /// one and no request was described.
+    fn lines<'f>(&self, format: &'f LogFormat, sample: Sample) -> Vec<Line<'f>> {
+        let tcp = |sample| Line {
+            what: ", TCP",
+            line: format.tcp.as_ref().unwrap_or(&format.line),
+            traffic: Traffic::Tcp,
+            sample,
+        };
         if sample.request.is_none() {
-            return vec![(", TCP", tcp.as_ref().unwrap_or(line), sample.clone())];
+            return vec![tcp(sample)];
         }
-        let mut lines = vec![("", line, sample.clone())];
-        if self.request.is_none() {
-            lines.extend(tcp.as_ref().map(|tcp| (", TCP", tcp, Sample::tcp())));
-        }
-        lines
+        let has_tcp_line = formats::has_tcp_line(format);
+        let http = Line {
+            what: "",
+            line: &format.line,
+            traffic: if has_tcp_line { Traffic::Http } else { Traffic::Both },
+            sample,
+        };
+        let asked_for_both = !self.paths.is_empty() && self.request.is_none();
+        let tcp = (has_tcp_line && asked_for_both).then(|| tcp(Sample::tcp()));
+        std::iter::once(http).chain(tcp).collect()
     }
 
     /// Prints a line, or why there is none; whether there is one.
-    fn print(&self, of: &str, what: &str, line: &LineFormat, sample: &Sample) -> anyhow::Result<bool> {
+    fn print(&self, of: &str, line: &Line<'_>) -> anyhow::Result<bool> {
+        let Line {
+            what,
+            line,
+            traffic,
+            sample,
+        } = line;
         let name = if of.is_empty() {
             String::new()
         } else {
             format!("{of}{what}: ")
         };
-        let compiled = match format::compile(&formats::spec(line), self.envoy_version) {
+        let dialect = self.kuma_version.map_or(Dialect::Istio, Dialect::Kuma);
+        let setting = Setting::new(dialect, self.envoy_version).with(*traffic);
+        let compiled = match format::compile(&formats::spec(line), setting) {
             Ok(compiled) => compiled,
             Err(errors) => {
                 for error in errors.iter() {

@@ -149,6 +149,9 @@ fn report(statuses: &[Status]) -> ExitCode {
                 ConditionType::PartiallyOverridden | ConditionType::PartiallyExpressed => {
                     eprintln!("{name}: {}: {}", finding.type_.as_str(), finding.message);
                 }
+                ConditionType::Accepted if finding.reason == Reason::AcceptedWithWarnings => {
+                    eprintln!("{name}: {}: {}", finding.reason.as_str(), finding.message);
+                }
                 ConditionType::Accepted => {
                     refused |= finding.status == Truth::False && finding.reason != Reason::LimitedByMesh;
                 }

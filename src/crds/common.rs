@@ -180,7 +180,8 @@ pub struct LogFormat {
     #[serde(flatten)]
     pub line: LineFormat,
     /// A format of its own for TCP connections, with the fields of the outer one. Where the two differ, each backend
-    /// costs two extension providers. Default: the same format, in which HTTP operators print `-` for TCP.
+    /// costs two extension providers. Default: the outer format, in the form that its preset has for TCP (Kuma, ECS and
+    /// OpenTelemetry have one); else in the same form, in which HTTP operators print `-` for TCP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = format_rules()))]
     pub tcp: Option<LineFormat>,
@@ -200,7 +201,7 @@ pub struct LineFormat {
     /// The whole format as one text, at most 8 KiB. A newline is added where there is none. Alone: not with `preset`,
     /// `fields` or `omit`.
     ///
-    /// Example: `[%START_TIME%] %REQ(:METHOD)% %REQ(:PATH)% %RESPONSE_CODE%`
+    /// Example: `[%START_TIME%] %REQ(:METHOD)% %PATH(NQ):256% %RESPONSE_CODE%`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8192))]
     pub text: Option<String>,
@@ -252,6 +253,8 @@ fn format_rules() -> serde_json::Value {
          "message": "omit takes fields away from a preset: set preset, or remove omit"},
         {"rule": "!has(self.fields) || self.encoding == 'JSON' || self.fields.all(f, !f.nest)",
          "message": "nest makes objects of a field's name: it is for encoding: JSON"},
+        {"rule": "!has(self.preset) || self.encoding == 'JSON' || !(self.preset in ['ECS', 'OpenTelemetry'])",
+         "message": "the presets ECS and OpenTelemetry are names for values: set encoding: JSON"},
     ])
 }
 
@@ -268,13 +271,23 @@ pub enum Encoding {
 
 // The schema of an optional enum has the doc of its type, not of the field: what a reader of `preset` wants stands here.
 /// A format to start from. `Istio`: Istio's default access-log format of this encoding. `Envoy`: Envoy's own default of
-/// this encoding. `fields` add to it, `omit` takes fields away. Not with `text`.
+/// this encoding. `Kuma`: Kuma's defaults; in another mesh what only Kuma knows is `-` in text and left out of JSON. `ECS`:
+/// names of the Elastic Common Schema, JSON only. `OpenTelemetry`: names of its semantic conventions, JSON only. Kuma, ECS
+/// and OpenTelemetry have a form of their own for TCP connections. `fields` add to it, `omit` takes fields away. Not with
+/// `text`.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, JsonSchema)]
 pub enum FormatPreset {
     /// Istio's default access-log format.
     Istio,
     /// Envoy's default access-log format.
     Envoy,
+    /// Kuma's default access-log formats.
+    Kuma,
+    /// Names of the Elastic Common Schema.
+    #[serde(rename = "ECS")]
+    Ecs,
+    /// Names of OpenTelemetry's semantic conventions.
+    OpenTelemetry,
 }
 
 /// One named field of a format.
@@ -284,7 +297,7 @@ pub struct FormatField {
     /// Name of the field in the line, for example `tenant`.
     #[schemars(length(min = 1, max = 128))]
     pub name: String,
-    /// Value: literal text and operators, at most 1 KiB, for example `%REQ(X-TENANT)%`.
+    /// Value: literal text and operators, at most 1 KiB, for example `%REQ(X-TENANT):64%`.
     #[schemars(length(min = 0, max = 1024))]
     pub value: String,
     /// Whether dots in the name make objects in objects: `http.method` becomes `{"http": {"method": …}}`. JSON only.

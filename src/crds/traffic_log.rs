@@ -101,8 +101,7 @@ pub struct TrafficLogSpec {
     ///
     /// A format is one of three things:
     ///
-    /// - `preset: Istio` or `preset: Envoy`, a known format of this `encoding`, which `fields` add to and `omit` takes
-    ///   away from;
+    /// - `preset`, a format with a name in this `encoding`, which `fields` add to and `omit` takes away from;
     ///
     /// - with `encoding: Text`, a whole line as `text`, alone;
     ///
@@ -113,11 +112,13 @@ pub struct TrafficLogSpec {
     /// header, `%RESPONSE_CODE%` the status, `%DURATION%` the time it took in milliseconds, `%START_TIME%` when it began,
     /// `%REQ(X):20%` the first 20 characters, `%%` a percent sign. What is absent is `-` (in JSON: null). Every operator
     /// is checked before it reaches a proxy, and the message points at the character: one that the oldest proxy does not
-    /// know would make that proxy refuse its whole listener (`InvalidFormat`; what was live before stays).
+    /// know would make that proxy refuse its whole listener (`InvalidFormat`; what was live before stays). What a proxy takes
+    /// and nobody wants, such as a header that carries a password, is logged, and the condition Accepted warns of it
+    /// (`AcceptedWithWarnings`).
     ///
     /// Example, Istio's JSON with a tenant and without user agent: `{encoding: JSON, preset: Istio, fields: [{name: tenant,
-    /// value: "%REQ(X-TENANT)%"}], omit: [user_agent]}`. Example, a line of your own: `{encoding: Text, text:
-    /// "%REQ(:METHOD)% %REQ(:PATH)% %RESPONSE_CODE% %DURATION%"}`.
+    /// value: "%REQ(X-TENANT):64%"}], omit: [user_agent]}`. Example, a line of your own: `{encoding: Text, text:
+    /// "%REQ(:METHOD)% %PATH(NQ):256% %RESPONSE_CODE% %DURATION%"}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<LogFormat>,
     /// Which requests and connections are logged. Default: all of them.

@@ -35,12 +35,13 @@ fn findings(eye: &Eye<'_, '_>, target: &Target) -> Vec<Finding> {
 
 fn condition(eye: &Eye<'_, '_>, target: &Target, finding: &Finding) -> ConditionSeen {
     let is_refused = finding.type_ == ConditionType::Accepted && finding.status != Truth::True;
+    let is_warned = finding.reason == Reason::AcceptedWithWarnings;
     ConditionSeen {
         condition: finding.type_.as_str().into(),
         status: format!("{:?}", finding.status),
         reason: finding.reason.as_str().into(),
         message: finding.message.clone(),
-        details: if is_refused {
+        details: if is_refused || is_warned {
             details(eye.view, target, finding.reason)
         } else {
             Vec::new()
@@ -59,7 +60,7 @@ pub(super) fn policy_seen(eye: &Eye<'_, '_>, target: &Target) -> PolicySeen {
     }
 }
 
-/// What is wrong with some resources. `Ready` only repeats another condition; whether agents are in sync is of no concern
+/// What is wrong with some resources, or odd. `Ready` only repeats another condition; whether agents are in sync is of no concern
 /// where `agents` is not set.
 pub(super) fn problems<'t>(
     eye: &Eye<'_, '_>,
@@ -70,7 +71,7 @@ pub(super) fn problems<'t>(
         ConditionType::Ready => false,
         ConditionType::PartiallyOverridden | ConditionType::PartiallyExpressed => finding.status == Truth::True,
         ConditionType::AgentsInSync => agents && finding.status != Truth::True,
-        _ => finding.status != Truth::True,
+        _ => finding.status != Truth::True || finding.reason == Reason::AcceptedWithWarnings,
     };
     let of_target = |target: &Target| {
         let problem = |finding: &Finding| Problem {
@@ -83,9 +84,19 @@ pub(super) fn problems<'t>(
     targets.into_iter().flat_map(of_target).collect()
 }
 
-/// What the compilers say of a resource that was refused for it.
+/// What the compilers say of a resource that was refused for it, or accepted with warnings.
 fn details(view: &View<'_>, target: &Target, reason: Reason) -> Vec<Detail> {
-    let of_compilers = [Reason::InvalidFormat, Reason::FormatUnsupported, Reason::InvalidFilter];
+    let of_compilers = [
+        Reason::InvalidFormat,
+        Reason::FormatUnsupported,
+        Reason::InvalidFilter,
+        Reason::AcceptedWithWarnings,
+    ];
+    let said = if reason == Reason::AcceptedWithWarnings {
+        warnings
+    } else {
+        errors
+    };
     if !of_compilers.contains(&reason) {
         return Vec::new();
     }
@@ -93,7 +104,7 @@ fn details(view: &View<'_>, target: &Target, reason: Reason) -> Vec<Detail> {
         Target::TrafficLog(key) => {
             let logs = view.traffic_logs_in(&key.namespace);
             let log = logs.into_iter().find(|(k, _)| *k == key).map(|(_, log)| log);
-            log.map(|log| of_log(view, key, log)).unwrap_or_default()
+            log.map(|log| of_log(view, key, log, said)).unwrap_or_default()
         }
         Target::Mesh(name) => view
             .mesh(name)
@@ -102,6 +113,7 @@ fn details(view: &View<'_>, target: &Target, reason: Reason) -> Vec<Detail> {
                     "spec.logging.format",
                     &mesh.spec.logging.format,
                     oldest(view, mesh)?,
+                    said,
                 ))
             })
             .unwrap_or_default(),
@@ -113,7 +125,23 @@ fn oldest(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<EnvoyVersion> {
     oldest_envoy(view, mesh, &istio_of(mesh)?).ok()
 }
 
-fn of_log(view: &View<'_>, key: &Key, log: &TrafficLog) -> Vec<Detail> {
+/// What is said of a format, each with its path below the format: empty, or `.tcp`.
+type Said = fn(&LogFormat, EnvoyVersion) -> Vec<(&'static str, Diagnostic)>;
+
+fn errors(format: &LogFormat, oldest: EnvoyVersion) -> Vec<(&'static str, Diagnostic)> {
+    match formats::lines(format, oldest) {
+        Ok(_) => Vec::new(),
+        Err(bad) => bad.errors.iter().map(|error| (bad.path, error.clone())).collect(),
+    }
+}
+
+fn warnings(format: &LogFormat, oldest: EnvoyVersion) -> Vec<(&'static str, Diagnostic)> {
+    let lines = formats::lines(format, oldest);
+    let warnings = lines.into_iter().flat_map(|lines| lines.warnings);
+    warnings.map(|warning| (warning.path, warning.diagnostic)).collect()
+}
+
+fn of_log(view: &View<'_>, key: &Key, log: &TrafficLog, said: Said) -> Vec<Detail> {
     let Ok(mesh) = mesh_of(view, &key.namespace, log.spec.mesh_ref.as_ref()) else {
         return Vec::new();
     };
@@ -123,9 +151,18 @@ fn of_log(view: &View<'_>, key: &Key, log: &TrafficLog) -> Vec<Detail> {
     let expression = log.spec.filter.as_ref().and_then(|filter| filter.expression.as_deref());
     let of_filter = expression.and_then(|expression| of_expression(expression, oldest));
     let own = log.spec.format.as_ref();
-    let of_own = own.map(|own| of_format("spec.format", own, oldest)).unwrap_or_default();
+    let of_own = own
+        .map(|own| of_format("spec.format", own, oldest, said))
+        .unwrap_or_default();
     // Where its own is right, it is the mesh's that it was refused for.
-    let of_mesh = || of_format("spec.logging.format of the mesh", &mesh.spec.logging.format, oldest);
+    let of_mesh = || {
+        of_format(
+            "spec.logging.format of the mesh",
+            &mesh.spec.logging.format,
+            oldest,
+            said,
+        )
+    };
     let all: Vec<Detail> = of_filter.into_iter().chain(of_own).collect();
     if all.is_empty() { of_mesh() } else { all }
 }
@@ -142,33 +179,35 @@ fn of_expression(expression: &str, oldest: EnvoyVersion) -> Option<Detail> {
     })
 }
 
-fn of_format(path: &str, format: &LogFormat, oldest: EnvoyVersion) -> Vec<Detail> {
-    let Err(bad) = formats::lines(format, oldest) else {
-        return Vec::new();
-    };
-    let line = format.lines().find(|(name, _)| *name == bad.path).map(|(_, line)| line);
-    let detail = |diagnostic: &Diagnostic| {
+fn of_format(path: &str, format: &LogFormat, oldest: EnvoyVersion, said: Said) -> Vec<Detail> {
+    let detail = |(below, diagnostic): (&'static str, Diagnostic)| {
+        let line = format.lines().find(|(name, _)| *name == below).map(|(_, line)| line);
         let source = line.and_then(|line| source_of(line, &diagnostic.path));
         let marked = source.and_then(|source| marked(source, &diagnostic.span));
         let (line, carets) = marked.unzip();
         Detail {
-            path: format!("{path}{}.{}", bad.path, diagnostic.path),
+            path: format!("{path}{below}.{}", diagnostic.path),
             message: format!("{}; {}", diagnostic.message, diagnostic.help),
             line,
             carets,
         }
     };
-    bad.errors.iter().map(detail).collect()
+    said(format, oldest).into_iter().map(detail).collect()
 }
 
-/// The text of the member that a diagnostic is about: `text`, `fields[NAME].value`.
+/// The text of the member that a diagnostic is about: `text`, `fields[NAME].value` or `fields[NAME].name`.
 pub(crate) fn source_of<'l>(line: &'l LineFormat, path: &str) -> Option<&'l str> {
     if path == "text" {
         return line.text.as_deref();
     }
-    let name = path.strip_prefix("fields[")?.strip_suffix("].value")?;
+    let member = path.strip_prefix("fields[")?;
+    if let Some(name) = member.strip_suffix("].value") {
+        let field = line.fields.iter().find(|field| field.name == name)?;
+        return Some(&field.value);
+    }
+    let name = member.strip_suffix("].name")?;
     let field = line.fields.iter().find(|field| field.name == name)?;
-    Some(&field.value)
+    Some(&field.name)
 }
 
 /// The line of a text in which a place begins, and carets to put below it.

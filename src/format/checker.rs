@@ -8,10 +8,11 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::diagnostic::{Diagnostic, Kind, nearest};
+use super::kuma;
 use super::parser::{self, OperatorUse, Part};
 use super::steps;
 use super::table::{self, Availability, Grammar, Operator, Presence};
-use super::version::EnvoyVersion;
+use super::version::{EnvoyVersion, KumaVersion};
 use crate::cel;
 
 /// What was found in all strings of a format.
@@ -28,6 +29,8 @@ pub(super) struct Reader {
     pub oldest: EnvoyVersion,
     /// Whether the mesh adds the formatter extension where it finds an operator that needs it.
     pub extensions: bool,
+    /// The Kuma that replaces its own operators before the proxy reads the string.
+    pub kuma: Option<KumaVersion>,
 }
 
 /// The most errors of a string that are reported, and the most warnings. Nobody reads more, and each costs a look at the
@@ -97,7 +100,7 @@ pub(super) struct Written<'a> {
     pub name: &'a str,
     /// Empty for none: Envoy makes no difference.
     pub arguments: &'a str,
-    has_length: bool,
+    pub has_length: bool,
 }
 
 impl<'a> Written<'a> {
@@ -209,10 +212,19 @@ fn available(operator: &Operator, reader: Reader) -> Result<(), Problem> {
             format!("`{name}` works only in the access log of Envoy's generic proxy"),
             "leave it out",
         ),
-        Availability::KumaOnly => refused(
-            format!("only Kuma replaces `{name}`; Envoy itself refuses it"),
-            "use it in a mesh of type Kuma only",
-        ),
+        Availability::Kuma(since) => match reader.kuma {
+            Some(kuma) if kuma >= since => Ok(()),
+            Some(kuma) => Err(Problem::new(
+                Kind::TooNew,
+                Place::Name,
+                format!("`{name}` needs Kuma ≥ {since}, but the mesh's is {kuma}"),
+                "leave it out until Kuma is upgraded",
+            )),
+            None => refused(
+                format!("only Kuma replaces `{name}`, and only outside other operators; Envoy itself refuses it"),
+                &kuma::instead_of(name),
+            ),
+        },
     }
 }
 
@@ -309,24 +321,11 @@ fn check_grammar(operator: &Operator, arguments: &str, reader: Reader) -> Verdic
         Grammar::Path => two_options(name, arguments, &["WQ", "NQ"], &["ORIG", "PATH", "ORIG_OR_PATH"]),
         Grammar::ServerName => {
             let first = ["SNI_ONLY", "SNI_FIRST", "HOST_FIRST"];
-            two_options(name, arguments, &first, &["ORIG", "HOST", "ORIG_OR_HOST"])?;
-            Ok((oldest < SERVER_NAME_CRASH_FIXED).then(|| {
-                Problem::new(
-                    Kind::KnownDefect,
-                    Place::Arguments,
-                    format!(
-                        "`{name}` with arguments can crash Envoy before {SERVER_NAME_CRASH_FIXED} (CVE-2026-47220)"
-                    ),
-                    format!("write `%{name}%`"),
-                )
-            }))
+            two_options(name, arguments, &first, &["ORIG", "HOST", "ORIG_OR_HOST"])
         }
         Grammar::TimeFormat => time_format(arguments),
     }
 }
-
-/// Envoy's release notes of this version fix a crash of `REQUESTED_SERVER_NAME` with arguments.
-const SERVER_NAME_CRASH_FIXED: EnvoyVersion = EnvoyVersion::new(1, 39);
 
 fn invalid(place: Place, message: impl Into<String>, help: impl Into<String>) -> Problem {
     Problem::new(Kind::InvalidArgument, place, message, help)
@@ -563,9 +562,10 @@ fn coalesce(arguments: &str, reader: Reader) -> Verdict {
     let operators = coalesce_entries(&json)
         .filter(|operators| !operators.is_empty())
         .ok_or_else(|| whole("the arguments are no JSON object with a list `operators` that has entries".to_owned()))?;
-    // Extensions of the mesh are not asked inside COALESCE.
+    // Extensions of the mesh are not asked inside COALESCE, and Kuma replaces nothing without its percent signs.
     let reader = Reader {
         extensions: false,
+        kuma: None,
         ..reader
     };
     let mut warning = None;
@@ -635,6 +635,7 @@ mod tests {
         let reader = Reader {
             oldest,
             extensions: true,
+            kuma: None,
         };
         check(source, "text", reader, &mut findings);
         findings
@@ -732,11 +733,6 @@ mod tests {
             ("%COMMON_DURATION(DS_RX_BEG:DS_TX_EMD)%", newest, Kind::AlwaysEmpty),
             ("%RESPONSE_CODE_DETAILS(x)%", newest, Kind::NoEffect),
             ("%UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT(129)%", newest, Kind::NoEffect),
-            (
-                "%REQUESTED_SERVER_NAME(SNI_ONLY)%",
-                EnvoyVersion::new(1, 38),
-                Kind::KnownDefect,
-            ),
         ] {
             let findings = found(source, oldest);
             assert_eq!(findings.errors, [], "{source}");
@@ -746,10 +742,6 @@ mod tests {
                 "{source}"
             );
         }
-        assert_eq!(
-            found("%REQUESTED_SERVER_NAME(SNI_ONLY)%", EnvoyVersion::new(1, 39)).warnings,
-            []
-        );
     }
 
     #[test]
@@ -763,5 +755,36 @@ mod tests {
                 "{source}"
             );
         }
+    }
+
+    #[test]
+    fn kumas_own_operators_are_for_a_kuma_that_has_them() {
+        let in_kuma = |source: &str, version| {
+            let mut findings = Findings::default();
+            let reader = Reader {
+                oldest: EnvoyVersion::OLDEST_SUPPORTED,
+                extensions: false,
+                kuma: Some(version),
+            };
+            check(source, "text", reader, &mut findings);
+            findings.errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let old = KumaVersion::new(2, 13);
+        assert_eq!(in_kuma("%KUMA_MESH% %PROTOCOL%", old), [""; 0]);
+        assert_eq!(
+            in_kuma("%KUMA_ZONE%", old),
+            [
+                "text, character 2, `KUMA_ZONE`: `KUMA_ZONE` needs Kuma ≥ 2.14, but the mesh's is 2.13; leave it out until \
+              Kuma is upgraded"
+            ]
+        );
+        assert_eq!(in_kuma("%KUMA_ZONE%", KumaVersion::new(2, 14)), [""; 0]);
+        assert_eq!(
+            in_kuma("%KUMA_MESSH%", old),
+            ["text, character 2, `KUMA_MESSH`: there is no operator `KUMA_MESSH`; did you mean `KUMA_MESH`?"]
+        );
+        // Without percent signs of its own there is nothing that Kuma would replace.
+        let inside = in_kuma(r#"%COALESCE({"operators":["KUMA_MESH"]})%"#, old);
+        assert_eq!(inside.len(), 1, "{inside:?}");
     }
 }

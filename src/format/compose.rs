@@ -1,18 +1,20 @@
 //! A preset plus fields minus what is omitted, in either encoding.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::checker::{self, Findings, Reader};
 use super::diagnostic::{Diagnostic, Kind, nearest};
 use super::presets::PresetField;
-use super::version::EnvoyVersion;
-use super::{Base, CompiledFormat, Encoding, Field, FormatSpec, Preset};
+use super::setting::Setting;
+use super::{Base, CompiledFormat, Encoding, Field, FormatSpec, Preset, kuma, lint};
 
 /// The format that the spec means. Where `findings` has errors afterwards, it is not to be used.
-pub(super) fn compose(spec: &FormatSpec, oldest: EnvoyVersion, findings: &mut Findings) -> CompiledFormat {
+pub(super) fn compose(spec: &FormatSpec, setting: Setting, findings: &mut Findings) -> CompiledFormat {
     match (spec.encoding, &spec.base) {
-        (Encoding::Text, Base::Text(text)) => CompiledFormat::Text(raw_text(spec, text, oldest, findings)),
-        (Encoding::Text, Base::Preset(preset)) => CompiledFormat::Text(preset_text(spec, *preset, oldest, findings)),
+        (Encoding::Text, Base::Text(text)) => CompiledFormat::Text(raw_text(spec, text, setting, findings)),
+        (Encoding::Text, Base::Preset(preset)) => CompiledFormat::Text(preset_text(spec, *preset, setting, findings)),
         (Encoding::Text, Base::Empty) => {
             let help = "set `text` or `preset`, or the encoding JSON for fields alone";
             findings.errors.push(Diagnostic::whole(
@@ -33,12 +35,12 @@ pub(super) fn compose(spec: &FormatSpec, oldest: EnvoyVersion, findings: &mut Fi
             ));
             CompiledFormat::Json(Map::new())
         }
-        (Encoding::Json, Base::Preset(preset)) => CompiledFormat::Json(json(spec, Some(*preset), oldest, findings)),
-        (Encoding::Json, Base::Empty) => CompiledFormat::Json(json(spec, None, oldest, findings)),
+        (Encoding::Json, Base::Preset(preset)) => CompiledFormat::Json(json(spec, Some(*preset), setting, findings)),
+        (Encoding::Json, Base::Empty) => CompiledFormat::Json(json(spec, None, setting, findings)),
     }
 }
 
-fn raw_text(spec: &FormatSpec, text: &str, oldest: EnvoyVersion, findings: &mut Findings) -> String {
+fn raw_text(spec: &FormatSpec, text: &str, setting: Setting, findings: &mut Findings) -> String {
     for (given, path) in [(!spec.fields.is_empty(), "fields"), (!spec.omit.is_empty(), "omit")] {
         if given {
             let message = format!("`{path}` does not go with `text`");
@@ -54,8 +56,9 @@ fn raw_text(spec: &FormatSpec, text: &str, oldest: EnvoyVersion, findings: &mut 
             .errors
             .push(Diagnostic::whole(Kind::Empty, "text", "the text is empty", help));
     }
-    check(text, "text", oldest, findings);
-    // Istio does the same; a text that ends its line itself is left alone.
+    check_own(text, "text", setting, true, findings);
+    lint::check_line(text, setting, findings);
+    // Meshes do the same; a text that ends its line itself is left alone.
     if text.ends_with('\n') {
         text.to_owned()
     } else {
@@ -63,10 +66,19 @@ fn raw_text(spec: &FormatSpec, text: &str, oldest: EnvoyVersion, findings: &mut 
     }
 }
 
-fn preset_text(spec: &FormatSpec, preset: Preset, oldest: EnvoyVersion, findings: &mut Findings) -> String {
-    check_fields(spec, oldest, findings);
-    check_preset(spec, Some(preset), oldest, findings);
-    let mut line = preset.layout().text(|name| is_omitted(spec, name));
+fn preset_text(spec: &FormatSpec, preset: Preset, setting: Setting, findings: &mut Findings) -> String {
+    check_fields(spec, setting, findings);
+    check_preset(spec, Some(preset), setting, findings);
+    if !preset.has_text() {
+        let message = format!("the preset {} has no text: it is names for values", preset.name());
+        let error = Diagnostic::whole(Kind::Conflict, "preset", &message, "set the encoding JSON");
+        findings.errors.push(error);
+        return String::new();
+    }
+    // What the mesh cannot say keeps its place, so that whoever takes the line apart finds the rest in theirs.
+    let mut line = preset
+        .form(setting.traffic)
+        .text(|field| (!is_omitted(spec, field.name)).then(|| value_of(field, setting).unwrap_or(Cow::Borrowed("-"))));
     for field in &spec.fields {
         if !line.is_empty() {
             line.push(' ');
@@ -82,20 +94,16 @@ fn preset_text(spec: &FormatSpec, preset: Preset, oldest: EnvoyVersion, findings
     line
 }
 
-fn json(
-    spec: &FormatSpec,
-    preset: Option<Preset>,
-    oldest: EnvoyVersion,
-    findings: &mut Findings,
-) -> Map<String, Value> {
-    check_fields(spec, oldest, findings);
-    check_preset(spec, preset, oldest, findings);
-    let mut map: Map<String, Value> = preset_fields(preset)
+fn json(spec: &FormatSpec, preset: Option<Preset>, setting: Setting, findings: &mut Findings) -> Map<String, Value> {
+    check_fields(spec, setting, findings);
+    check_preset(spec, preset, setting, findings);
+    let mut map: Map<String, Value> = preset_fields(preset, setting)
         .iter()
-        .filter(|field| !is_omitted(spec, field.name))
-        .map(|field| (field.name.to_owned(), Value::from(field.value)))
+        .filter(|field| !is_omitted(spec, field.name) && !is_nested_anew(spec, field.name))
+        .filter_map(|field| Some((field.name.to_owned(), Value::from(value_of(field, setting)?))))
         .collect();
-    check_nesting(spec, preset, findings);
+    check_nesting(spec, preset, setting, findings);
+    warn_of_overwritten(spec, preset, setting, findings);
     for field in &spec.fields {
         let keys = keys(field);
         if keys.len() <= DEEPEST {
@@ -140,8 +148,8 @@ fn insert(map: &mut Map<String, Value>, keys: &[&str], value: &str) {
 }
 
 /// A name is that of a value or of an object, not of both.
-fn check_nesting(spec: &FormatSpec, preset: Option<Preset>, findings: &mut Findings) {
-    let preset_names: Vec<&str> = preset_fields(preset)
+fn check_nesting(spec: &FormatSpec, preset: Option<Preset>, setting: Setting, findings: &mut Findings) {
+    let preset_names: Vec<&str> = preset_fields(preset, setting)
         .iter()
         .map(|field| field.name)
         .filter(|name| !is_omitted(spec, name) && !is_replaced(spec, name))
@@ -180,8 +188,17 @@ fn leads_through(keys: &[&str], outer: &[&str]) -> bool {
     keys.len() > outer.len() && keys.starts_with(outer)
 }
 
-fn preset_fields(preset: Option<Preset>) -> &'static [PresetField] {
-    preset.map_or(&[], |preset| preset.layout().fields)
+fn preset_fields(preset: Option<Preset>, setting: Setting) -> &'static [PresetField] {
+    preset.map_or(&[], |preset| preset.form(setting.traffic).fields)
+}
+
+/// What a field of a preset is in this mesh; `None` where the mesh cannot say it.
+fn value_of(field: &PresetField, setting: Setting) -> Option<Cow<'static, str>> {
+    match kuma::from_kuma(field.value, setting.dialect) {
+        Ok(value) if value == field.value => Some(Cow::Borrowed(field.value)),
+        Ok(value) => Some(Cow::Owned(value)),
+        Err(_) => None,
+    }
 }
 
 /// Whether a field takes the place of the preset's of the same name.
@@ -189,10 +206,49 @@ fn is_replaced(spec: &FormatSpec, name: &str) -> bool {
     spec.encoding == Encoding::Json && spec.fields.iter().any(|field| field.name == name)
 }
 
-/// Access logs have the extensions that their operators need.
-fn check(source: &str, path: &str, oldest: EnvoyVersion, findings: &mut Findings) {
-    let extensions = true;
-    checker::check(source, path, Reader { oldest, extensions }, findings);
+/// Whether the field that replaces it stands elsewhere, inside objects.
+fn is_nested_anew(spec: &FormatSpec, name: &str) -> bool {
+    let nested = |field: &Field| field.name == name && keys(field).len() > 1;
+    spec.fields.iter().any(nested)
+}
+
+fn warn_of_overwritten(spec: &FormatSpec, preset: Option<Preset>, setting: Setting, findings: &mut Findings) {
+    let of_preset = |field: &Field| {
+        preset_fields(preset, setting)
+            .iter()
+            .find(|known| known.name == field.name)
+    };
+    for (field, known) in spec.fields.iter().filter_map(|field| Some((field, of_preset(field)?))) {
+        let name = &field.name;
+        let message = format!(
+            "`{name}` takes the place of the preset's field, which is `{}`",
+            known.value
+        );
+        let path = format!("fields[{name}].name");
+        let help = "rename it to have both, or ignore this if it is meant";
+        let warning = Diagnostic::at(Kind::Overwrites, &path, name, 0..name.len(), &message, help);
+        findings.warnings.push(warning);
+    }
+}
+
+/// Checks a string. `is_outermost`: istiod adds an extension where it finds its operator in a text or in a member of the
+/// outermost object.
+fn check(source: &str, path: &str, setting: Setting, is_outermost: bool, findings: &mut Findings) {
+    let reader = Reader {
+        oldest: setting.oldest,
+        extensions: setting.dialect.adds_extensions() && is_outermost,
+        kuma: setting.dialect.kuma(),
+    };
+    checker::check(source, path, reader, findings);
+    if let Some(version) = reader.kuma {
+        kuma::check_replacements(source, path, version, findings);
+    }
+}
+
+/// Checks a string that the user wrote.
+fn check_own(source: &str, path: &str, setting: Setting, is_outermost: bool, findings: &mut Findings) {
+    check(source, path, setting, is_outermost, findings);
+    lint::check(source, path, setting, findings);
 }
 
 fn is_omitted(spec: &FormatSpec, name: &str) -> bool {
@@ -210,17 +266,23 @@ fn nothing_left(path: &str) -> Diagnostic {
 }
 
 /// The preset's operators that are still used must be known to the oldest proxy, and `omit` must name some of them.
-fn check_preset(spec: &FormatSpec, preset: Option<Preset>, oldest: EnvoyVersion, findings: &mut Findings) {
-    let preset_fields = preset_fields(preset);
-    for field in preset_fields
+fn check_preset(spec: &FormatSpec, preset: Option<Preset>, setting: Setting, findings: &mut Findings) {
+    for field in preset_fields(preset, setting)
         .iter()
         .filter(|field| !is_omitted(spec, field.name) && !is_replaced(spec, field.name))
     {
-        check(field.value, &format!("preset[{}]", field.name), oldest, findings);
+        let path = format!("preset[{}]", field.name);
+        match value_of(field, setting) {
+            Some(value) => {
+                check(&value, &path, setting, true, findings);
+                lint::check_defects(&value, &path, setting.oldest, findings);
+            }
+            None => findings.warnings.push(not_expressible(field, &path, spec.encoding)),
+        }
     }
     for name in &spec.omit {
         let path = format!("omit[{name}]");
-        let known = || preset_fields.iter().map(|field| field.name);
+        let known = || preset.into_iter().flat_map(Preset::field_names);
         if is_replaced(spec, name) {
             let message = format!("`{name}` is both omitted and in `fields`");
             let help = "take it out of one of them; a field replaces the preset's of the same name by itself";
@@ -234,7 +296,7 @@ fn check_preset(spec: &FormatSpec, preset: Option<Preset>, oldest: EnvoyVersion,
             ));
         } else if !known().any(|known| known == name) {
             let message = match preset {
-                Some(preset) => format!("the preset {preset:?} has no field `{name}`"),
+                Some(preset) => format!("the preset {} has no field `{name}`", preset.name()),
                 None => "there is no preset to take anything away from".to_owned(),
             };
             let help = match nearest(name, known()) {
@@ -253,7 +315,21 @@ fn check_preset(spec: &FormatSpec, preset: Option<Preset>, oldest: EnvoyVersion,
     }
 }
 
-fn check_fields(spec: &FormatSpec, oldest: EnvoyVersion, findings: &mut Findings) {
+/// A field that only Kuma can print.
+fn not_expressible(field: &PresetField, path: &str, encoding: Encoding) -> Diagnostic {
+    let instead = match encoding {
+        Encoding::Text => "`-` stands in its place",
+        Encoding::Json => "it is left out",
+    };
+    let message = format!(
+        "only Kuma knows `{}`, and nothing means the same in this mesh: {instead}",
+        field.value
+    );
+    let help = format!("write `{}` in `omit`", field.name);
+    Diagnostic::whole(Kind::NotExpressible, path, &message, &help)
+}
+
+fn check_fields(spec: &FormatSpec, setting: Setting, findings: &mut Findings) {
     for (index, field) in spec.fields.iter().enumerate() {
         let path = format!("fields[{}]", field.name);
         let name = |span, message: &str, help: &str| {
@@ -281,10 +357,8 @@ fn check_fields(spec: &FormatSpec, oldest: EnvoyVersion, findings: &mut Findings
             Encoding::Text => check_text_field(field, &path, findings),
             Encoding::Json => check_keys(field, &path, findings),
         }
-        // istiod adds the extension where it finds its operator in a text or in a member of the outermost object.
-        let extensions = keys(field).len() == 1;
-        let reader = Reader { oldest, extensions };
-        checker::check(&field.value, &format!("{path}.value"), reader, findings);
+        let is_outermost = keys(field).len() == 1;
+        check_own(&field.value, &format!("{path}.value"), setting, is_outermost, findings);
     }
 }
 

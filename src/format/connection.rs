@@ -1,4 +1,4 @@
-//! What a format says on TCP connections, where there is no request.
+//! What a format says on TCP connections, where there is no request, and what on HTTP alone.
 //!
 //! Seen by asking the `tcp_proxy` of Envoy 1.36, 1.37 and 1.40 for every operator: those of HTTP print `-` (text) or
 //! `null` (JSON) there, counters `0`, `LOCAL_REPLY_BODY` nothing. CEL expressions are not looked into: `request.path`
@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::CompiledFormat;
 use super::checker::{Written, coalesce_entries, coalesce_entry, coalesce_json};
 use super::parser::{self, Part};
+use super::setting::Traffic;
 use super::table::{self, Grammar};
 
 /// The operators of the format that say nothing on TCP connections, each once, in the order of the format.
@@ -21,7 +22,7 @@ pub fn http_operators(format: &CompiledFormat) -> Vec<String> {
         for part in parser::parse(string).parts {
             let Part::Operator(operator) = part else { continue };
             let name = operator.name.text;
-            if is_http_only(&Written::of(&operator)) && !names.iter().any(|known| known == name) {
+            if is_silent_on(&Written::of(&operator), Traffic::Tcp) && !names.iter().any(|known| known == name) {
                 names.push(name.to_owned());
             }
         }
@@ -30,7 +31,7 @@ pub fn http_operators(format: &CompiledFormat) -> Vec<String> {
 }
 
 /// The strings of a format that Envoy reads.
-fn strings(format: &CompiledFormat) -> Vec<&str> {
+pub(super) fn strings(format: &CompiledFormat) -> Vec<&str> {
     fn collect<'a>(value: &'a Value, strings: &mut Vec<&'a str>) {
         match value {
             Value::Object(members) => members.values().for_each(|member| collect(member, strings)),
@@ -51,21 +52,26 @@ fn strings(format: &CompiledFormat) -> Vec<&str> {
 /// The points in time that TCP connections have, since Envoy 1.39; none before.
 const TCP_TIME_POINTS: [&str; 5] = ["DS_CX_BEG", "DS_CX_END", "DS_RX_BEG", "US_CX_BEG", "US_CX_END"];
 
-fn is_http_only(written: &Written<'_>) -> bool {
+/// Whether an operator says nothing on traffic of this kind.
+pub(super) fn is_silent_on(written: &Written<'_>, traffic: Traffic) -> bool {
     let Some(operator) = table::operator(written.name) else {
         return false;
     };
+    let on_tcp = traffic == Traffic::Tcp;
     match operator.grammar {
         Grammar::Coalesce => coalesce_json(written.arguments).is_ok_and(|json| {
             let mut entries = coalesce_entries(&json).into_iter().flatten();
-            entries.all(|entry| coalesce_entry(entry).is_ok_and(|written| is_http_only(&written)))
+            entries.all(|entry| coalesce_entry(entry).is_ok_and(|written| is_silent_on(&written, traffic)))
         }),
-        Grammar::CommonDuration => {
+        Grammar::CommonDuration if on_tcp => {
             let mut points = written.arguments.split(':').take(2);
             !points.all(|point| TCP_TIME_POINTS.contains(&point))
         }
-        Grammar::Metadata => matches!(written.arguments.split(':').next(), Some("ROUTE" | "VIRTUAL_HOST")),
-        _ => operator.http_only,
+        Grammar::Metadata if on_tcp => matches!(written.arguments.split(':').next(), Some("ROUTE" | "VIRTUAL_HOST")),
+        _ => matches!(
+            (operator.traffic, traffic),
+            (Traffic::Http, Traffic::Tcp) | (Traffic::Tcp, Traffic::Http)
+        ),
     }
 }
 

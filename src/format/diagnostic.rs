@@ -47,8 +47,27 @@ pub enum Kind {
     AlwaysEmpty,
     /// Warning: accepted by Envoy, which then does not do what it looks like.
     NoEffect,
-    /// Warning: some of the supported Envoy versions have a bug here.
+    /// Warning: some Envoys from the oldest proxy on have a known bug here.
     KnownDefect,
+    /// Warning: the value has no bound but Envoy's own for a whole request.
+    Unbounded,
+    /// Warning: nothing ends the line.
+    MissingNewline,
+    /// Warning: a header, a query string or a variable that usually carries a secret.
+    Secret,
+    /// Warning: text that looks like JSON, into which a client can write members of its own.
+    TextLikeJson,
+    /// Warning: a field takes the place of the preset's.
+    Overwrites,
+    /// Warning: the mesh cannot say a field of the preset.
+    NotExpressible,
+}
+
+impl Kind {
+    /// Whether a warning is about security or a proxy's life: to be named first where not all can be.
+    pub const fn is_grave(self) -> bool {
+        matches!(self, Self::Secret | Self::KnownDefect | Self::TextLikeJson)
+    }
 }
 
 /// One finding.

@@ -4,19 +4,28 @@
 //! There are two ways in. [`compile`] takes a format: it composes (preset plus fields minus what is omitted) and checks
 //! every operator against the oldest proxy, because one bad operator makes Envoy refuse the whole listener, and the same
 //! log stands in every listener (`reference/istio-behaviour.md` §e). [`check_text`] takes the value of a span's tag.
-//! Of what was compiled, [`otlp_attributes`] makes a log record, and [`http_operators`] says what is silent on TCP.
+//!
+//! Of what was compiled, [`otlp_attributes`] makes a log record, [`to_kuma`] what a MeshAccessLog holds, and
+//! [`http_operators`] says what is silent on TCP. [`lost_in_otlp`] and [`in_kmesh`] say what is lost there.
+//! [`text_to_fields`] makes JSON of a text, and [`from_kuma`] takes Kuma's own operators out of one.
 //!
 //! | file | what it knows |
 //! | --- | --- |
 //! | `parser` | where operators begin and end, with byte spans; no operator by name |
 //! | `operators.tsv`, `table` | the operators: name, version, arguments, length |
 //! | `checker` | whether an operator is used as Envoy takes it |
+//! | `setting` | where a format is used: the mesh, its oldest proxy, the traffic |
+//! | `lint` | what Envoy takes and nobody wants |
 //! | `otlp` | what of a compiled format goes where in an OTLP log record |
+//! | `kuma` | Kuma's own operators, and formats from Kuma and to it |
+//! | `express` | what a target cannot say of a format |
+//! | `convert` | from a text to fields |
 //! | `connection` | which operators say nothing on TCP connections |
-//! | `presets`, `compose` | default formats, and what `fields` and `omit` do to them |
+//! | `presets`, `compose` | formats with a name, and what `fields` and `omit` do to them |
 //! | `preview` | the line that Envoy would print for a described request |
 //! | `diagnostic` | what errors and warnings look like |
 //! | `steps` | how many bytes are looked at, which tests bound |
+//! | `docs` | the tables of `docs/format.md` |
 //! | `testdata/envoy-verdicts.tsv` | what Envoy 1.36 to 1.40 said to some thousand strings; a test compares |
 //!
 //! Of CEL expressions (`crate::cel`) a function that was not seen to work in Envoy is refused, although one may.
@@ -24,18 +33,21 @@
 //! Whether a mesh leaves out what is empty (`omitEmptyValues`) is nothing to the compiler: it changes what Envoy prints
 //! (`-` and null are left out, and objects that become empty so), not which strings it takes. It has nothing to do with
 //! [`FormatSpec::omit`], which takes fields away before Envoy sees them.
-//!
-//! Not there yet: warnings for headers that carry secrets, the presets of Kuma, ECS and
-//! OpenTelemetry, and Kuma's own operators.
 
 mod checker;
 mod compose;
 mod connection;
+mod convert;
 mod diagnostic;
+pub mod docs;
+mod express;
+mod kuma;
+mod lint;
 mod otlp;
 mod parser;
 mod presets;
 pub mod preview;
+mod setting;
 mod steps;
 mod table;
 mod version;
@@ -48,10 +60,14 @@ use serde_json::{Map, Value};
 use checker::{Findings, Reader};
 
 pub use connection::http_operators;
+pub use convert::text_to_fields;
 pub use diagnostic::{Diagnostic, FormatErrors, Kind};
 pub(crate) use diagnostic::{nearest, shorten};
+pub use express::{Expressed, Inexpressible, in_kmesh, lost_in_otlp};
+pub use kuma::{KumaFormat, from_kuma, to_kuma};
 pub use otlp::{OtlpFormat, otlp_attributes};
-pub use version::{EnvoyVersion, InvalidVersion};
+pub use setting::{Dialect, Setting, Traffic};
+pub use version::{EnvoyVersion, InvalidKumaVersion, InvalidVersion, KumaVersion};
 
 /// How a log entry is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,6 +85,13 @@ pub enum Preset {
     Istio,
     /// The default of Envoy.
     Envoy,
+    /// The defaults of Kuma, of HTTP and of TCP. In other meshes what only Kuma knows is written as `-` in text and left
+    /// out of JSON, with a warning.
+    Kuma,
+    /// Names of the Elastic Common Schema. JSON only; for TCP a form of its own.
+    Ecs,
+    /// Names of OpenTelemetry's semantic conventions. JSON only; for TCP a form of its own.
+    OpenTelemetry,
 }
 
 /// What a format starts from.
@@ -123,18 +146,20 @@ pub enum CompiledFormat {
 pub struct Compiled {
     /// The format.
     pub format: CompiledFormat,
-    /// What Envoy takes and is probably not meant.
+    /// What Envoy takes and nobody wants, in the order of the format.
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Compiles a format for proxies from `oldest_proxy` on.
+/// Compiles a format for the place where it is used; a version alone stands for all traffic of an Istio mesh whose oldest
+/// proxy it is.
 ///
 /// # Errors
 ///
 /// All errors of the format, each with its place, its reason and what to write instead.
-pub fn compile(spec: &FormatSpec, oldest_proxy: EnvoyVersion) -> Result<Compiled, FormatErrors> {
-    let compose = |oldest, findings: &mut Findings| compose::compose(spec, oldest, findings);
-    without_errors(oldest_proxy, compose).map(|(format, warnings)| Compiled { format, warnings })
+pub fn compile(spec: &FormatSpec, setting: impl Into<Setting>) -> Result<Compiled, FormatErrors> {
+    let setting = setting.into();
+    let compose = |oldest, findings: &mut Findings| compose::compose(spec, Setting { oldest, ..setting }, findings);
+    without_errors(setting.oldest, compose).map(|(format, warnings)| Compiled { format, warnings })
 }
 
 /// The first Envoy whose span tags can be made by a substitution string (`value` of `CustomTag`): 1.36 refuses it. It is
@@ -160,6 +185,7 @@ pub fn check_text(text: &str, oldest_proxy: EnvoyVersion) -> Result<(), FormatEr
         let reader = Reader {
             oldest,
             extensions: false,
+            kuma: None,
         };
         checker::check(text, "text", reader, findings);
     };
@@ -183,7 +209,11 @@ pub fn check_json(fields: &Map<String, Value>, oldest_proxy: EnvoyVersion) -> Re
     // istiod looks for operators that need an extension in the outermost strings only, but adds it for all.
     let extensions = fields.values().filter_map(Value::as_str).any(checker::needs_extension);
     let read = |oldest, findings: &mut Findings| {
-        let reader = Reader { oldest, extensions };
+        let reader = Reader {
+            oldest,
+            extensions,
+            kuma: None,
+        };
         for (key, value) in fields {
             checker::check_value(value, key, reader, findings);
         }

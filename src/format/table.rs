@@ -1,18 +1,20 @@
 //! The operators of Envoy, read from `operators.tsv`: the table is data, so that a new Envoy is a new row.
 //!
 //! Columns `since`, `params` and `max_length` may hold a version: `params` of `1.38+` are optional since 1.38 and
-//! forbidden before; `max_length` of `1.37+` likewise. `unsafe` lengths are documented but refused by Envoy.
+//! forbidden before; `max_length` of `1.37+` likewise. `unsafe` lengths are documented but refused by Envoy. The last
+//! column, `known_defects`, is left out where there is none.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use super::version::EnvoyVersion;
+use super::setting::Traffic;
+use super::version::{EnvoyVersion, KumaVersion};
 
 /// The table, as it stands beside this file.
 const SOURCE: &str = include_str!("operators.tsv");
 
 /// The columns that must stand in the first line.
-const HEADER: &str = "operator\targument_grammar\tscope\tsince\tnotes\tparams\tmax_length\tjson_type\tsince_basis\trequires\tseen_in\tsyntax";
+const HEADER: &str = "operator\targument_grammar\tscope\tsince\tnotes\tparams\tmax_length\tjson_type\tsince_basis\trequires\tseen_in\tsyntax\tknown_defects";
 
 /// One operator of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,10 +24,38 @@ pub(super) struct Operator {
     pub params: Presence,
     pub length: Presence,
     pub availability: Availability,
-    /// Whether it says nothing on TCP connections, whatever its arguments are.
-    pub http_only: bool,
+    /// The traffic on which it says something, whatever its arguments are.
+    pub traffic: Traffic,
+    /// What a value that is this operator alone becomes in JSON.
+    pub json: JsonType,
     /// As the documentation writes it: `%REQ(X[?Y])[:Z]%`.
     pub syntax: &'static str,
+    /// What is known to go wrong with it in some Envoys.
+    pub defects: Vec<Defect>,
+}
+
+/// Types of a JSON value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum JsonType {
+    String,
+    Number,
+    /// As what it reads: metadata, filter state or an expression.
+    Any,
+}
+
+/// A known defect of an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Defect {
+    /// `CVE-2026-47220`
+    pub id: &'static str,
+    /// What happens: `crash`.
+    pub effect: &'static str,
+    /// The arguments one of which it takes; none: whatever the arguments are.
+    pub options: Vec<&'static str>,
+    /// The releases that have it, for a person: `1.37.0-1.37.4, 1.38.0-1.38.2`.
+    pub releases: &'static str,
+    /// The newest minor line with such a release.
+    pub newest: EnvoyVersion,
 }
 
 /// Whether something may be written, or must be.
@@ -48,8 +78,8 @@ pub(super) enum Availability {
     NeedsExtension(&'static str),
     /// Only in the access log of Envoy's generic proxy.
     GenericProxy,
-    /// Kuma replaces it before Envoy sees it.
-    KumaOnly,
+    /// Kuma replaces it before Envoy sees it, since this version.
+    Kuma(KumaVersion),
 }
 
 /// The forms of arguments, one for each text of the column `argument_grammar`.
@@ -136,9 +166,15 @@ fn row(line: &'static str) -> Result<Operator, String> {
         requires,
         _seen_in,
         syntax,
+        ref more @ ..,
     ] = *cells
     else {
-        return Err("not 12 columns".to_owned());
+        return Err("not 12 or 13 columns".to_owned());
+    };
+    let defects = match *more {
+        [] => Vec::new(),
+        [defects] => defects.split("; ").map(defect).collect::<Result<_, _>>()?,
+        _ => return Err("not 12 or 13 columns".to_owned()),
     };
     if name.is_empty()
         || !name
@@ -146,9 +182,6 @@ fn row(line: &'static str) -> Result<Operator, String> {
             .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
     {
         return Err("the name is not in upper case".to_owned());
-    }
-    if !matches!(json_type, "string" | "number" | "any") {
-        return Err(format!("no JSON type `{json_type}`"));
     }
     Ok(Operator {
         name,
@@ -165,8 +198,19 @@ fn row(line: &'static str) -> Result<Operator, String> {
             version => Presence::OptionalSince(and_later(version)?),
         },
         availability: availability(scope, since, requires)?,
-        http_only: scope == "http",
+        traffic: match scope {
+            "http" => Traffic::Http,
+            "tcp" => Traffic::Tcp,
+            _ => Traffic::Both,
+        },
+        json: match json_type {
+            "string" => JsonType::String,
+            "number" => JsonType::Number,
+            "any" => JsonType::Any,
+            other => return Err(format!("no JSON type `{other}`")),
+        },
         syntax,
+        defects,
     })
 }
 
@@ -195,7 +239,14 @@ fn argument_grammar(cell: &str) -> Result<Grammar, String> {
 
 fn availability(scope: &str, since: &str, requires: &'static str) -> Result<Availability, String> {
     if requires == "Kuma only: Envoy itself refuses it" {
-        return Ok(Availability::KumaOnly);
+        let since = match since {
+            "" => KumaVersion::OLDEST_SUPPORTED,
+            version => {
+                let version = version.strip_prefix("Kuma ").unwrap_or(version);
+                version.parse().map_err(|error| format!("{error}"))?
+            }
+        };
+        return Ok(Availability::Kuma(since));
     }
     match scope {
         "generic-proxy" => return Ok(Availability::GenericProxy),
@@ -217,6 +268,22 @@ fn availability(scope: &str, since: &str, requires: &'static str) -> Result<Avai
         // Not older than this is known; no supported Envoy is older.
         bound => version_of(bound.strip_prefix("<=").unwrap_or(bound))?,
     }))
+}
+
+/// `ID: EFFECT[ with ARGUMENT|ARGUMENT] in RELEASES`, the newest release last.
+fn defect(cell: &'static str) -> Result<Defect, String> {
+    let malformed = || format!("no known defect `{cell}`");
+    let (id, rest) = cell.split_once(": ").ok_or_else(malformed)?;
+    let (what, releases) = rest.split_once(" in ").ok_or_else(malformed)?;
+    let (effect, options) = what.split_once(" with ").unwrap_or((what, ""));
+    let last = releases.rsplit([' ', '-']).next().ok_or_else(malformed)?;
+    Ok(Defect {
+        id,
+        effect,
+        options: options.split('|').filter(|option| !option.is_empty()).collect(),
+        releases,
+        newest: last.parse().map_err(|_| malformed())?,
+    })
 }
 
 /// `1.37+`
@@ -250,7 +317,7 @@ mod tests {
     #[test]
     fn a_malformed_row_is_found() {
         for (bad, reason) in [
-            ("REQ\tX[?Y]", "not 12 columns"),
+            ("REQ\tX[?Y]", "not 12 or 13 columns"),
             ("req\t\tboth\t1.1\t\tnone\tno\tstring\t\tbuilt-in\tdocs\t", "upper case"),
             ("REQ\t\tudp\t1.1\t\tnone\tno\tstring\t\tbuilt-in\tdocs\t", "no scope"),
             (
@@ -270,6 +337,14 @@ mod tests {
                 "nor a version",
             ),
             ("REQ\t\tboth\t1.1\t\tnone\tno\tdate\t\tbuilt-in\tdocs\t", "no JSON type"),
+            (
+                "REQ\t\tboth\t1.1\t\tnone\tno\tany\t\tbuilt-in\tdocs\t\tCVE-1 in all",
+                "no known defect",
+            ),
+            (
+                "REQ\t\tboth\t1.1\t\tnone\tno\tany\t\tbuilt-in\tdocs\t\tCVE-1: crash in all",
+                "no known defect",
+            ),
         ] {
             let error = row(bad).expect_err(bad);
             assert!(error.contains(reason), "{bad}: {error}");
@@ -295,5 +370,38 @@ mod tests {
     fn a_feature_of_a_patch_release_counts_from_the_next_minor() {
         let raw = operator("UPSTREAM_CLUSTER_RAW").unwrap();
         assert_eq!(raw.availability, Availability::Since(EnvoyVersion::new(1, 32)));
+    }
+
+    #[test]
+    fn a_defect_has_its_effect_its_arguments_and_the_newest_line_that_has_it() {
+        let defects = &operator("REQUESTED_SERVER_NAME").unwrap().defects;
+        let read: Vec<_> = defects
+            .iter()
+            .map(|defect| (defect.id, defect.effect, defect.options.as_slice(), defect.newest))
+            .collect();
+        let expected: [(&str, &str, &[&str], EnvoyVersion); 2] = [
+            (
+                "CVE-2026-47220",
+                "crash",
+                &["HOST_FIRST", "SNI_FIRST"],
+                EnvoyVersion::new(1, 38),
+            ),
+            ("CVE-2024-45808", "log injection", &[], EnvoyVersion::new(1, 31)),
+        ];
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn kumas_own_operators_know_the_kuma_that_brought_them() {
+        for (name, since) in [
+            ("KUMA_MESH", KumaVersion::OLDEST_SUPPORTED),
+            ("KUMA_ZONE", KumaVersion::new(2, 14)),
+        ] {
+            assert_eq!(
+                operator(name).unwrap().availability,
+                Availability::Kuma(since),
+                "{name}"
+            );
+        }
     }
 }

@@ -49,17 +49,201 @@ fn errors(spec: &FormatSpec) -> Vec<(Kind, String)> {
 const ISTIO: Base = Base::Preset(Preset::Istio);
 const ENVOY: Base = Base::Preset(Preset::Envoy);
 
+const ALL_TRAFFIC: [Traffic; 3] = [Traffic::Both, Traffic::Http, Traffic::Tcp];
+
+/// The encodings that a preset has.
+fn encodings(preset: Preset) -> &'static [Encoding] {
+    if preset.has_text() {
+        &[Encoding::Text, Encoding::Json]
+    } else {
+        &[Encoding::Json]
+    }
+}
+
 #[test]
-fn presets_compile_for_every_supported_proxy_without_a_warning() {
-    for encoding in [Encoding::Text, Encoding::Json] {
-        for base in [ISTIO, ENVOY] {
-            for minor in 36..=40 {
-                let spec = spec(encoding, base.clone(), &[], &[]);
-                let compiled = compile(&spec, EnvoyVersion::new(1, minor)).expect("a preset");
+fn presets_compile_for_every_supported_proxy_and_all_traffic_without_a_warning() {
+    for preset in Preset::ALL {
+        let dialect = match preset {
+            Preset::Kuma => Dialect::Kuma(KumaVersion::OLDEST_SUPPORTED),
+            _ => Dialect::Istio,
+        };
+        for encoding in encodings(preset) {
+            for (minor, traffic) in (36..=40).flat_map(|minor| ALL_TRAFFIC.map(|traffic| (minor, traffic))) {
+                let spec = spec(*encoding, Base::Preset(preset), &[], &[]);
+                let setting = Setting::new(dialect, EnvoyVersion::new(1, minor)).with(traffic);
+                let compiled = compile(&spec, setting).expect("a preset");
                 assert_eq!(compiled.warnings, []);
             }
         }
     }
+}
+
+#[test]
+fn a_form_for_tcp_has_no_operator_that_is_silent_there() {
+    for preset in Preset::ALL.into_iter().filter(|preset| preset.has_tcp_form()) {
+        let spec = spec(Encoding::Json, Base::Preset(preset), &[], &[]);
+        let setting = Setting::from(OLDEST);
+        let format = |traffic| compile(&spec, setting.with(traffic)).expect("a preset").format;
+        assert_eq!(http_operators(&format(Traffic::Tcp)), [""; 0], "{preset:?}");
+        assert_ne!(http_operators(&format(Traffic::Http)), [""; 0], "{preset:?}");
+        assert_eq!(format(Traffic::Both), format(Traffic::Http), "{preset:?}");
+    }
+}
+
+#[test]
+fn presets_of_names_have_no_text_and_the_error_says_what_to_set() {
+    for (preset, name) in [(Preset::Ecs, "ECS"), (Preset::OpenTelemetry, "OpenTelemetry")] {
+        let error = compile(&spec(Encoding::Text, Base::Preset(preset), &[], &[]), OLDEST).expect_err("no text");
+        assert_eq!(
+            error.to_string(),
+            format!("preset: the preset {name} has no text: it is names for values; set the encoding JSON")
+        );
+    }
+}
+
+#[test]
+fn names_with_dots_are_the_names_of_attributes_and_a_nested_field_of_that_name_replaces_one() {
+    let ecs = || Base::Preset(Preset::Ecs);
+    let OtlpFormat::Attributes(attributes) = otlp_attributes(&CompiledFormat::Json(json(&spec(
+        Encoding::Json,
+        ecs(),
+        &[],
+        &["event.duration"],
+    )))) else {
+        unreachable!()
+    };
+    assert_eq!(attributes["http.request.method"], "%REQ(:METHOD)%");
+    assert!(!attributes.contains_key("event.duration"));
+    let map = json(&nested(ecs(), &[("url.path", "%PATH(NQ):9%"), ("url.query", "-")], &[]));
+    assert!(!map.contains_key("url.path"));
+    assert_eq!(map["url"], serde_json::json!({"path": "%PATH(NQ):9%", "query": "-"}));
+}
+
+#[test]
+fn omit_may_name_a_field_of_the_presets_other_form() {
+    let spec = spec(Encoding::Text, Base::Preset(Preset::Kuma), &[], &["user_agent"]);
+    let kuma = Setting::new(Dialect::Kuma(KumaVersion::OLDEST_SUPPORTED), OLDEST);
+    for traffic in ALL_TRAFFIC {
+        assert!(compile(&spec, kuma.with(traffic)).is_ok(), "{traffic:?}");
+    }
+}
+
+fn warnings(spec: &FormatSpec, setting: impl Into<Setting>) -> Vec<(Kind, String)> {
+    let compiled = compile(spec, setting).expect("warnings only");
+    let warnings = compiled.warnings.iter();
+    warnings.map(|warning| (warning.kind, warning.path.clone())).collect()
+}
+
+#[test]
+fn what_only_kuma_knows_keeps_its_place_in_a_text_of_another_mesh_and_is_left_out_of_json() {
+    let kuma = |encoding, omit: &[&str]| spec(encoding, Base::Preset(Preset::Kuma), &[], omit);
+    let line = text(&kuma(Encoding::Text, &[]));
+    assert!(
+        line.starts_with("[%START_TIME%] %ENVIRONMENT(ISTIO_META_MESH_ID)% \"%REQ(:METHOD)% "),
+        "{line}"
+    );
+    assert!(
+        line.ends_with(" \"-\" \"-\" \"%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%\" \"%UPSTREAM_HOST%\"\n"),
+        "{line}"
+    );
+    let map = json(&kuma(Encoding::Json, &[]));
+    assert!(!map.contains_key("source_service") && !map.contains_key("destination_service"));
+    assert_eq!(map["mesh"], "%ENVIRONMENT(ISTIO_META_MESH_ID)%");
+    let lost = ["preset[source_service]", "preset[destination_service]"];
+    for encoding in [Encoding::Text, Encoding::Json] {
+        let expected = lost.map(|path| (Kind::NotExpressible, path.to_owned()));
+        assert_eq!(warnings(&kuma(encoding, &[]), OLDEST), expected);
+        let without = kuma(encoding, &["source_service", "destination_service"]);
+        assert_eq!(warnings(&without, OLDEST), []);
+    }
+    let compiled = compile(&kuma(Encoding::Text, &["destination_service"]), OLDEST).expect("warnings only");
+    assert_eq!(
+        compiled.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [
+            "preset[source_service]: only Kuma knows `%KUMA_SOURCE_SERVICE%`, and nothing means the same in this mesh: `-` \
+          stands in its place; write `source_service` in `omit`"
+        ]
+    );
+}
+
+#[test]
+fn kumas_operators_are_for_meshes_of_kuma_and_the_error_says_what_to_write_elsewhere() {
+    let spec = text_spec("%KUMA_MESH% %KUMA_SOURCE_SERVICE%");
+    let kuma = Setting::new(Dialect::Kuma(KumaVersion::new(2, 13)), OLDEST);
+    assert_eq!(warnings(&spec, kuma), []);
+    let error = compile(&spec, OLDEST).expect_err("a mesh of Istio");
+    let helps: Vec<&str> = error.iter().map(|error| error.help.as_str()).collect();
+    assert_eq!(
+        helps,
+        [
+            "write `%ENVIRONMENT(ISTIO_META_MESH_ID)%`",
+            "leave it out, or use it in a mesh of type Kuma"
+        ]
+    );
+    let zone = compile(&text_spec("%KUMA_ZONE%"), kuma).expect_err("2.14 brought it");
+    assert_eq!(zone.iter().map(|error| error.kind).collect::<Vec<_>>(), [Kind::TooNew]);
+    assert!(!zone.is_unsupported(), "no newer Envoy helps");
+    let stray = compile(&text_spec("%%KUMA_MESH%%"), kuma).expect_err("Kuma replaces it all the same");
+    assert!(
+        stray.to_string().starts_with("text, character 2, `%KUMA_MESH%`"),
+        "{stray}"
+    );
+    assert!(compile(&text_spec("%%KUMA_MESH%%"), OLDEST).is_ok());
+}
+
+#[test]
+fn an_operator_whose_extension_only_istiod_adds_is_refused_elsewhere() {
+    let spec = text_spec("%REQ_WITHOUT_QUERY(:PATH):9%");
+    for (dialect, accepted) in [
+        (Dialect::Istio, true),
+        (Dialect::Envoy, false),
+        (Dialect::Kuma(KumaVersion::OLDEST_SUPPORTED), false),
+    ] {
+        let compiled = compile(&spec, Setting::new(dialect, OLDEST));
+        assert_eq!(compiled.is_ok(), accepted, "{dialect:?}");
+    }
+}
+
+#[test]
+fn a_field_that_takes_the_place_of_the_presets_is_pointed_out_in_json() {
+    let fields = [("path", "%PATH(NQ):9%"), ("paths", "x")];
+    let overwritten = [(Kind::Overwrites, "fields[path].name".to_owned())];
+    assert_eq!(
+        warnings(&spec(Encoding::Json, ISTIO, &fields, &[]), OLDEST),
+        overwritten
+    );
+    assert_eq!(
+        warnings(&spec(Encoding::Text, ISTIO, &fields, &[]), OLDEST),
+        [],
+        "it is added"
+    );
+    assert_eq!(warnings(&spec(Encoding::Json, ISTIO, &fields[1..], &[]), OLDEST), []);
+}
+
+#[test]
+fn what_a_user_wrote_is_judged_and_what_a_preset_holds_is_not_but_for_defects() {
+    let fields = [("a", "%REQ(X-A)%"), ("b", "%REQ(COOKIE)%"), ("c", "%PROTOCOL%")];
+    let setting = Setting::from(OLDEST).with(Traffic::Tcp);
+    let always_empty = |field: &str| (Kind::AlwaysEmpty, format!("fields[{field}].value"));
+    assert_eq!(
+        warnings(&spec(Encoding::Json, ISTIO, &fields, &[]), setting),
+        [
+            always_empty("a"),
+            (Kind::Unbounded, "fields[a].value".to_owned()),
+            always_empty("b"),
+            (Kind::Secret, "fields[b].value".to_owned()),
+            always_empty("c"),
+        ]
+    );
+    let old = warnings(
+        &spec(Encoding::Json, ISTIO, &[], &["upstream_cluster"]),
+        EnvoyVersion::new(1, 31),
+    );
+    assert_eq!(old, [(Kind::KnownDefect, "preset[requested_server_name]".to_owned())]);
+    assert_eq!(
+        warnings(&text_spec(r#"{"a": "%DURATION%"}"#), OLDEST),
+        [(Kind::TextLikeJson, "text".to_owned())]
+    );
 }
 
 #[test]
@@ -177,7 +361,7 @@ fn a_format_that_prints_nothing_is_refused_because_istio_would_take_its_default(
         errors(&spec(Encoding::Json, Base::Empty, &[], &[])),
         [(Kind::Empty, "fields".to_owned())]
     );
-    let all: Vec<&str> = Preset::Envoy.layout().fields.iter().map(|field| field.name).collect();
+    let all: Vec<&str> = Preset::Envoy.field_names().collect();
     for encoding in [Encoding::Text, Encoding::Json] {
         assert_eq!(
             errors(&spec(encoding, ENVOY, &[], &all)),
@@ -575,6 +759,22 @@ proptest! {
         if let Ok(compiled) = compile(&nested(Base::Empty, &fields, &[]), OLDEST) {
             let attributes = names.iter().map(|name| (name.clone(), name.clone())).collect();
             prop_assert_eq!(otlp_attributes(&compiled.format), OtlpFormat::Attributes(attributes));
+        }
+    }
+
+    #[test]
+    fn a_text_that_compiles_has_fields_that_compile_with_the_same_operators(
+        parts in proptest::collection::vec("[a-z]{0,3}[=: ]?\"?%(PROTOCOL|REQ\\([A-Z?:]{1,4}\\)|DURATION|CEL\\(1\\))(:5)?%", 1..6),
+    ) {
+        let text = parts.concat();
+        if compile(&text_spec(&text), OLDEST).is_ok() {
+            let fields = text_to_fields(&text).expect("readable").value;
+            let spec = FormatSpec { fields, ..spec(Encoding::Json, Base::Empty, &[], &[]) };
+            let map = compile(&spec, OLDEST).map(|compiled| compiled.format);
+            prop_assert!(matches!(&map, Ok(CompiledFormat::Json(map)) if map.len() == parts.len()), "{:?}", map);
+            for (field, part) in spec.fields.iter().zip(&parts) {
+                prop_assert!(part.ends_with(&field.value), "{:?} of {}", field, part);
+            }
         }
     }
 

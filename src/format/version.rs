@@ -1,4 +1,4 @@
-//! Envoy versions, as far as the format language depends on them: the minor line.
+//! Versions of Envoy and of Kuma, as far as the format language depends on them: the minor line.
 
 use std::fmt;
 use std::str::FromStr;
@@ -58,27 +58,66 @@ impl FromStr for EnvoyVersion {
 
     /// Reads `1.36`, `v1.36`, `1.36.4` and `1.36.4-dev`; all of them are 1.36.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || InvalidVersion(text.to_owned());
-        let bare = text.strip_prefix('v').unwrap_or(text);
-        let (core, suffix) = bare
-            .split_once('-')
-            .map_or((bare, None), |(core, suffix)| (core, Some(suffix)));
-        let number = |part: Option<&str>| {
-            part.filter(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
-                .and_then(|digits| digits.parse::<u16>().ok())
-                .ok_or_else(invalid)
-        };
-        let mut parts = core.split('.');
-        let version = Self::new(number(parts.next())?, number(parts.next())?);
-        let patch = parts.next();
-        if patch.is_some() {
-            number(patch)?;
-        }
-        let suffix_fits = suffix.is_none_or(|suffix| patch.is_some() && !suffix.is_empty());
-        if parts.next().is_some() || !suffix_fits {
-            return Err(invalid());
-        }
-        Ok(version)
+        let (major, minor) = minor_line(text).ok_or_else(|| InvalidVersion(text.to_owned()))?;
+        Ok(Self::new(major, minor))
+    }
+}
+
+/// Major and minor number of a version: `1.36`, `v1.36`, `1.36.4` and `1.36.4-dev` give 1 and 36.
+fn minor_line(text: &str) -> Option<(u16, u16)> {
+    let bare = text.strip_prefix('v').unwrap_or(text);
+    let (core, suffix) = bare
+        .split_once('-')
+        .map_or((bare, None), |(core, suffix)| (core, Some(suffix)));
+    let number = |part: &str| {
+        let digits = Some(part).filter(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+        digits.and_then(|digits| digits.parse::<u16>().ok())
+    };
+    let mut parts = core.split('.');
+    let line = (number(parts.next()?)?, number(parts.next()?)?);
+    let patch = parts.next();
+    if let Some(patch) = patch {
+        number(patch)?;
+    }
+    let suffix_fits = suffix.is_none_or(|suffix| patch.is_some() && !suffix.is_empty());
+    (parts.next().is_none() && suffix_fits).then_some(line)
+}
+
+/// A Kuma minor version such as 2.14.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KumaVersion {
+    major: u16,
+    minor: u16,
+}
+
+impl KumaVersion {
+    /// The oldest Kuma whose operators the table knows; the default where nothing can be detected.
+    pub const OLDEST_SUPPORTED: Self = Self::new(2, 9);
+
+    /// The version `major.minor`.
+    pub const fn new(major: u16, minor: u16) -> Self {
+        Self { major, minor }
+    }
+}
+
+impl fmt::Display for KumaVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// The text is no Kuma version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no Kuma version; write it as `2.13` or `2.13.10`")]
+pub struct InvalidKumaVersion(String);
+
+impl FromStr for KumaVersion {
+    type Err = InvalidKumaVersion;
+
+    /// Reads `2.13`, `v2.13`, `2.13.10` and `2.13.10-preview`; all of them are 2.13.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (major, minor) = minor_line(text).ok_or_else(|| InvalidKumaVersion(text.to_owned()))?;
+        Ok(Self::new(major, minor))
     }
 }
 
@@ -114,5 +153,18 @@ mod tests {
             let error = text.parse::<EnvoyVersion>().expect_err(text);
             assert!(error.to_string().contains("write it as `1.36`"), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn versions_of_kuma_are_read_as_those_of_envoy() {
+        for text in ["2.13", "v2.13", "2.13.10", "2.13.10-preview"] {
+            assert_eq!(text.parse(), Ok(KumaVersion::new(2, 13)), "{text}");
+        }
+        assert!(KumaVersion::OLDEST_SUPPORTED < KumaVersion::new(2, 14));
+        let error = "two".parse::<KumaVersion>().expect_err("no number");
+        assert_eq!(
+            error.to_string(),
+            "`two` is no Kuma version; write it as `2.13` or `2.13.10`"
+        );
     }
 }

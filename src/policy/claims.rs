@@ -402,10 +402,10 @@ impl<'a, C> Checked<'a, C> {
         }
     }
 
-    /// It holds, but for a part that was withdrawn, of which this finding speaks.
+    /// It holds, but for a part that was withdrawn or that the user is warned of: this finding speaks of it.
     #[must_use]
-    pub fn but(mut self, withdrawn: Option<Finding>) -> Self {
-        if let Some(finding) = withdrawn {
+    pub fn but(mut self, noted: Option<Finding>) -> Self {
+        if let Some(finding) = noted {
             self.findings.retain(|other| other.type_ != finding.type_);
             self.findings.insert(0, finding);
         }

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use crate::conditions::{ConditionType, Finding};
+use crate::conditions::{ConditionType, Finding, Reason};
 use crate::crds::{Encoding, FormatPreset, IstioMesh, LineFormat, LogFormat, ObservabilityMesh, Permission};
-use crate::format::{self, CompiledFormat, EnvoyVersion, FormatErrors};
+use crate::format::{self, CompiledFormat, Diagnostic, EnvoyVersion, FormatErrors, Preset, Setting, Traffic};
 use crate::policy::membership::name_of;
 use crate::policy::versions::oldest_proxy;
 use crate::snapshot::View;
@@ -26,6 +26,41 @@ pub struct Lines {
     pub http: Line,
     /// Of TCP connections.
     pub tcp: Option<Line>,
+    /// What proxies take and nobody wants.
+    pub warnings: Vec<Warning>,
+}
+
+/// A warning of a format, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Path below the format: empty, or `.tcp`.
+    pub path: &'static str,
+    /// What is odd.
+    pub diagnostic: Diagnostic,
+}
+
+/// Most warnings that a condition names.
+const NAMED_WARNINGS: usize = 3;
+
+impl Lines {
+    /// The condition that the format is accepted with warnings, the gravest of them named; `place` is where it stands.
+    pub fn warned(&self, place: &str) -> Option<Finding> {
+        let mut gravest: Vec<&Warning> = self.warnings.iter().collect();
+        gravest.sort_by_key(|warning| !warning.diagnostic.kind.is_grave());
+        let named: Vec<String> = gravest
+            .into_iter()
+            .take(NAMED_WARNINGS)
+            .map(|warning| format!("{place}{}: {}.", warning.path, warning.diagnostic))
+            .collect();
+        let more = match self.warnings.len().checked_sub(NAMED_WARNINGS) {
+            None | Some(0) => String::new(),
+            Some(more) => format!(" (And {more} more.)"),
+        };
+        (!named.is_empty()).then(|| {
+            let message = format!("{}{more}", named.join(" "));
+            Finding::holds(ConditionType::Accepted, Reason::AcceptedWithWarnings, message)
+        })
+    }
 }
 
 /// A format that does not compile, and where.
@@ -42,17 +77,40 @@ pub struct BadFormat {
 /// # Errors
 /// The first of them that does not compile for the oldest proxy.
 pub fn lines(format: &LogFormat, oldest: EnvoyVersion) -> Result<Lines, BadFormat> {
-    let line = |path, line: &LineFormat| match compile(line, oldest) {
-        Ok(format) => Ok(Line {
-            format,
+    let setting = Setting::from(oldest);
+    let line = |path, line: &LineFormat, traffic| {
+        let compiled = compile(line, setting.with(traffic)).map_err(|errors| BadFormat { path, errors })?;
+        let written = Line {
+            format: compiled.format,
             omit_empty_values: line.omit_empty_values,
-        }),
-        Err(errors) => Err(BadFormat { path, errors }),
+        };
+        let warnings = compiled.warnings.iter().cloned();
+        let warnings: Vec<_> = warnings.map(|diagnostic| Warning { path, diagnostic }).collect();
+        Ok((written, warnings))
     };
-    let http = line("", &format.line)?;
-    let tcp = format.tcp.as_ref().map(|tcp| line(".tcp", tcp)).transpose()?;
-    let tcp = tcp.filter(|tcp| *tcp != http);
-    Ok(Lines { http, tcp })
+    if !has_tcp_line(format) {
+        let (http, warnings) = line("", &format.line, Traffic::Both)?;
+        let tcp = None;
+        return Ok(Lines { http, tcp, warnings });
+    }
+    let (http, mut warnings) = line("", &format.line, Traffic::Http)?;
+    let tcp = match &format.tcp {
+        Some(own) => {
+            let (tcp, of_tcp) = line(".tcp", own, Traffic::Tcp)?;
+            warnings.extend(of_tcp);
+            tcp
+        }
+        // The same words in the preset's other form: what there is to say of them was said.
+        None => line("", &format.line, Traffic::Tcp)?.0,
+    };
+    let tcp = Some(tcp).filter(|tcp| *tcp != http);
+    Ok(Lines { http, tcp, warnings })
+}
+
+/// Whether a format has a line of its own for TCP connections: written so, or its preset's.
+pub fn has_tcp_line(format: &LogFormat) -> bool {
+    let preset = format.line.preset.map(preset_of);
+    format.tcp.is_some() || preset.is_some_and(Preset::has_tcp_form)
 }
 
 /// The oldest Envoy that a mesh's formats have to serve.
@@ -66,11 +124,18 @@ pub fn oldest_envoy(view: &View<'_>, mesh: &ObservabilityMesh, istio: &IstioMesh
     }
 }
 
+/// A line that compiles.
+#[derive(Clone)]
+struct CompiledLine {
+    format: Arc<CompiledFormat>,
+    warnings: Arc<[Diagnostic]>,
+}
+
 /// What compiling a line gives.
-type CompiledOrNot = Result<Arc<CompiledFormat>, Arc<FormatErrors>>;
+type CompiledOrNot = Result<CompiledLine, Arc<FormatErrors>>;
 
 /// Compiled lines by what was compiled.
-type CompiledLines = HashMap<(LineFormat, EnvoyVersion), CompiledOrNot>;
+type CompiledLines = HashMap<(LineFormat, Setting), CompiledOrNot>;
 
 /// Most compiled lines that are remembered.
 const REMEMBERED_LINES: usize = 4096;
@@ -79,9 +144,9 @@ const REMEMBERED_LINES: usize = 4096;
 ///
 /// Every pass over a namespace needs the formats of all its policies, and they seldom change: results are remembered,
 /// by content, so that what is remembered can never be wrong.
-fn compile(line: &LineFormat, oldest: EnvoyVersion) -> CompiledOrNot {
+fn compile(line: &LineFormat, setting: Setting) -> CompiledOrNot {
     static REMEMBERED: LazyLock<Mutex<CompiledLines>> = LazyLock::new(Mutex::default);
-    let key = (line.clone(), oldest);
+    let key = (line.clone(), setting);
     let mut remembered = REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(compiled) = remembered.get(&key) {
         return compiled.clone();
@@ -89,21 +154,34 @@ fn compile(line: &LineFormat, oldest: EnvoyVersion) -> CompiledOrNot {
     if remembered.len() >= REMEMBERED_LINES {
         remembered.clear();
     }
-    let compiled = compile_anew(line, oldest).map(Arc::new).map_err(Arc::new);
+    let compiled = compile_anew(line, setting);
     remembered.insert(key, compiled.clone());
     compiled
 }
 
-fn compile_anew(line: &LineFormat, oldest: EnvoyVersion) -> Result<CompiledFormat, FormatErrors> {
-    format::compile(&spec(line), oldest).map(|compiled| compiled.format)
+const fn preset_of(preset: FormatPreset) -> Preset {
+    match preset {
+        FormatPreset::Istio => Preset::Istio,
+        FormatPreset::Envoy => Preset::Envoy,
+        FormatPreset::Kuma => Preset::Kuma,
+        FormatPreset::Ecs => Preset::Ecs,
+        FormatPreset::OpenTelemetry => Preset::OpenTelemetry,
+    }
+}
+
+fn compile_anew(line: &LineFormat, setting: Setting) -> CompiledOrNot {
+    let compiled = format::compile(&spec(line), setting).map_err(Arc::new)?;
+    Ok(CompiledLine {
+        format: Arc::new(compiled.format),
+        warnings: compiled.warnings.into(),
+    })
 }
 
 /// A line as the compiler reads it.
 pub fn spec(line: &LineFormat) -> format::FormatSpec {
     let base = match (&line.text, line.preset) {
         (Some(text), _) => format::Base::Text(text.clone()),
-        (None, Some(FormatPreset::Istio)) => format::Base::Preset(format::Preset::Istio),
-        (None, Some(FormatPreset::Envoy)) => format::Base::Preset(format::Preset::Envoy),
+        (None, Some(preset)) => format::Base::Preset(preset_of(preset)),
         (None, None) => format::Base::Empty,
     };
     let encoding = match line.encoding {

@@ -84,7 +84,7 @@ fn logged<'a>(
         Err(finding) => return Checked::failed(Some(mesh), finding),
     };
     let (own_format, limited) = formats::permitted(mesh, spec.format.as_ref(), is_tenant);
-    let (lines, withdrawn) = match lines_of(mesh, own_format, oldest) {
+    let (lines, noted) = match lines_of(mesh, own_format, oldest) {
         Ok(lines) => lines,
         Err(finding) => return Checked::failed(Some(mesh), finding),
     };
@@ -117,11 +117,12 @@ fn logged<'a>(
             claim.backends.insert(name.clone(), target.entries.clone());
         });
     }
-    checked.but(withdrawn)
+    checked.but(noted)
 }
 
 /// The lines of a policy's own format, else of the mesh's. A format that a newer proxy would take is withdrawn to the
-/// mesh's, and the finding says so: what is live would make the oldest proxy refuse its listener.
+/// mesh's, and the finding says so: what is live would make the oldest proxy refuse its listener. Of what the own format
+/// warns of, the finding says too; what the mesh's does, the mesh says.
 fn lines_of(
     mesh: &ObservabilityMesh,
     own: Option<&crate::crds::LogFormat>,
@@ -131,7 +132,10 @@ fn lines_of(
         return Ok((mesh_lines(mesh, oldest)?, None));
     };
     match formats::lines(own, oldest) {
-        Ok(lines) => Ok((lines, None)),
+        Ok(lines) => {
+            let warned = lines.warned("spec.format");
+            Ok((lines, warned))
+        }
         Err(bad) => {
             let finding = bad_format(&format!("spec.format{}", bad.path), &bad);
             if finding.reason == Reason::FormatUnsupported {

@@ -281,6 +281,41 @@ fn what_a_compiler_refuses_is_shown_with_carets_below_the_place() {
 }
 
 #[test]
+fn what_a_compiler_warns_of_is_shown_with_carets_below_the_place_and_is_a_problem_of_its_workloads() {
+    let spec = "{format: {encoding: Text, text: 'a %REQ(COOKIE)%', tcp: {text: 'é %PROTOCOL%'}}}";
+    let world = world(&[&mesh(""), &log("odd", spec)]);
+    let subject = Subject::TrafficLog(Key::new("shop", "odd"));
+    let tree = tree::text(&world.ask(&subject).unwrap());
+    let shown: Vec<&str> = tree
+        .lines()
+        .skip_while(|line| !line.contains("AcceptedWithWarnings"))
+        .skip(1)
+        .take(6)
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "│   │   ├── spec.format.text: the header `COOKIE` usually carries a secret, and who reads logs may not know it; leave it out",
+            "│   │   │   ├── a %REQ(COOKIE)%",
+            "│   │   │   └──   ^^^^^^^^^^^^^",
+            "│   │   └── spec.format.tcp.text: `PROTOCOL` says nothing for TCP connections (it always prints `-` or `0`), and this format is for nothing else; leave it out",
+            "│   │       ├── é %PROTOCOL%",
+            "│   │       └──   ^^^^^^^^^^",
+        ],
+        "{tree}"
+    );
+    let json = ask(&world, &subject);
+    let ready = json["conditions"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(
+        (&ready["condition"], &ready["status"]),
+        (&json!("Ready"), &json!("True"))
+    );
+    let cart = cart(&[&mesh(""), &log("odd", spec)]);
+    assert_eq!(cart["problems"][0]["reason"], "AcceptedWithWarnings");
+    assert_eq!(cart["problems"][0]["details"][1]["carets"], "  ^^^^^^^^^^");
+}
+
+#[test]
 fn sampling_destination_and_each_tag_have_sources_of_their_own() {
     let default = format!(
         "{TEMPO}    default: {{backend: tempo, tags: [{{name: env, type: Literal, literal: prod}}]}}\n  tenancy: {{maxSamplingPercentage: \"5\"}}"

@@ -4,7 +4,8 @@
 # them again.
 #
 # Prints one line on stdout: the folder with the binaries. Progress goes to stderr. CRDs of others are put beside it:
-# ../crds/istio.yaml (all of Istio) and ../crds/gateway.yaml (Gateway of the Gateway API).
+# ../crds/istio.yaml (all of Istio) and ../crds/gateway.yaml (Gateway of the Gateway API). So is what tests compare with:
+# ../facts/istio-accesslog.go (the source that holds Istio's default formats of access logs).
 # Needs: go (1.26 or later), flock, sha256sum. The first run takes some minutes.
 #
 #   SIGHTLINE_CACHE  where to keep it (default: $XDG_CACHE_HOME/sightline, ~/.cache/sightline)
@@ -16,6 +17,7 @@ readonly HELM_VERSION=v4.3.1
 # Istio publishes no semantic version tags as a Go module: the newest that `go list -m istio.io/istio@latest` gives.
 readonly ISTIO_VERSION=v0.0.0-20260827124520-eed52ebb66ad
 readonly ISTIO_CRDS=manifests/charts/base/files/crd-all.gen.yaml
+readonly ISTIO_ACCESS_LOG=pilot/pkg/model/telemetry_logging.go
 # What that Istio is built with.
 readonly GATEWAY_API_VERSION=v1.6.0
 readonly GATEWAY_CRD=config/crd/standard/gateway.networking.k8s.io_gateways.yaml
@@ -59,8 +61,8 @@ build_helm() { # into folder $1
         "helm.sh/helm/v4/cmd/helm@$HELM_VERSION"
 }
 
-fetch_crds() { # from module $1, its file $2, as file $3
-    say "fetching CRDs of $1"
+fetch_file() { # from module $1, its file $2, as file $3
+    say "fetching $2 of $1"
     local module
     # Outside any module, so that nothing of it enters go.mod; the checksum database verifies it.
     module=$(cd "$(dirname "$3")" && GOFLAGS= go mod download -json "$1" | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",\{0,1\}$/\1/p')
@@ -87,13 +89,14 @@ main() {
 build() { # the whole cache folder $1; it appears only when it is complete
     local partial=$1.partial
     rm -rf "$partial"
-    mkdir -p "$partial/bin" "$partial/crds"
+    mkdir -p "$partial/bin" "$partial/crds" "$partial/facts"
     say "building into $1; this takes some minutes the first time"
     (
         cd "$here"
         export CGO_ENABLED=0 GOWORK=off
-        fetch_crds "istio.io/istio@$ISTIO_VERSION" "$ISTIO_CRDS" "$partial/crds/istio.yaml"
-        fetch_crds "sigs.k8s.io/gateway-api@$GATEWAY_API_VERSION" "$GATEWAY_CRD" "$partial/crds/gateway.yaml"
+        fetch_file "istio.io/istio@$ISTIO_VERSION" "$ISTIO_CRDS" "$partial/crds/istio.yaml"
+        fetch_file "istio.io/istio@$ISTIO_VERSION" "$ISTIO_ACCESS_LOG" "$partial/facts/istio-accesslog.go"
+        fetch_file "sigs.k8s.io/gateway-api@$GATEWAY_API_VERSION" "$GATEWAY_CRD" "$partial/crds/gateway.yaml"
         build_kubernetes "$partial/bin"
         build_etcd "$partial/bin"
         build_kwok "$partial/bin"

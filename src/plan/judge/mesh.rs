@@ -224,13 +224,15 @@ fn without_proxies(mesh: &ObservabilityMesh) -> Vec<&'static str> {
 
 fn accepted(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Finding {
     let type_ = ConditionType::Accepted;
+    let mut warned = None;
     if let Some(istio) = istio_of(mesh) {
         let oldest = match oldest_envoy(view, mesh, &istio) {
             Ok(oldest) => oldest,
             Err(finding) => return finding,
         };
-        if let Err(bad) = formats::lines(&mesh.spec.logging.format, oldest) {
-            return bad_format(&format!("spec.logging.format{}", bad.path), &bad);
+        match formats::lines(&mesh.spec.logging.format, oldest) {
+            Ok(lines) => warned = lines.warned("spec.logging.format"),
+            Err(bad) => return bad_format(&format!("spec.logging.format{}", bad.path), &bad),
         }
     }
     if kube::core::Selector::try_from(mesh.spec.namespaces.clone()).is_err() {
@@ -246,7 +248,8 @@ fn accepted(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Finding {
         .flat_map(|checked| checked.findings);
     let mut all = of_required.chain(of_defaults.into_iter().flatten());
     let bad = all.find(|finding| finding.type_ == type_ && finding.status != Truth::True);
-    bad.unwrap_or_else(|| Finding::holds(type_, Reason::Accepted, "The spec makes sense here."))
+    bad.or(warned)
+        .unwrap_or_else(|| Finding::holds(type_, Reason::Accepted, "The spec makes sense here."))
 }
 
 fn refs(view: &View<'_>, mesh: &ObservabilityMesh) -> Finding {
