@@ -137,3 +137,54 @@ fn the_docs_list_all_that_differs_or_cannot_be_told() {
         assert!(docs.contains(what), "{what}");
     }
 }
+
+/// The requests of `tests/format/lines.rs` come without TLS: there, these print nothing.
+#[test]
+fn operators_of_tls_print_their_own_member_of_their_own_connection() {
+    let members = [
+        ("PEER_SUBJECT", "peer", "subject"),
+        ("PEER_ISSUER", "peer", "issuer"),
+        ("PEER_URI_SAN", "peer", "uriSans"),
+        ("PEER_DNS_SAN", "peer", "dnsSans"),
+        ("PEER_IP_SAN", "peer", "ipSans"),
+        ("PEER_EMAIL_SAN", "peer", "emailSans"),
+        ("PEER_OTHERNAME_SAN", "peer", "otherNameSans"),
+        ("PEER_SERIAL", "peer", "serial"),
+        ("PEER_FINGERPRINT_256", "peer", "fingerprint256"),
+        ("PEER_FINGERPRINT_1", "peer", "fingerprint1"),
+        ("PEER_CHAIN_FINGERPRINTS_256", "peer", "chainFingerprints256"),
+        ("PEER_CHAIN_FINGERPRINTS_1", "peer", "chainFingerprints1"),
+        ("PEER_CHAIN_SERIALS", "peer", "chainSerials"),
+        ("PEER_ISSUER_FINGERPRINT_256", "peer", "issuerFingerprint256"),
+        ("PEER_ISSUER_SERIAL", "peer", "issuerSerial"),
+        ("PEER_CERT", "peer", "pem"),
+        ("LOCAL_SUBJECT", "local", "subject"),
+        ("LOCAL_URI_SAN", "local", "uriSans"),
+        ("LOCAL_DNS_SAN", "local", "dnsSans"),
+        ("LOCAL_IP_SAN", "local", "ipSans"),
+        ("LOCAL_EMAIL_SAN", "local", "emailSans"),
+        ("LOCAL_OTHERNAME_SAN", "local", "otherNameSans"),
+    ];
+    for (operator, of, member) in members {
+        for (side, prefix) in [("connection", "DOWNSTREAM"), ("upstream", "UPSTREAM")] {
+            let name = format!("{prefix}_{operator}");
+            if table::operator(&name).is_none() {
+                continue;
+            }
+            let listed = ["Sans", "chain"].iter().any(|list| member.contains(list));
+            let value = if listed {
+                serde_json::json!(["a", "b"])
+            } else {
+                "a,b".into()
+            };
+            let empty = serde_json::json!({"peer": Certificate::default(), "local": Certificate::default()});
+            let mut given = serde_json::json!({"connection": {"tls": empty}, "upstream": {"tls": empty}});
+            let line = |given: &Json| line_of(&format!("%{name}%"), &serde_json::from_value(given.clone()).unwrap());
+            assert_eq!(line(&given), "-", "{name}");
+            given[side]["tls"][of][member] = value;
+            assert_eq!(line(&given), "a,b", "{name}");
+        }
+    }
+    let dates = "%DOWNSTREAM_PEER_CERT_V_START% %DOWNSTREAM_PEER_CERT_V_END(%d.%m.)%";
+    assert_eq!(line_of(dates, &Sample::default()), "2026-03-14T06:33:20.000Z 15.03.");
+}
