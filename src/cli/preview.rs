@@ -95,7 +95,7 @@ struct Named {
 }
 
 /// A line of a format, for a sample.
-struct Line<'f> {
+struct Previewed<'f> {
     /// What to add to the format's name.
     what: &'static str,
     line: &'f LineFormat,
@@ -127,8 +127,8 @@ impl PreviewArgs {
         }
         let mut refused = false;
         for named in &formats {
-            for line in self.lines(&named.format, sample.clone()) {
-                refused |= !self.print(&named.of, &line)?;
+            for previewed in self.lines(&named.format, sample.clone()) {
+                refused |= !self.print(&named.of, &previewed)?;
             }
         }
         Ok(if refused { ExitCode::from(1) } else { ExitCode::SUCCESS })
@@ -173,8 +173,8 @@ impl PreviewArgs {
 
     /// The lines of a format: that of the sample, and for the formats of files that of TCP connections, where it is another
     /// one and no request was described.
-    fn lines<'f>(&self, format: &'f LogFormat, sample: Sample) -> Vec<Line<'f>> {
-        let tcp = |sample| Line {
+    fn lines<'f>(&self, format: &'f LogFormat, sample: Sample) -> Vec<Previewed<'f>> {
+        let tcp = |sample| Previewed {
             what: ", TCP",
             line: format.tcp.as_ref().unwrap_or(&format.line),
             traffic: Traffic::Tcp,
@@ -184,7 +184,7 @@ impl PreviewArgs {
             return vec![tcp(sample)];
         }
         let has_tcp_line = formats::has_tcp_line(format);
-        let http = Line {
+        let http = Previewed {
             what: "",
             line: &format.line,
             traffic: if has_tcp_line { Traffic::Http } else { Traffic::Both },
@@ -196,13 +196,13 @@ impl PreviewArgs {
     }
 
     /// Prints a line, or why there is none; whether there is one.
-    fn print(&self, of: &str, line: &Line<'_>) -> anyhow::Result<bool> {
-        let Line {
+    fn print(&self, of: &str, previewed: &Previewed<'_>) -> anyhow::Result<bool> {
+        let Previewed {
             what,
             line,
             traffic,
             sample,
-        } = line;
+        } = previewed;
         let name = if of.is_empty() {
             String::new()
         } else {
