@@ -35,7 +35,7 @@ pub(super) struct Reader {
 
 /// The most errors of a string that are reported, and the most warnings. Nobody reads more, and each costs a look at the
 /// text before it and at all names of operators.
-const MOST_REPORTED: usize = 64;
+pub(super) const MOST_REPORTED: usize = 64;
 
 /// Checks one format string that stands at `path`.
 pub(super) fn check(source: &str, path: &str, reader: Reader, findings: &mut Findings) {

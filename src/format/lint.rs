@@ -1,7 +1,9 @@
 //! What Envoy takes and nobody wants: warnings. Only what a user wrote is judged here, not the fields of presets, but for
 //! known defects, which come with the proxy.
 
-use super::checker::{Findings, Written, coalesce_entries, coalesce_entry};
+use std::ops::Range;
+
+use super::checker::{Findings, MOST_REPORTED, Written, coalesce_entries, coalesce_entry};
 use super::connection;
 use super::diagnostic::{Diagnostic, Kind};
 use super::parser::{self, OperatorUse, Part};
@@ -64,8 +66,10 @@ pub(super) fn check_line(text: &str, setting: Setting, findings: &mut Findings) 
     }
 }
 
-/// Gives each operator of a string, those inside `COALESCE` too, to `judge`, and places what it remarks.
+/// Gives each operator of a string, those inside `COALESCE` too, to `judge`, and places what it remarks: of very many the
+/// gravest, in the order of the string.
 fn each_operator(source: &str, path: &str, findings: &mut Findings, judge: &dyn Fn(&Written<'_>, &mut Vec<Remark>)) {
+    let mut placed: Vec<(Range<usize>, Remark)> = Vec::new();
     for part in parser::parse(source).parts {
         let Part::Operator(operator) = part else { continue };
         let mut remarks = Vec::new();
@@ -79,11 +83,16 @@ fn each_operator(source: &str, path: &str, findings: &mut Findings, judge: &dyn 
                 judge(&inner, &mut remarks);
             }
         }
-        findings.warnings.extend(remarks.into_iter().map(|remark| {
-            let span = operator.span.clone();
-            Diagnostic::at(remark.kind, path, source, span, &remark.message, &remark.help)
-        }));
+        placed.extend(remarks.into_iter().map(|remark| (operator.span.clone(), remark)));
     }
+    placed.sort_by_key(|(_, remark)| !remark.kind.is_grave());
+    placed.truncate(MOST_REPORTED);
+    placed.sort_by_key(|(span, _)| span.start);
+    findings.warnings.extend(
+        placed
+            .into_iter()
+            .map(|(span, remark)| Diagnostic::at(remark.kind, path, source, span, &remark.message, &remark.help)),
+    );
 }
 
 fn is_coalesce(operator: &OperatorUse<'_>) -> bool {
