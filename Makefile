@@ -40,5 +40,8 @@ golden: tools ## Writes what tests/render, tests/explain, tests/chart and tests/
 bench: ## Measures the compiler of formats beside serde_json: docs/benchmarks.md
 	@$(CARGO) bench --bench format
 
+fuzz: ## Fuzzes the compiler of formats, each target for SECONDS_EACH (10)
+	@tools/fuzz.sh $(SECONDS_EACH)
+
 fmt: ## Formats the code
 	@$(CARGO) fmt

@@ -407,7 +407,15 @@ fn is_header_name(text: &str) -> bool {
     starts_well
         && token
             .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+            .all(|byte| byte.is_ascii_alphanumeric() || is_header_mark(byte))
+}
+
+/// What else a header name may have: the `tchar` of RFC 9110.
+const fn is_header_mark(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+    )
 }
 
 /// The points of `COMMON_DURATION` that Envoy or its TCP proxy set.

@@ -78,11 +78,12 @@ pub(super) struct Parsed<'a> {
 
 /// Takes a format string apart.
 pub(super) fn parse(source: &str) -> Parsed<'_> {
-    let mut parts = Vec::new();
+    // A part is some ten bytes as a rule.
+    let mut parts = Vec::with_capacity(source.len() / 10 + 1);
     let mut at = 0;
     while let Some(rest) = source.get(at..).filter(|rest| !rest.is_empty()) {
-        let literal = rest.find('%').map_or(rest, |percent| rest.split_at(percent).0);
-        steps::count(literal.len() + 1);
+        // Literals are a few bytes as a rule.
+        let literal = rest.split_at(prefix_length(rest, |byte| byte != b'%')).0;
         if !literal.is_empty() {
             parts.push(Part::Literal(literal));
             at += literal.len();

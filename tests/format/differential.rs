@@ -1,13 +1,15 @@
 //! Accepted here if and only if accepted there, in each supported version; and where Envoy says at which position it
 //! stopped, we stop there too.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use sightline::format::{
     Base, Diagnostic, Encoding, EnvoyVersion, FormatErrors, FormatSpec, Kind, check_json, compile, unreadable_at,
 };
 
 use crate::differences::{DIFFERENCES, Difference};
-use crate::envoy::{Release, Verdict, json_log, text_log};
+use crate::envoy::{Release, Verdict, json_log, text_log, verdicts};
 use crate::every_release;
 use crate::generator::Generator;
 use crate::record::expressions;
@@ -136,6 +138,34 @@ async fn every_operator_is_judged_with_each_of_its_arguments_as_every_envoy_judg
     let formats: Vec<Format> = Generator::exhaustive().into_iter().map(Format::Text).collect();
     assert!(formats.len() > 4_000, "{}", formats.len());
     agree(&formats).await;
+}
+
+/// The names of operators stand in the binary as they are written; all else that looks so is no operator for us either.
+/// (An error shows 48 characters of a name.)
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operator_that_the_newest_envoy_knows_is_in_the_table() {
+    let newest = Release::newest().unwrap();
+    let binary = std::fs::read(newest.program().await.unwrap()).unwrap();
+    let is_name = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    let words = binary.split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
+    let names: BTreeSet<&str> = words
+        .filter(|word| (3..=48).contains(&word.len()) && word.iter().all(|byte| is_name(*byte)))
+        .filter_map(|word| std::str::from_utf8(word).ok())
+        .collect();
+    assert!(
+        names.contains("UPSTREAM_CLUSTER_RAW") && names.len() > 10_000,
+        "{}",
+        names.len()
+    );
+    let formats: Vec<Format> = names.iter().map(|name| Format::Text(format!("%{name}%"))).collect();
+    let logs: Vec<Value> = formats.iter().map(Format::access_log).collect();
+    let said = verdicts(newest, &logs).await.unwrap();
+    let version = newest.version().unwrap();
+    let found = formats.iter().zip(&said);
+    let found: Vec<String> = found
+        .filter_map(|(format, said)| disagreement(format, version, said))
+        .collect();
+    assert!(found.is_empty(), "{found:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

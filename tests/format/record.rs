@@ -35,7 +35,7 @@ impl Record {
         let header = lines.iter().position(|line| !line.starts_with("# ")).unwrap();
         let (comment, rows) = lines.split_at(header + 1);
         Self {
-            comment: comment[..header].iter().map(|line| format!("{line}\n")).collect(),
+            comment: comment[..header].iter().flat_map(|line| [line, "\n"]).collect(),
             strings: rows
                 .iter()
                 .map(|row| unescape(row.split('\t').next().unwrap()))

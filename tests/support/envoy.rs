@@ -64,7 +64,8 @@ impl Release {
         Ok(self.0.parse()?)
     }
 
-    async fn program(self) -> anyhow::Result<PathBuf> {
+    /// Its binary, installed if it is not there.
+    pub async fn program(self) -> anyhow::Result<PathBuf> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/envoy/install.sh");
         let output = tokio::process::Command::new(&script)
             .stderr(Stdio::inherit())
