@@ -13,8 +13,9 @@ use crate::world::*;
 const NAMESPACE: &str = "service-mesh";
 const MESH: Obj<'_> = Obj("ObservabilityMesh", "", "governed");
 
-fn workload(kind: &str, name: &str, annotations: &Value) -> Value {
-    let mut object = json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE},
+/// A workload of one container, whose pods bear the annotations that kwok heeds.
+pub fn workload(Obj(kind, namespace, name): Obj<'_>, annotations: &Value) -> Value {
+    let mut object = json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "namespace": namespace},
         "spec": {"selector": {"matchLabels": {"app": name}},
             "template": {"metadata": {"labels": {"app": name}, "annotations": annotations},
                 "spec": {"containers": [{"name": "a", "image": "registry.example/a:1"}]}}}});
@@ -109,7 +110,9 @@ async fn ten_agents_with_a_budget_of_two_are_never_three_down_though_the_operato
     let names: Vec<String> = (0..10).map(|i| format!("agent-{i}")).collect();
     for name in &names {
         let slow = json!({"test.sightline.dev/ready-after": "700ms"});
-        world.apply(&workload("Deployment", name, &slow).to_string()).await?;
+        world
+            .apply(&workload(Obj("Deployment", NAMESPACE, name), &slow).to_string())
+            .await?;
     }
     world
         .kubectl(&[
@@ -193,7 +196,7 @@ async fn a_rollout_that_fails_halts_the_others_until_the_command_of_status_is_ru
     for name in names {
         let annotations = if name == "a-broken" { &broken } else { &json!({}) };
         world
-            .apply(&workload("Deployment", name, annotations).to_string())
+            .apply(&workload(Obj("Deployment", NAMESPACE, name), annotations).to_string())
             .await?;
     }
     world
@@ -259,7 +262,9 @@ async fn daemon_sets_and_stateful_sets_restart_once_for_a_change_also_for_one_wh
     let mut world = World::with_operator(10).await?;
     let agents = [("DaemonSet", "nodes".to_owned()), ("StatefulSet", "ordered".to_owned())];
     for (kind, name) in &agents {
-        world.apply(&workload(kind, name, &json!({})).to_string()).await?;
+        world
+            .apply(&workload(Obj(kind, NAMESPACE, name), &json!({})).to_string())
+            .await?;
         let target = format!("{}/{name}", kind.to_lowercase());
         world
             .kubectl(&["-n", NAMESPACE, "rollout", "status", &target, "--timeout=60s"])
