@@ -349,12 +349,7 @@ impl Stage {
     async fn check_counts(&self, scenario: Scenario) -> Result<()> {
         let reference = &self.references[&scenario].counts;
         for (what, times) in self.counts().await? {
-            let mut most = reference.get(&what).copied().unwrap_or_default();
-            if scenario == Scenario::Delete && what.starts_with("telemetries shop/sightline") {
-                // The garbage collector takes it when its last owner goes, if we do not come first. Where we hear of that
-                // before we hear of the owner's end, it is made once more, and collected at once. With a fault or without.
-                most += 1;
-            }
+            let most = reference.get(&what).copied().unwrap_or_default();
             ensure!(times <= most, "{what} {times} times; {most} without the fault");
         }
         Ok(())
