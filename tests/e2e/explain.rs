@@ -147,9 +147,16 @@ async fn rights(world: &World) -> Result<()> {
     }
 
     let core = ["namespaces", "services", "configmaps", "pods"];
+    let workloads = [
+        "deployments",
+        "daemonsets",
+        "statefulsets",
+        "replicasets",
+        "controllerrevisions",
+    ];
     let rules = json!([
         {"apiGroups": [""], "resources": core, "verbs": ["get", "list"]},
-        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list"]},
+        {"apiGroups": ["apps"], "resources": workloads, "verbs": ["get", "list"]},
         {"apiGroups": ["telemetry.istio.io"], "resources": ["telemetries"], "verbs": ["get", "list"]},
         {"apiGroups": ["extensions.istio.io"], "resources": ["wasmplugins"], "verbs": ["get", "list"]},
     ]);
