@@ -12,5 +12,11 @@
 mod control_plane;
 #[path = "../support/fake_api/mod.rs"]
 mod fake_api;
+#[path = "../support/matrix.rs"]
+mod matrix;
 
+mod inputs;
 mod script;
+mod stale;
+mod unreadable;
+mod world;

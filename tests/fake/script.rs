@@ -189,7 +189,9 @@ fn place(known: &mut Vec<String>, text: &str) -> usize {
 #[tokio::test]
 async fn the_fake_answers_as_the_real_api_server_does() -> Result<()> {
     let plane = ControlPlane::start(Options::default()).await?;
-    plane.install_crds(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/crd")).await?;
+    plane
+        .install_crds(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/crd"))
+        .await?;
     plane.install_crds(&plane.istio_crds()).await?;
     let fake = FakeApi::start().await;
     let steps: Vec<Step> = serde_saphyr::from_str(SCRIPT)?;
@@ -197,8 +199,14 @@ async fn the_fake_answers_as_the_real_api_server_does() -> Result<()> {
     let mut faked = Talk::new(fake.client()?);
     let mut differences = String::new();
     for step in &steps {
-        let of_real = real.take(step).await.with_context(|| format!("the real one {}", step.does))?;
-        let of_fake = faked.take(step).await.with_context(|| format!("the fake {}", step.does))?;
+        let of_real = real
+            .take(step)
+            .await
+            .with_context(|| format!("the real one {}", step.does))?;
+        let of_fake = faked
+            .take(step)
+            .await
+            .with_context(|| format!("the fake {}", step.does))?;
         if of_real != of_fake {
             let diff = similar::TextDiff::from_lines(&of_real, &of_fake);
             let diff = diff.unified_diff().header("the real one", "the fake").to_string();

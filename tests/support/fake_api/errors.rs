@@ -47,7 +47,10 @@ impl Failure {
 
     /// The object is not the one that was meant.
     pub fn conflict(kind: &KindInfo, name: &str, why: &str) -> Self {
-        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.qualified());
+        let message = format!(
+            "Operation cannot be fulfilled on {} \"{name}\": {why}",
+            kind.qualified()
+        );
         Self::about(409, "Conflict", message, kind, name)
     }
 
@@ -102,7 +105,11 @@ impl Failure {
             })
             .collect();
         let message = match (conflicts, causes.as_slice()) {
-            ([one], [cause]) => format!("Apply failed with 1 conflict: conflict with {}: {}", with(one), cause["field"].as_str().unwrap()),
+            ([one], [cause]) => format!(
+                "Apply failed with 1 conflict: conflict with {}: {}",
+                with(one),
+                cause["field"].as_str().unwrap()
+            ),
             _ => {
                 let groups = conflicts.iter().map(|conflict| {
                     let paths = conflict.paths.iter().map(|path| format!("\n- {}", path_text(path)));

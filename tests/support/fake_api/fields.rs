@@ -151,9 +151,11 @@ fn drop_lone_dots(node: &mut Value) {
 /// A value as a child of another one, with the step to it.
 fn children<'a>(kind: &KindInfo, path: &[Step], value: &'a Value) -> Option<Vec<(Step, &'a Value)>> {
     match value {
-        Value::Object(map) if !map.is_empty() && !kind.is_atomic_map(&names(path)) => {
-            Some(map.iter().map(|(name, value)| (Step::Field(name.clone()), value)).collect())
-        }
+        Value::Object(map) if !map.is_empty() && !kind.is_atomic_map(&names(path)) => Some(
+            map.iter()
+                .map(|(name, value)| (Step::Field(name.clone()), value))
+                .collect(),
+        ),
         Value::Array(items) if !items.is_empty() => {
             let step: Box<dyn Fn(&Value) -> Step> = match kind.list_type(&names(path)) {
                 ListType::Atomic => return None,
@@ -273,7 +275,11 @@ impl Managers {
         let parse = |entry: &Value| {
             let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
             let manager = Manager {
-                operation: if entry["operation"] == "Apply" { "Apply" } else { "Update" },
+                operation: if entry["operation"] == "Apply" {
+                    "Apply"
+                } else {
+                    "Update"
+                },
                 name: text("manager"),
                 subresource: text("subresource"),
             };
@@ -306,7 +312,10 @@ impl Managers {
             manager: manager.clone(),
             paths: fields.0.intersection(put).cloned().collect(),
         };
-        others.map(conflict).filter(|conflict| !conflict.paths.is_empty()).collect()
+        others
+            .map(conflict)
+            .filter(|conflict| !conflict.paths.is_empty())
+            .collect()
     }
 
     fn take_from_others(&mut self, writer: &Manager, changes: &Changes) {
@@ -362,14 +371,26 @@ impl Managers {
         let mut merged = live.clone();
         merge(kind, &mut Vec::new(), &mut merged, &applied);
         self.0.insert(writer.clone(), (fields.clone(), before.1.clone()));
-        let owned: BTreeSet<Path> = self.0.values().flat_map(|(fields, _)| fields.0.iter().cloned()).collect();
+        let owned: BTreeSet<Path> = self
+            .0
+            .values()
+            .flat_map(|(fields, _)| fields.0.iter().cloned())
+            .collect();
         let mut given_up: Vec<&Path> = before.0.0.iter().filter(|path| !owned.contains(*path)).collect();
         // With what is above goes what is below.
         given_up.sort_by_key(|path| path.len());
         for path in given_up {
-            let below = |other: &Path| other.len() > path.len() && other.starts_with(path);
-            if !owned.iter().any(below) {
+            let within = |place: &[Step]| owned.iter().any(|other| other.starts_with(place));
+            if !within(path) {
                 remove(kind, &mut Vec::new(), &mut merged, path);
+            }
+            // What it leaves empty goes with it.
+            for end in (1..path.len()).rev() {
+                let place = &path[..end];
+                let is_empty = at_path(kind, &merged, place).is_some_and(|v| *v == json!({}) || *v == json!([]));
+                if is_empty && !within(place) {
+                    remove(kind, &mut Vec::new(), &mut merged, place);
+                }
             }
         }
         let changes = compare(kind, live, &merged);
@@ -423,6 +444,15 @@ fn merge(kind: &KindInfo, path: &mut Path, live: &mut Value, applied: &Value) {
         }
         _ => *live = applied.clone(),
     }
+}
+
+fn at_path<'a>(kind: &KindInfo, value: &'a Value, path: &[Step]) -> Option<&'a Value> {
+    let mut at = value;
+    for (depth, step) in path.iter().enumerate() {
+        let all = children(kind, &path[..depth], at)?;
+        at = all.into_iter().find(|(other, _)| other == step)?.1;
+    }
+    Some(at)
 }
 
 fn remove(kind: &KindInfo, at: &mut Path, value: &mut Value, path: &[Step]) {

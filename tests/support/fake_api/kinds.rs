@@ -92,7 +92,9 @@ impl KindInfo {
             _ => {}
         }
         let Some(schema) = &self.schema else {
-            let known = BUILTIN_LISTS.iter().find(|(end, _)| self.is_builtin && path.ends_with(end));
+            let known = BUILTIN_LISTS
+                .iter()
+                .find(|(end, _)| self.is_builtin && path.ends_with(end));
             return known.map_or(ListType::Atomic, |(_, keys)| {
                 ListType::Map(keys.iter().map(|key| (*key).to_owned()).collect())
             });
@@ -135,10 +137,19 @@ pub fn all() -> BTreeMap<(String, String), KindInfo> {
     });
     let events = of("events.k8s.io/v1", "Event", "events", true, false, None);
     let kinds = facts.chain(own).chain([events]);
-    kinds.map(|kind| ((kind.group.clone(), kind.plural.clone()), kind)).collect()
+    kinds
+        .map(|kind| ((kind.group.clone(), kind.plural.clone()), kind))
+        .collect()
 }
 
-fn of(api_version: &str, kind: &str, plural: &str, namespaced: bool, has_status: bool, schema: Option<Value>) -> KindInfo {
+fn of(
+    api_version: &str,
+    kind: &str,
+    plural: &str,
+    namespaced: bool,
+    has_status: bool,
+    schema: Option<Value>,
+) -> KindInfo {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     KindInfo {
         group: group.to_owned(),

@@ -17,15 +17,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::http::Uri;
 use kube::{Client, Config};
 use serde_json::{Value, json};
-use axum::http::Uri;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Respond, ResponseTemplate};
 
-use request::Request;
 use errors::Failure;
 use kinds::KindInfo;
+use request::Request;
 use selectors::Selector;
 use store::{Answer, Store, Write};
 
@@ -83,6 +83,32 @@ impl FakeApi {
         self.shared.state().store.put(object)
     }
 
+    /// Whether objects like this one are served.
+    pub fn knows(&self, object: &Value) -> bool {
+        self.shared.state().store.kind_of(object).is_some()
+    }
+
+    /// What somebody else writes: the spec under a new generation, all else as it is.
+    pub fn change(&self, kind: &str, namespace: &str, name: &str, change: impl FnOnce(&mut Value)) {
+        let mut state = self.shared.state();
+        let kind = state.store.kind_named(kind).unwrap();
+        let mut object = state.store.find(&kind, namespace, name).cloned().unwrap();
+        let spec = object["spec"].clone();
+        change(&mut object);
+        let generation = object["metadata"]["generation"].as_i64();
+        if let Some(generation) = generation.filter(|_| object["spec"] != spec) {
+            object["metadata"]["generation"] = (generation + 1).into();
+        }
+        state.store.put(&object);
+    }
+
+    /// Deletes an object, as its owner does.
+    pub fn delete(&self, kind: &str, namespace: &str, name: &str) {
+        let mut state = self.shared.state();
+        let kind = state.store.kind_named(kind).unwrap();
+        state.store.delete(&kind, namespace, name, &Value::Null, false).unwrap();
+    }
+
     /// An object as it stands.
     pub fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
         let state = self.shared.state();
@@ -108,7 +134,12 @@ impl FakeApi {
     /// Requests that asked to change something, in their order.
     pub fn writes(&self) -> Vec<Request> {
         let state = self.shared.state();
-        state.requests.iter().filter(|request| request.is_write()).cloned().collect()
+        state
+            .requests
+            .iter()
+            .filter(|request| request.is_write())
+            .cloned()
+            .collect()
     }
 }
 
@@ -140,7 +171,8 @@ impl State {
             Ok(_) if self.held.contains(&asked.resource) => Vec::new(),
             Ok(selector) => {
                 let bookmark = query.get("allowWatchBookmarks").is_some_and(|asked| asked == "true");
-                self.store.changes(kind, &asked.namespace, &selector, since.unwrap_or_default(), bookmark)
+                self.store
+                    .changes(kind, &asked.namespace, &selector, since.unwrap_or_default(), bookmark)
             }
         };
         let told = lines.iter().any(|line| line["type"] != "BOOKMARK");
@@ -165,19 +197,32 @@ impl State {
         match asked.verb {
             "get" => self.store.get(kind, namespace, name),
             "list" => {
-                let limit = query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or_default();
+                let limit = query
+                    .get("limit")
+                    .and_then(|limit| limit.parse().ok())
+                    .unwrap_or_default();
                 let continue_ = query.get("continue").map(String::as_str);
-                Ok((200, self.store.list(kind, namespace, &selector(query)?, limit, continue_)))
+                Ok((
+                    200,
+                    self.store.list(kind, namespace, &selector(query)?, limit, continue_),
+                ))
             }
             "create" => self.store.create(kind, namespace, &body_of(request)?, &write),
             "update" => self.store.replace(kind, namespace, name, &body_of(request)?, &write),
             "delete" => {
-                let options = if request.body.is_empty() { Value::Null } else { body_of(request)? };
+                let options = if request.body.is_empty() {
+                    Value::Null
+                } else {
+                    body_of(request)?
+                };
                 self.store.delete(kind, namespace, name, &options, asked.dry_run)
             }
             "patch" => {
                 let body = body_of(request)?;
-                let type_ = request.headers.get("content-type").and_then(|type_| type_.to_str().ok());
+                let type_ = request
+                    .headers
+                    .get("content-type")
+                    .and_then(|type_| type_.to_str().ok());
                 match type_.unwrap_or_default() {
                     "application/json-patch+json" => self.store.json_patch(kind, namespace, name, &body, &write),
                     "application/merge-patch+json" => self.store.merge_patch(kind, namespace, name, &body, &write),

@@ -140,7 +140,14 @@ impl Store {
     }
 
     /// What happened since a version, as the lines of a watch. At the end a bookmark, where it is asked for.
-    pub fn changes(&self, kind: &KindInfo, namespace: &str, selector: &Selector, since: u64, bookmark: bool) -> Vec<Value> {
+    pub fn changes(
+        &self,
+        kind: &KindInfo,
+        namespace: &str,
+        selector: &Selector,
+        since: u64,
+        bookmark: bool,
+    ) -> Vec<Value> {
         if since < self.compacted {
             let message = format!("too old resource version: {since} ({})", self.compacted);
             return vec![json!({"type": "ERROR", "object": Failure::new(410, "Expired", message).status})];
@@ -270,9 +277,8 @@ impl Store {
                 return Err(Failure::not_found(kind, name));
             }
             if let Some(uid) = uid.and_then(Value::as_str) {
-                let why = format!(
-                    "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
-                );
+                let why =
+                    format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
                 return Err(Failure::conflict(kind, name, &why));
             }
             let empty = json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {}});
@@ -297,7 +303,10 @@ impl Store {
     pub fn delete(&mut self, kind: &KindInfo, namespace: &str, name: &str, options: &Value, dry_run: bool) -> Answer {
         let live = self.live(kind, namespace, name)?;
         let wanted = &options["preconditions"];
-        if let Some(uid) = wanted.get("uid").filter(|uid| !uid.is_null() && **uid != live["metadata"]["uid"]) {
+        if let Some(uid) = wanted
+            .get("uid")
+            .filter(|uid| !uid.is_null() && **uid != live["metadata"]["uid"])
+        {
             let why = format!(
                 "the UID in the precondition ({}) does not match the UID in record ({}). The object might have been deleted \
                  and then recreated",
@@ -326,7 +335,11 @@ impl Store {
             dying["metadata"]["deletionTimestamp"] = now().into();
             dying["metadata"]["deletionGracePeriodSeconds"] = 0.into();
             bump_generation(&mut dying);
-            let stored = if dry_run { dying } else { self.store(kind, namespace, name, Some(dying)) };
+            let stored = if dry_run {
+                dying
+            } else {
+                self.store(kind, namespace, name, Some(dying))
+            };
             return Ok((200, stored));
         }
         if !dry_run {
@@ -347,7 +360,9 @@ impl Store {
     /// A write that is no apply: what may be changed is changed, the rest stays.
     fn update(&mut self, kind: &KindInfo, namespace: &str, live: &Value, mut object: Value, write: &Write) -> Answer {
         let name = name_of(live);
-        let version = object["metadata"].get("resourceVersion").filter(|version| !version.is_null());
+        let version = object["metadata"]
+            .get("resourceVersion")
+            .filter(|version| !version.is_null());
         if version.is_some_and(|version| *version != live["metadata"]["resourceVersion"]) {
             return Err(Failure::stale(kind, &name));
         }
@@ -382,7 +397,11 @@ impl Store {
     /// Stores a changed object, unless nothing changed; one that is being deleted goes with its last finalizer.
     fn commit(&mut self, kind: &KindInfo, namespace: &str, live: &Value, mut object: Value, dry_run: bool) -> Answer {
         let metadata = object["metadata"].as_object_mut().unwrap();
-        for (name, empty) in [("finalizers", json!([])), ("labels", json!({})), ("annotations", json!({}))] {
+        for (name, empty) in [
+            ("finalizers", json!([])),
+            ("labels", json!({})),
+            ("annotations", json!({})),
+        ] {
             if metadata.get(name) == Some(&empty) {
                 metadata.shift_remove(name);
             }
@@ -429,7 +448,9 @@ impl Store {
         let kind = self.kind_of(object).unwrap();
         let mut object = object.clone();
         let (namespace, name) = (text(&object["metadata"]["namespace"]), name_of(&object));
-        let before = self.find(&kind, &namespace, &name).map(|before| before["metadata"].clone());
+        let before = self
+            .find(&kind, &namespace, &name)
+            .map(|before| before["metadata"].clone());
         let metadata = object["metadata"].as_object_mut().unwrap();
         let before = before.unwrap_or_else(|| {
             self.uids += 1;
@@ -512,7 +533,9 @@ fn bump_generation(object: &mut Value) {
 }
 
 fn has_finalizers(object: &Value) -> bool {
-    object["metadata"]["finalizers"].as_array().is_some_and(|all| !all.is_empty())
+    object["metadata"]["finalizers"]
+        .as_array()
+        .is_some_and(|all| !all.is_empty())
 }
 
 /// All but metadata and status.
