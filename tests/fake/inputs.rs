@@ -19,7 +19,7 @@ use crate::matrix;
 const HUGE: usize = 1024 * 1024;
 const MANY: usize = 10_000;
 /// Longest that planning everything may take in a build without optimisation, on a machine that builds as well.
-const LONGEST: std::time::Duration = std::time::Duration::from_secs(60);
+const LONGEST: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// Choices, one after the other; zero when they are used up, which is the plainest choice everywhere.
 struct Tape(std::vec::IntoIter<u32>);

@@ -61,7 +61,7 @@ async fn what_was_written_and_no_watch_has_told_yet_is_not_written_again_by_the_
             });
         }
         world.change(SECRET, |secret| {
-            secret["metadata"]["labels"]["trigger"] = trigger.into()
+            secret["metadata"]["labels"]["trigger"] = trigger.into();
         });
         world.quiet().await?;
     }
@@ -106,7 +106,7 @@ async fn a_change_and_its_revert_that_nobody_saw_restart_nothing_and_write_no_ob
     let format = json!({"encoding": "JSON", "preset": "Istio"});
     world.change(ACCESS_LOG, |log| log["spec"]["format"] = format);
     world.change(ACCESS_LOG, |log| {
-        drop(log["spec"].as_object_mut().unwrap().shift_remove("format"))
+        drop(log["spec"].as_object_mut().unwrap().shift_remove("format"));
     });
     world.api.compact();
     world.api.release();
@@ -133,7 +133,7 @@ async fn fifty_changes_of_what_an_agent_reads_in_a_moment_restart_it_once() -> R
     let (before, agent) = (world.written(), world.templates()?);
     for number in 0..50 {
         world.change(SECRET, |secret| {
-            secret["data"]["password"] = base64(&format!("p{number}"))
+            secret["data"]["password"] = base64(&format!("p{number}"));
         });
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }

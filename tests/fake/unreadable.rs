@@ -8,7 +8,7 @@ use crate::world::*;
 
 const OTHER_LOG: Obj = Obj("TrafficLog", "shop", "other");
 
-fn log(name: &str, spec: Value) -> Value {
+fn log(name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "sightline.dev/v1alpha1", "kind": "TrafficLog",
         "metadata": {"name": name, "namespace": "shop"}, "spec": spec})
 }
@@ -56,7 +56,7 @@ async fn a_policy_that_cannot_be_read_is_told_why_keeps_what_is_live_and_stops_n
     // Others of its kind and namespace come through, and go.
     world.api.put(&log(
         "other",
-        json!({"selector": {"matchLabels": {"app": "cart"}}, "format": {"text": "%DURATION%"}}),
+        &json!({"selector": {"matchLabels": {"app": "cart"}}, "format": {"text": "%DURATION%"}}),
     ));
     world.ready(OTHER_LOG).await?;
     ensure!(

@@ -104,20 +104,20 @@ impl Failure {
                 json!({"reason": "FieldManagerConflict", "message": message, "field": path_text(path)})
             })
             .collect();
-        let message = match (conflicts, causes.as_slice()) {
-            ([one], [cause]) => format!(
-                "Apply failed with 1 conflict: conflict with {}: {}",
-                with(one),
-                cause["field"].as_str().unwrap()
-            ),
-            _ => {
-                let groups = conflicts.iter().map(|conflict| {
-                    let paths = conflict.paths.iter().map(|path| format!("\n- {}", path_text(path)));
-                    format!("conflicts with {}:{}", with(conflict), paths.collect::<String>())
-                });
-                let groups: Vec<String> = groups.collect();
-                format!("Apply failed with {} conflicts: {}", causes.len(), groups.join("\n"))
-            }
+        let message = if let ([one], [cause]) = (conflicts, causes.as_slice()) {
+            let field = cause["field"].as_str().unwrap();
+            format!("Apply failed with 1 conflict: conflict with {}: {field}", with(one))
+        } else {
+            let groups = conflicts.iter().map(|conflict| {
+                let paths: Vec<String> = conflict
+                    .paths
+                    .iter()
+                    .map(|path| format!("\n- {}", path_text(path)))
+                    .collect();
+                format!("conflicts with {}:{}", with(conflict), paths.concat())
+            });
+            let groups: Vec<String> = groups.collect();
+            format!("Apply failed with {} conflicts: {}", causes.len(), groups.join("\n"))
         };
         Self::with(409, "Conflict", message, &json!({"causes": causes}))
     }

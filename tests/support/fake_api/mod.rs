@@ -176,7 +176,9 @@ impl State {
             }
         };
         let told = lines.iter().any(|line| line["type"] != "BOOKMARK");
-        let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let body = lines
+            .iter()
+            .fold(String::new(), |body, line| body + &line.to_string() + "\n");
         let response = ResponseTemplate::new(200).set_body_raw(body, "application/json");
         if told { response } else { response.set_delay(WINDOW) }
     }

@@ -296,7 +296,7 @@ impl Store {
         let merged = managers.apply(kind, &writer, &live, body, force, &now());
         let mut merged = merged.map_err(|conflicts| Failure::owned(kind, &conflicts))?;
         merged["metadata"]["managedFields"] = managers.to_json(kind);
-        self.commit(kind, namespace, &live, merged, write.dry_run)
+        Ok(self.commit(kind, namespace, &live, merged, write.dry_run))
     }
 
     /// Deletes an object, if it is the one that is meant.
@@ -391,11 +391,18 @@ impl Store {
         let mut managers = Managers::of(live);
         managers.update(kind, &updater(write), live, &object, &now());
         object["metadata"]["managedFields"] = managers.to_json(kind);
-        self.commit(kind, namespace, live, object, write.dry_run)
+        Ok(self.commit(kind, namespace, live, object, write.dry_run))
     }
 
     /// Stores a changed object, unless nothing changed; one that is being deleted goes with its last finalizer.
-    fn commit(&mut self, kind: &KindInfo, namespace: &str, live: &Value, mut object: Value, dry_run: bool) -> Answer {
+    fn commit(
+        &mut self,
+        kind: &KindInfo,
+        namespace: &str,
+        live: &Value,
+        mut object: Value,
+        dry_run: bool,
+    ) -> (u16, Value) {
         let metadata = object["metadata"].as_object_mut().unwrap();
         for (name, empty) in [
             ("finalizers", json!([])),
@@ -407,20 +414,20 @@ impl Store {
             }
         }
         if object == *live {
-            return Ok((200, object));
+            return (200, object);
         }
         if kind.has_status && spec_of(&object) != spec_of(live) {
             bump_generation(&mut object);
         }
         if dry_run {
-            return Ok((200, object));
+            return (200, object);
         }
         let name = name_of(live);
         if live["metadata"].get("deletionTimestamp").is_some() && !has_finalizers(&object) {
             self.store(kind, namespace, &name, None);
-            return Ok((200, object));
+            return (200, object);
         }
-        Ok((200, self.store(kind, namespace, &name, Some(object))))
+        (200, self.store(kind, namespace, &name, Some(object)))
     }
 
     /// Stores an object as it is, or its end, under a new version.
