@@ -76,7 +76,11 @@ impl CallError {
             Self::NotOurs { .. } => ErrorClass::Conflict,
             Self::Deadline { .. } | Self::OwnersGone { .. } => ErrorClass::Transient,
             Self::Api { verb, source, .. } => match &**source {
-                kube::Error::Api(status) if status.code == 409 || (*verb == "patch" && is_failed_test(status)) => {
+                kube::Error::Api(status)
+                    if status.code == 409
+                        || (*verb == "patch" && is_failed_test(status))
+                        || is_another_object(status) =>
+                {
                     ErrorClass::Conflict
                 }
                 kube::Error::Api(status)
@@ -117,6 +121,13 @@ impl CallError {
 fn is_failed_test(status: &kube::core::Status) -> bool {
     let details = status.details.as_ref();
     status.code == 422 && details.is_none_or(|details| details.kind.is_empty() && details.causes.is_empty())
+}
+
+/// Whether an object was applied with the uid of one that is gone. The API server (seen on 1.36) calls that invalid, as the
+/// uid cannot change; what happened is that somebody made the object anew.
+fn is_another_object(status: &kube::core::Status) -> bool {
+    let causes = status.details.as_ref().map(|details| &details.causes);
+    status.code == 422 && causes.is_some_and(|causes| causes.iter().any(|cause| cause.field == "metadata.uid"))
 }
 
 /// The resource of a kind.

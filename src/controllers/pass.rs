@@ -232,7 +232,7 @@ impl Operator {
                 let version = mesh.metadata.resource_version.as_deref();
                 let written = self.cluster.write_finalizer(name, &present, version, change).await?;
                 if let Some(object) = written.filter(|_| change == Finalizer::Set) {
-                    self.put_own(target, object);
+                    self.put_own(target, &object);
                 }
             }
         }
@@ -338,22 +338,12 @@ impl Operator {
     }
 
     fn uid_of(&self, target: &Target) -> Option<String> {
-        self.store.peek(|snapshot| match target {
-            Target::Mesh(name) => snapshot.meshes.get(name).and_then(|m| m.metadata.uid.clone()),
-            Target::TrafficLog(key) => snapshot.traffic_logs.get(key).and_then(|m| m.metadata.uid.clone()),
-            Target::TracingBackend(key) => snapshot.tracing_backends.get(key).and_then(|m| m.metadata.uid.clone()),
-            _ => None,
-        })
+        self.store.peek(|snapshot| snapshot.metadata_of(target)?.uid.clone())
     }
 
     /// Writes a status where it differs; returns when to try again what is held back.
     async fn write_status(&self, status: &Status) -> Result<Option<Instant>, CallError> {
-        let before = self.store.peek(|snapshot| match &status.of {
-            Target::Mesh(name) => snapshot.meshes.get(name).map(|m| to_map(m.status.as_ref())),
-            Target::TrafficLog(key) => snapshot.traffic_logs.get(key).map(|l| to_map(l.status.as_ref())),
-            Target::TracingBackend(key) => snapshot.tracing_backends.get(key).map(|t| to_map(t.status.as_ref())),
-            _ => None,
-        });
+        let before = self.store.peek(|snapshot| snapshot.status_of(&status.of));
         let Some(before) = before else { return Ok(None) };
         if let Some(later) = self.hold_back(status, &before) {
             return Ok(Some(later));
@@ -406,7 +396,7 @@ impl Operator {
             })
             .inc();
         if let Some(object) = written {
-            self.put_own(&status.of, object);
+            self.put_own(&status.of, &object);
         }
         let before = ready
             .as_ref()
@@ -435,35 +425,14 @@ impl Operator {
     }
 
     /// Puts a resource with its new status into the store, so that the next pass compares with it.
-    fn put_own(&self, target: &Target, object: Value) {
-        use crate::snapshot::Resource;
+    fn put_own(&self, target: &Target, object: &Value) {
         let told = self.store.change(|snapshot| {
             // What the watch has seen go meanwhile stays gone.
-            let present = match target {
-                Target::Mesh(name) => snapshot.meshes.contains_key(name),
-                Target::TrafficLog(key) => snapshot.traffic_logs.contains_key(key),
-                Target::TracingBackend(key) => snapshot.tracing_backends.contains_key(key),
-                _ => false,
-            };
-            if !present {
+            if snapshot.metadata_of(target).is_none() {
                 return std::collections::BTreeSet::new();
             }
-            match target {
-                Target::Mesh(name) => serde_json::from_value(object).map(|mesh| {
-                    Resource::put(
-                        snapshot,
-                        &Key::new("", name),
-                        Some(Arc::<crate::crds::ObservabilityMesh>::new(mesh)),
-                    )
-                }),
-                Target::TrafficLog(key) => serde_json::from_value(object)
-                    .map(|log| Resource::put(snapshot, key, Some(Arc::<crate::crds::TrafficLog>::new(log)))),
-                Target::TracingBackend(key) => serde_json::from_value(object)
-                    .map(|t| Resource::put(snapshot, key, Some(Arc::<crate::crds::TracingBackend>::new(t)))),
-                _ => Ok(std::collections::BTreeSet::new()),
-            }
-            // What cannot be read comes by the watch, which says so.
-            .unwrap_or_default()
+            // The watch tells what cannot be read.
+            snapshot.put_own(target, object).0
         });
         self.queue.add_all(told);
     }
@@ -475,12 +444,7 @@ impl Operator {
             Reason::InternalError,
             "Sightline failed on this resource; its log says where. Please report it.",
         );
-        let generation = self.store.peek(|snapshot| match target {
-            Target::Mesh(name) => snapshot.meshes.get(name).and_then(|m| m.metadata.generation),
-            Target::TrafficLog(key) => snapshot.traffic_logs.get(key).and_then(|l| l.metadata.generation),
-            Target::TracingBackend(key) => snapshot.tracing_backends.get(key).and_then(|t| t.metadata.generation),
-            _ => None,
-        });
+        let generation = self.store.peek(|snapshot| snapshot.metadata_of(target)?.generation);
         let status = Status::new(target.clone(), generation, with_ready(vec![finding]), Map::new());
         if let Err(error) = self.write_status(&status).await {
             warn!(%target, %error, "status not written");
@@ -494,13 +458,6 @@ fn is_ready(status: &Map<String, Value>) -> bool {
     let is = |condition: &Value, key: &str, text: &str| condition.get(key).and_then(Value::as_str) == Some(text);
     let mut all = conditions.into_iter().flatten();
     all.any(|condition| is(condition, "type", ConditionType::Ready.as_str()) && is(condition, "status", "True"))
-}
-
-fn to_map<S: serde::Serialize>(status: Option<&S>) -> Map<String, Value> {
-    match status.map(serde_json::to_value) {
-        Some(Ok(Value::Object(map))) => map,
-        _ => Map::new(),
-    }
 }
 
 /// Runs what may panic; the panic's message is the error.

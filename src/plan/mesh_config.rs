@@ -110,6 +110,10 @@ fn unreadable(message: String) -> Finding {
 pub fn plan(view: &View<'_>, map: &Key) -> Plan {
     let mut plan = Plan::default();
     let meshes = Meshes::of(view, map);
+    if meshes.writers.is_empty() && view.is_map_of_an_undecoded_mesh(map) {
+        // Which of what stands there is still wanted is not known.
+        return plan;
+    }
     let mut no_room = BTreeMap::new();
     let done = place(view, map, &meshes).and_then(|place| {
         let (wanted, refused) = match place {

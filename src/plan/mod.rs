@@ -264,6 +264,9 @@ pub struct Memory<'a> {
 
 /// Makes the plan for a target.
 pub fn plan(view: &View<'_>, target: &Target, memory: &mut Memory<'_>) -> Plan {
+    if let Some(undecoded) = view.undecoded(target) {
+        return judge::undecoded(target, undecoded);
+    }
     let mut plan = match target {
         Target::Mesh(name) => judge::mesh::judge(view, name, memory),
         Target::TrafficLog(key) => judge::traffic_log::judge(view, key),
@@ -288,6 +291,7 @@ pub fn targets_of(snapshot: &Snapshot) -> BTreeSet<Target> {
     }
     targets.extend(snapshot.traffic_logs.keys().cloned().map(Target::TrafficLog));
     targets.extend(snapshot.tracing_backends.keys().cloned().map(Target::TracingBackend));
+    targets.extend(snapshot.undecoded().cloned());
     let namespaces = snapshot.objects(Kind::Namespace);
     targets.extend(namespaces.flat_map(|(key, _)| targets_of_namespace(&key.name)));
     targets

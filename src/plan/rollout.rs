@@ -628,6 +628,8 @@ fn add_injected<'a>(
         .into_iter()
         .filter(|(_, t)| t.metadata.deletion_timestamp.is_none() && !t.spec.inject.is_empty())
         .collect();
+    // One of them may ask for what would look left over.
+    let some_cannot_be_read = view.undecoded_policies_in(namespace).next().is_some();
     let all = WorkloadKind::ALL.into_iter().flat_map(|kind| {
         let live = view
             .objects_in(Kind::of_workload(kind), namespace)
@@ -672,7 +674,7 @@ fn add_injected<'a>(
                 add_env(mesh, (policy, tracing), inject, live, entry);
             }
         }
-        let is_left = !selected && !injected_record(live).is_empty();
+        let is_left = !selected && !injected_record(live).is_empty() && !some_cannot_be_read;
         if is_left && agent_of_another_mesh(view, mesh, &id).is_none() {
             workloads
                 .entry(id.clone())

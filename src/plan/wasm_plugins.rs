@@ -58,9 +58,12 @@ pub fn plan(view: &View<'_>, namespace: &str) -> Plan {
         plan_object(&mut plan, Kind::WasmPlugin, object, live, &rules);
         wanted.push(key);
     }
+    // Whether what a mesh that cannot be read wants is still wanted is not known.
+    let undecoded: Vec<String> = view.undecoded_meshes().map(wasm_plugin::object_name).collect();
     let left = live
         .into_iter()
-        .filter(|object| is_ours(object) && !wanted.contains(&key_of(object)));
+        .filter(|object| is_ours(object) && !wanted.contains(&key_of(object)))
+        .filter(|object| !undecoded.contains(&key_of(object).name));
     plan.delete.extend(left.map(|object| Delete {
         kind: Kind::WasmPlugin,
         key: key_of(object),

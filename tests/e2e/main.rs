@@ -17,6 +17,8 @@
 mod control_plane;
 #[path = "../support/fault_proxy.rs"]
 mod fault_proxy;
+#[path = "../support/matrix.rs"]
+mod matrix;
 #[path = "../support/operator.rs"]
 mod operator;
 
@@ -36,7 +38,6 @@ mod governor;
 mod healing;
 mod last_good;
 mod leader;
-mod matrix;
 mod modes;
 mod rbac;
 mod restarts;
