@@ -76,16 +76,12 @@ impl<'a> Workload<'a> {
 
     /// The name that messages have for it.
     fn name(&self) -> String {
-        name_of_workload(&self.id)
+        self.id.to_string()
     }
 
     fn problem(&mut self, reason: Reason, message: String) {
         self.problems.push((reason, message));
     }
-}
-
-fn name_of_workload(id: &WorkloadRef) -> String {
-    format!("{} {}/{}", id.kind.as_str(), id.namespace, id.name)
 }
 
 fn key_of_workload(id: &WorkloadRef) -> Key {
@@ -220,7 +216,7 @@ fn failure(failed: &Observed) -> String {
     format!(
         "The rollout of {} is not complete after rollout.progressDeadline, and nothing else is restarted. Correct it, or \
          let the others go on: `kubectl annotate {} {name} -n {namespace} --overwrite {SKIP_FAILED}=\"{hash}\"`.",
-        name_of_workload(&failed.id),
+        failed.id,
         kind.as_str().to_lowercase(),
     )
 }
@@ -381,7 +377,7 @@ impl Rollouts<'_> {
 }
 
 fn live_workload<'a>(view: &View<'a>, id: &WorkloadRef) -> Result<&'a Value, Problem> {
-    let name = name_of_workload(id);
+    let name = id.to_string();
     match view.object(Kind::of_workload(id.kind), &key_of_workload(id)) {
         Fact::Present(live) => Ok(live),
         Fact::Unknown => Err((Reason::FactsPending, format!("{name} has not been read yet."))),
