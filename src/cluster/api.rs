@@ -73,6 +73,7 @@ impl CallError {
                 {
                     ErrorClass::Refused
                 }
+                kube::Error::Api(status) if is_webhook_away(status) => ErrorClass::Refused,
                 _ => ErrorClass::Transient,
             },
         }
@@ -106,6 +107,12 @@ impl CallError {
 fn is_failed_test(status: &kube::core::Status) -> bool {
     let details = status.details.as_ref();
     status.code == 422 && details.is_none_or(|details| details.kind.is_empty() && details.causes.is_empty())
+}
+
+/// Whether an admission webhook that has to be asked could not be: the API server (seen on 1.36) answers 500 and says so.
+/// That may last, and concerns some objects only.
+fn is_webhook_away(status: &kube::core::Status) -> bool {
+    status.code == 500 && status.message.contains("failed calling webhook \"")
 }
 
 /// The resource of a kind.

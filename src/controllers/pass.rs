@@ -180,9 +180,8 @@ impl Operator {
             info!(%target, kind = apply.kind.names().1, %key, "applied");
             self.wrote(apply.kind, "apply");
             self.note_map_write(target);
-            self.note_contest(apply.kind, &key, |contest, now| match apply.live {
-                Some(_) => contest.written(&apply.digest, &apply.edited, now),
-                None => contest.made(&apply.digest),
+            self.note_contest(apply.kind, &key, |contest, now| {
+                contest.written(&apply.digest, &apply.edited, now);
             });
             self.put(apply.kind, live, apply.live.is_none());
         }
@@ -212,7 +211,9 @@ impl Operator {
             info!(%target, kind = patch.kind.names().1, key = %patch.key, restarts = patch.starts.is_some(), "patched");
             self.note_map_write(target);
             if let Some(wanted) = &patch.wanted {
-                self.note_contest(patch.kind, &patch.key, |contest, now| contest.written(wanted, "", now));
+                self.note_contest(patch.kind, &patch.key, |contest, now| {
+                    contest.written(wanted, &patch.edited, now)
+                });
             }
             self.wrote(patch.kind, "patch");
             self.put(patch.kind, live, false);
@@ -261,10 +262,11 @@ impl Operator {
         info!(%target, kind = delete.kind.names().1, key = %delete.key, "deleted");
         self.wrote(delete.kind, "delete");
         let now = Timestamp::now();
-        self.queue.add_all(
-            self.store
-                .change(|snapshot| snapshot.remove(delete.kind, &delete.key, now)),
-        );
+        self.queue.add_all(self.store.change(|snapshot| {
+            // That it is gone is nobody else's doing.
+            *snapshot.contest_mut(delete.kind, &delete.key) = Contest::default();
+            snapshot.remove(delete.kind, &delete.key, now)
+        }));
         Ok(())
     }
 
@@ -321,7 +323,7 @@ impl Operator {
 
     /// Notes the start of a restart, or (`None`) that it did not begin after all.
     fn note_restart(&self, target: &Target, patch: &ObjectPatch, at: Option<Timestamp>, term: Term) {
-        let (Target::Rollout(mesh), Some(kind)) = (target, patch.kind.workload()) else {
+        let (Some(governor), Some(kind)) = (target.governor(), patch.kind.workload()) else {
             return;
         };
         let id = WorkloadRef {
@@ -330,7 +332,7 @@ impl Operator {
             name: patch.key.name.clone(),
         };
         let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
-        let memory = quiet.of(term).entry(mesh.clone()).or_default();
+        let memory = quiet.of(term).entry(governor.to_owned()).or_default();
         match at {
             Some(at) => memory.started(&id, at),
             None => memory.not_started(&id),
