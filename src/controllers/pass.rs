@@ -180,9 +180,7 @@ impl Operator {
             info!(%target, kind = apply.kind.names().1, %key, "applied");
             self.wrote(apply.kind, "apply");
             self.note_map_write(target);
-            self.note_contest(apply.kind, &key, |contest, now| {
-                contest.written(&apply.digest, &apply.edited, now);
-            });
+            self.note_contest(apply.kind, &key, &apply.digest, &apply.edited);
             self.put(apply.kind, live, apply.live.is_none());
         }
         let mut next = Instant::now() + self.settings.resync.mul_f64(rand::random_range(0.8..1.2));
@@ -211,9 +209,7 @@ impl Operator {
             info!(%target, kind = patch.kind.names().1, key = %patch.key, restarts = patch.starts.is_some(), "patched");
             self.note_map_write(target);
             if let Some(wanted) = &patch.wanted {
-                self.note_contest(patch.kind, &patch.key, |contest, now| {
-                    contest.written(wanted, &patch.edited, now)
-                });
+                self.note_contest(patch.kind, &patch.key, wanted, &patch.edited);
             }
             self.wrote(patch.kind, "patch");
             self.put(patch.kind, live, false);
@@ -305,10 +301,10 @@ impl Operator {
     }
 
     /// Notes a write that somebody may take back.
-    fn note_contest(&self, kind: Kind, key: &Key, note: impl FnOnce(&mut Contest, Timestamp)) {
+    fn note_contest(&self, kind: Kind, key: &Key, wanted: &str, edited: &str) {
         let now = Timestamp::now();
         self.store.change(|snapshot| {
-            note(snapshot.contest_mut(kind, key), now);
+            snapshot.contest_mut(kind, key).written(wanted, edited, now);
             std::collections::BTreeSet::new()
         });
     }

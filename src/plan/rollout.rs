@@ -24,9 +24,9 @@ use crate::rollout::template::SKIP_FAILED;
 use crate::rollout::{
     AgentState, BlockReason, ContainerEnv, Decision, Limits, NOTHING_WANTED, Note, Observed, Parts, QuietMemory,
     TemplatePlan, Wanted, carries_hash, choose_containers, decide, injected_record, observed, plan_template,
-    rolled_out,
+    reverted_until, rolled_out,
 };
-use crate::snapshot::{Fact, Key, Kind, View, data_written, key_of, labels_of};
+use crate::snapshot::{Contest, Fact, Key, Kind, View, data_written, key_of, labels_of};
 
 /// What is in the way of a workload: reason and message.
 pub type Problem = (Reason, String);
@@ -152,6 +152,9 @@ pub(super) fn governed<'a>(
     let mut workloads: Vec<Workload<'a>> = workloads.into_values().collect();
     for workload in &mut workloads {
         judge_by_age(view, workload);
+        if let Some(wanted) = &mut workload.wanted {
+            wanted.was_given = contest(view, &workload.id).and_then(Contest::last).map(str::to_owned);
+        }
         workload.refused = refused_patch(view, workload);
         workload.contested = contested_until(view, workload);
     }
@@ -160,8 +163,8 @@ pub(super) fn governed<'a>(
         .filter_map(|w| Some(observed(w.id.clone(), w.live?, w.wanted.as_ref())))
         .collect();
     quiet.observe(view.now, &seen);
-    let contested = |id: &WorkloadRef| workloads.iter().any(|w| w.id == *id && w.contested.is_some());
-    let seen: Vec<Observed> = seen.into_iter().filter(|o| !contested(&o.id)).collect();
+    let is_contested = |id: &WorkloadRef| workloads.iter().any(|w| w.id == *id && w.contested.is_some());
+    let seen: Vec<Observed> = seen.into_iter().filter(|o| !is_contested(&o.id)).collect();
     let mut decision = decide(view.now, limits, quiet, &seen);
     let calm = workloads.iter().filter_map(|w| w.contested);
     decision.look_again = calm.chain(decision.look_again).min();
@@ -254,14 +257,18 @@ fn desired(template: &TemplatePlan) -> String {
     hash.map_or_else(|| NOTHING_WANTED.to_owned(), ToString::to_string)
 }
 
+fn contest<'a>(view: &View<'a>, id: &WorkloadRef) -> Option<&'a Contest> {
+    view.contest(Kind::of_workload(id.kind), &key_of_workload(id))
+}
+
 /// Until when a workload is not restarted for what was taken back from it before.
 fn contested_until(view: &View<'_>, workload: &Workload<'_>) -> Option<Timestamp> {
-    let template = plan_template(workload.live?, workload.wanted.as_ref()?, None);
-    let kind = Kind::of_workload(workload.id.kind);
-    let contest = view.contest(kind, &key_of_workload(&workload.id))?;
-    contest
-        .waits_until(&desired(&template), "", MOST_REVERTS, view.now)
-        .filter(|_| template.restarts)
+    let live = workload.live?;
+    let template = plan_template(live, workload.wanted.as_ref()?, None);
+    let hash = desired(&template);
+    let remembered = contest(view, &workload.id).and_then(|c| c.waits_until(&hash, "", MOST_REVERTS, view.now));
+    let noted = reverted_until(live, &hash, MOST_REVERTS, view.now);
+    remembered.max(noted).filter(|_| template.restarts)
 }
 
 /// Why the API server refused our last patch of a workload that still has to be patched.

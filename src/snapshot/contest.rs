@@ -1,6 +1,7 @@
 //! Who takes back what we write, again and again: how often it is put back before that ends.
 //!
-//! Kept in memory: an operator that starts anew begins to count again.
+//! Kept in memory: an operator that starts anew begins to count again, but for what workloads carry
+//! ([`REVERTED`](crate::rollout::template::REVERTED)).
 
 use std::collections::BTreeMap;
 
@@ -29,6 +30,11 @@ impl Contest {
             self.reverts.entry(field.to_owned()).or_default().push(now);
         }
         self.wanted = Some(wanted.to_owned());
+    }
+
+    /// What we wrote the last time.
+    pub fn last(&self) -> Option<&str> {
+        self.wanted.as_deref()
     }
 
     /// Whether `wanted` is what we wrote the last time: where it does not stand any more, somebody took it back.
