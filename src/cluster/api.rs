@@ -88,6 +88,7 @@ impl CallError {
                 {
                     ErrorClass::Refused
                 }
+                kube::Error::Api(status) if is_webhook_away(status) => ErrorClass::Refused,
                 _ => ErrorClass::Transient,
             },
         }
@@ -128,6 +129,12 @@ fn is_failed_test(status: &kube::core::Status) -> bool {
 fn is_another_object(status: &kube::core::Status) -> bool {
     let causes = status.details.as_ref().map(|details| &details.causes);
     status.code == 422 && causes.is_some_and(|causes| causes.iter().any(|cause| cause.field == "metadata.uid"))
+}
+
+/// Whether an admission webhook that has to be asked could not be: the API server (seen on 1.36) answers 500 and says so.
+/// That may last, and concerns some objects only.
+fn is_webhook_away(status: &kube::core::Status) -> bool {
+    status.code == 500 && status.message.contains("failed calling webhook \"")
 }
 
 /// The resource of a kind.

@@ -368,7 +368,7 @@ impl Operator {
                 .object(Kind::Namespace, &crate::snapshot::Key::new("", namespace))
                 .is_some(),
             // These outlive what they were made for: what is left has to be taken away.
-            Target::MeshConfig(_) | Target::InterfaceTraffic(_) => true,
+            Target::MeshConfig(_) | Target::InterfaceTraffic(_) | Target::Leftovers => true,
         })
     }
 }

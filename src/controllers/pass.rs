@@ -180,10 +180,7 @@ impl Operator {
             info!(%target, kind = apply.kind.names().1, %key, "applied");
             self.wrote(apply.kind, "apply");
             self.note_map_write(target);
-            self.note_contest(apply.kind, &key, |contest, now| match apply.live {
-                Some(_) => contest.written(&apply.digest, &apply.edited, now),
-                None => contest.made(&apply.digest),
-            });
+            self.note_contest(apply.kind, &key, &apply.digest, &apply.edited);
             self.put(apply.kind, live, apply.live.is_none());
         }
         let mut next = Instant::now() + self.settings.resync.mul_f64(rand::random_range(0.8..1.2));
@@ -212,7 +209,7 @@ impl Operator {
             info!(%target, kind = patch.kind.names().1, key = %patch.key, restarts = patch.starts.is_some(), "patched");
             self.note_map_write(target);
             if let Some(wanted) = &patch.wanted {
-                self.note_contest(patch.kind, &patch.key, |contest, now| contest.written(wanted, "", now));
+                self.note_contest(patch.kind, &patch.key, wanted, &patch.edited);
             }
             self.wrote(patch.kind, "patch");
             self.put(patch.kind, live, false);
@@ -261,10 +258,11 @@ impl Operator {
         info!(%target, kind = delete.kind.names().1, key = %delete.key, "deleted");
         self.wrote(delete.kind, "delete");
         let now = Timestamp::now();
-        self.queue.add_all(
-            self.store
-                .change(|snapshot| snapshot.remove(delete.kind, &delete.key, now)),
-        );
+        self.queue.add_all(self.store.change(|snapshot| {
+            // That it is gone is nobody else's doing.
+            *snapshot.contest_mut(delete.kind, &delete.key) = Contest::default();
+            snapshot.remove(delete.kind, &delete.key, now)
+        }));
         Ok(())
     }
 
@@ -303,10 +301,10 @@ impl Operator {
     }
 
     /// Notes a write that somebody may take back.
-    fn note_contest(&self, kind: Kind, key: &Key, note: impl FnOnce(&mut Contest, Timestamp)) {
+    fn note_contest(&self, kind: Kind, key: &Key, wanted: &str, edited: &str) {
         let now = Timestamp::now();
         self.store.change(|snapshot| {
-            note(snapshot.contest_mut(kind, key), now);
+            snapshot.contest_mut(kind, key).written(wanted, edited, now);
             std::collections::BTreeSet::new()
         });
     }
@@ -321,7 +319,7 @@ impl Operator {
 
     /// Notes the start of a restart, or (`None`) that it did not begin after all.
     fn note_restart(&self, target: &Target, patch: &ObjectPatch, at: Option<Timestamp>, term: Term) {
-        let (Target::Rollout(mesh), Some(kind)) = (target, patch.kind.workload()) else {
+        let (Some(governor), Some(kind)) = (target.governor(), patch.kind.workload()) else {
             return;
         };
         let id = WorkloadRef {
@@ -330,7 +328,7 @@ impl Operator {
             name: patch.key.name.clone(),
         };
         let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
-        let memory = quiet.of(term).entry(mesh.clone()).or_default();
+        let memory = quiet.of(term).entry(governor.to_owned()).or_default();
         match at {
             Some(at) => memory.started(&id, at),
             None => memory.not_started(&id),

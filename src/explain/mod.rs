@@ -30,7 +30,7 @@ use model::{Answer, Explanation};
 /// What is explained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// A pod; where there is none of that name, the pods that the Deployment of that name makes.
+    /// A pod; where there is none of that name, the pods that the Deployment, DaemonSet or StatefulSet of that name makes.
     Pod(Key),
     /// A namespace.
     Namespace(String),

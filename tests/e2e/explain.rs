@@ -108,8 +108,8 @@ async fn a_pod_is_found_by_its_name(world: &World, admin: &Path) -> Result<()> {
     let of_pod = answer(admin, &format!("pod {name} -n tenant-a"), &[]).await?;
     let of_template = answer(admin, "pod cart -n tenant-a", &[]).await?;
     assert_eq!(
-        (&of_pod["labelsOf"], &of_pod["deployment"]),
-        (&json!("Pod"), &json!("tenant-a/cart"))
+        (&of_pod["labelsOf"], &of_pod["workload"]),
+        (&json!("Pod"), &json!("Deployment tenant-a/cart"))
     );
     // Its template is expected to get a proxy; this pod runs, and has none.
     assert_eq!(

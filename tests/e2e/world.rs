@@ -282,6 +282,11 @@ impl World {
         self.operator.take().context("no operator runs")?.stop().await
     }
 
+    /// SIGABRT; fails if it ends with 0.
+    pub async fn abort_operator(&mut self) -> Result<()> {
+        self.operator.take().context("no operator runs")?.abort().await
+    }
+
     /// SIGKILL.
     pub async fn kill_operator(&mut self) -> Result<()> {
         self.operator.take().context("no operator runs")?.kill().await
@@ -668,6 +673,8 @@ pub fn resource(kind: &str) -> ApiResource {
         "ClusterRoleBinding" => ("rbac.authorization.k8s.io", "v1", "clusterrolebindings"),
         "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1", "customresourcedefinitions"),
         "PodDisruptionBudget" => ("policy", "v1", "poddisruptionbudgets"),
+        "ResourceQuota" => ("", "v1", "resourcequotas"),
+        "ValidatingWebhookConfiguration" => ("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations"),
         "ServiceAccount" => ("", "v1", "serviceaccounts"),
         "RoleBinding" => ("rbac.authorization.k8s.io", "v1", "rolebindings"),
         "ConfigMap" => ("", "v1", "configmaps"),

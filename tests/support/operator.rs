@@ -192,6 +192,20 @@ impl Operator {
         Ok(())
     }
 
+    /// Ends it as a bug does that nothing catches, with SIGABRT. An exit code of 0 is an error.
+    pub async fn abort(mut self) -> Result<()> {
+        self.signal("ABRT").await?;
+        let pipe = self.supervisor.stdin.take();
+        let status = tokio::time::timeout(Duration::from_secs(30), self.supervisor.wait())
+            .await
+            .context("the operator did not end within 30 s of SIGABRT")??;
+        drop(pipe);
+        if status.success() {
+            bail!("the operator ended with {status} after SIGABRT");
+        }
+        Ok(())
+    }
+
     /// The end of its log.
     pub fn log_tail(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();

@@ -269,8 +269,9 @@ fn stands(view: &View<'_>, telemetries: &Telemetries, key: &Key) -> Result<bool,
         && plan.delete.iter().all(|d| d.key != *key)
         && matches!(view.object(Kind::Telemetry, key), Fact::Present(_));
     let sources = || telemetries.ours.values().find(|ours| ours.key == *key);
-    let refused = || refusal::finding(view, Kind::Telemetry, key, sources().map(|ours| &ours.sources));
-    match (!is_written).then(refused).flatten() {
+    // Asked for in any case: who finds it standing has to hear of a write that is refused later.
+    let refused = refusal::finding(view, Kind::Telemetry, key, sources().map(|ours| &ours.sources));
+    match refused.filter(|_| !is_written) {
         Some(finding) => Err(finding),
         None => Ok(is_written),
     }
