@@ -549,7 +549,7 @@ fn explain_ends_with_1_where_there_is_nothing_of_that_name_and_prints_no_answer(
         ),
         (
             &["pod", "x", "-n", "shop"],
-            "there is no Pod shop/x, nor a Deployment of that name",
+            "there is no Pod shop/x, nor a Deployment, DaemonSet or StatefulSet of that name",
         ),
         (&["mesh", "x"], "there is no ObservabilityMesh x"),
         (&["namespace", "x"], "there is no Namespace x"),

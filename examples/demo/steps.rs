@@ -195,7 +195,7 @@ impl<'a> Demo<'a> {
             log: self.cluster.files().join("operator.log"),
             istio_time_divisor: ISTIO_TIME_DIVISOR,
             resync: Duration::from_mins(10),
-            elects: true,
+            lease: Some(operator::LEASE_TIMES),
         };
         self.operator = Some(Operator::start(start).await?);
         Ok(())

@@ -20,7 +20,7 @@ use crate::snapshot::{Key, Timings, View};
 /// What is explained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum What {
-    /// A pod, or what a Deployment of that name makes pods of.
+    /// A pod, or what a Deployment, DaemonSet or StatefulSet of that name makes pods of.
     #[value(alias = "po")]
     Pod,
     /// All workloads of a namespace.
@@ -93,7 +93,9 @@ impl ExplainArgs {
         };
         let Some(explanation) = explanation else {
             let hint = match subject {
-                Subject::Pod(_) => ", nor a Deployment of that name; --namespace says where to look",
+                Subject::Pod(_) => {
+                    ", nor a Deployment, DaemonSet or StatefulSet of that name; --namespace says where to look"
+                }
                 Subject::TrafficLog(_) | Subject::TracingBackend(_) => "; --namespace says where to look",
                 Subject::Namespace(_) | Subject::Mesh(_) => "",
             };

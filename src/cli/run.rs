@@ -155,6 +155,8 @@ pub(super) fn init_logs(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter).with_context(|| format!("--log {filter} is no log filter"))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Where stderr cannot be written (a full disk), to say so there would panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => logs.init(),

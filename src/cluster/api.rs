@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, Preconditions, ValidationDirective,
 };
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
+use super::watches::Own;
+use crate::crds::{TracingBackend, TrafficLog};
 use crate::plan::owned::{is_ours, may_be_adopted};
 use crate::plan::{Apply, Delete, Finalizer, ObjectPatch, Target};
 use crate::render::metadata::{FIELD_MANAGER, FINALIZER};
@@ -39,6 +42,14 @@ pub enum CallError {
         /// For how long.
         deadline: Duration,
     },
+    /// Everything that an object would belong to is gone, and the watches have not told yet.
+    #[error("{what} is not made: its owners ({owners}) are gone, which the watches have yet to tell")]
+    OwnersGone {
+        /// Which object.
+        what: String,
+        /// What it would belong to.
+        owners: String,
+    },
     /// An object of somebody else turned up where ours was to be made.
     #[error("{what} was made by somebody else in the meantime")]
     NotOurs {
@@ -63,9 +74,13 @@ impl CallError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::NotOurs { .. } => ErrorClass::Conflict,
-            Self::Deadline { .. } => ErrorClass::Transient,
+            Self::Deadline { .. } | Self::OwnersGone { .. } => ErrorClass::Transient,
             Self::Api { verb, source, .. } => match &**source {
-                kube::Error::Api(status) if status.code == 409 || (*verb == "patch" && is_failed_test(status)) => {
+                kube::Error::Api(status)
+                    if status.code == 409
+                        || (*verb == "patch" && is_failed_test(status))
+                        || is_another_object(status) =>
+                {
                     ErrorClass::Conflict
                 }
                 kube::Error::Api(status)
@@ -73,6 +88,7 @@ impl CallError {
                 {
                     ErrorClass::Refused
                 }
+                kube::Error::Api(status) if is_webhook_away(status) => ErrorClass::Refused,
                 _ => ErrorClass::Transient,
             },
         }
@@ -108,6 +124,19 @@ fn is_failed_test(status: &kube::core::Status) -> bool {
     status.code == 422 && details.is_none_or(|details| details.kind.is_empty() && details.causes.is_empty())
 }
 
+/// Whether an object was applied with the uid of one that is gone. The API server (seen on 1.36) calls that invalid, as the
+/// uid cannot change; what happened is that somebody made the object anew.
+fn is_another_object(status: &kube::core::Status) -> bool {
+    let causes = status.details.as_ref().map(|details| &details.causes);
+    status.code == 422 && causes.is_some_and(|causes| causes.iter().any(|cause| cause.field == "metadata.uid"))
+}
+
+/// Whether an admission webhook that has to be asked could not be: the API server (seen on 1.36) answers 500 and says so.
+/// That may last, and concerns some objects only.
+fn is_webhook_away(status: &kube::core::Status) -> bool {
+    status.code == 500 && status.message.contains("failed calling webhook \"")
+}
+
 /// The resource of a kind.
 pub fn resource(kind: Kind) -> ApiResource {
     let (api_version, name, plural) = kind.names();
@@ -121,6 +150,15 @@ pub fn own_resource(plural: &str, kind: &str) -> ApiResource {
         &GroupVersionKind::gvk(crate::crds::GROUP, crate::crds::VERSION, kind),
         plural,
     )
+}
+
+/// The plural of one of our kinds that objects belong to.
+fn plural_of(kind: &str) -> Option<&'static str> {
+    match kind {
+        TrafficLog::KIND => Some(TrafficLog::PLURAL),
+        TracingBackend::KIND => Some(TracingBackend::PLURAL),
+        _ => None,
+    }
 }
 
 /// The resource of a judged target: kind, plural and key.
@@ -188,6 +226,7 @@ impl Cluster {
                 if live.is_some_and(|live| !is_ours(&live) && !may_be_adopted(&live)) {
                     return Err(CallError::NotOurs { what });
                 }
+                self.has_an_owner(&apply.object, &key.namespace, &what).await?;
             }
             Some(live) => {
                 if !apply.prune.is_empty() {
@@ -205,6 +244,33 @@ impl Cluster {
         call("apply", &what, api.patch(&key.name, &params, &body))
             .await
             .map(to_value)
+    }
+
+    /// Makes sure that an object which is to be made belongs to something: one whose owners are all gone is collected at
+    /// once, and made again, and collected, as long as a watch lags.
+    async fn has_an_owner(&self, object: &Value, namespace: &str, what: &str) -> Result<(), CallError> {
+        let owners: Vec<OwnerReference> = object
+            .pointer("/metadata/ownerReferences")
+            .and_then(|owners| serde_json::from_value(owners.clone()).ok())
+            .unwrap_or_default();
+        for owner in &owners {
+            let Some(plural) = plural_of(&owner.kind) else {
+                return Ok(());
+            };
+            let api = self.api(&own_resource(plural, &owner.kind), namespace);
+            let live = call("get", what, api.get_metadata_opt(&owner.name)).await?;
+            if live.is_some_and(|live| live.metadata.uid.as_ref() == Some(&owner.uid)) {
+                return Ok(());
+            }
+        }
+        if owners.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = owners.iter().map(|o| format!("{} {}", o.kind, o.name)).collect();
+        Err(CallError::OwnersGone {
+            what: what.to_owned(),
+            owners: names.join(", "),
+        })
     }
 
     /// Asks the API server whether it would take an object, and writes nothing: before something is taken away that an

@@ -92,6 +92,14 @@ pub const RULES: &[Rule] = &[
     Rule {
         place: Place::Cluster,
         group: "sightline.dev",
+        resources: &["trafficlogs", "tracingbackends"],
+        names: &[],
+        verbs: &["get"],
+        why: "a Telemetry is made only for policies that are still there",
+    },
+    Rule {
+        place: Place::Cluster,
+        group: "sightline.dev",
         resources: &["observabilitymeshes"],
         names: &[],
         verbs: &["patch"],

@@ -97,7 +97,19 @@ pub(super) trait Own:
     const PLURAL: &'static str;
     const KIND: &'static str;
     fn target(key: &Key) -> Target;
+    /// The keys of those that could be read.
     fn keys(snapshot: &Snapshot) -> Vec<Key>;
+    /// All that are known.
+    fn targets(snapshot: &Snapshot) -> BTreeSet<Target> {
+        let read = Self::keys(snapshot);
+        let read = read.iter().map(Self::target);
+        let is_such = |target: &&Target| key_of_own(target).is_some_and(|key| Self::target(&key) == **target);
+        read.chain(snapshot.undecoded().filter(is_such).cloned()).collect()
+    }
+}
+
+fn key_of_own(target: &Target) -> Option<Key> {
+    super::api::resource_of(target).map(|(_, key)| key)
 }
 
 impl Own for ObservabilityMesh {
@@ -245,25 +257,25 @@ impl Watches {
         let this = self.clone();
         tokio::spawn(async move {
             let resource = own_resource(K::PLURAL, K::KIND);
-            let mut listed: Option<BTreeSet<Key>> = None;
+            let mut listed: Option<BTreeSet<Target>> = None;
             let mut stream = this.stream(&resource, &Scope::Cluster, None);
             while let Some(event) = stream.next().await {
                 match event {
                     Ok(Event::Init) => listed = Some(BTreeSet::new()),
                     Ok(Event::InitApply(object)) => {
                         let object = to_value(object);
-                        listed.get_or_insert_default().insert(key_of(&object));
+                        listed.get_or_insert_default().insert(K::target(&key_of(&object)));
                         this.put_own::<K>(&object);
                     }
                     Ok(Event::InitDone) => {
                         let listed = listed.take().unwrap_or_default();
-                        for key in this.store.peek(K::keys).into_iter().filter(|key| !listed.contains(key)) {
-                            this.remove_own::<K>(&key);
+                        for gone in this.store.peek(K::targets).difference(&listed) {
+                            this.remove_own(gone);
                         }
                         this.set(&ready);
                     }
                     Ok(Event::Apply(object)) => this.put_own::<K>(&to_value(object)),
-                    Ok(Event::Delete(object)) => this.remove_own::<K>(&key_of(&to_value(object))),
+                    Ok(Event::Delete(object)) => this.remove_own(&K::target(&key_of(&to_value(object)))),
                     Err(error) => warn!(kind = K::KIND, %error, "watch failed; trying again"),
                 }
             }
@@ -272,23 +284,26 @@ impl Watches {
 
     fn put_own<K: Own>(&self, object: &Value) {
         let key = key_of(object);
-        match serde_json::from_value::<K>(object.clone()) {
-            Ok(resource) => {
-                let told = self
-                    .store
-                    .change(|snapshot| K::put(snapshot, &key, Some(Arc::new(resource))));
-                self.notify.notify(told);
-                self.notify.appeared(K::target(&key));
-            }
-            // The schema refuses such an object today; one that was stored before must not stop the others.
-            Err(error) => warn!(kind = K::KIND, %key, %error, "cannot be read; left as it is"),
+        let target = K::target(&key);
+        let mut unread = None;
+        let told = self.store.change(|snapshot| {
+            let known = snapshot.metadata_of(&target).and_then(|m| m.resource_version.clone());
+            let is_new = known.as_deref() != object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+            let (changed, read) = snapshot.put_own(&target, object);
+            unread = read.err().filter(|_| is_new);
+            changed
+        });
+        if let Some(error) = unread {
+            warn!(kind = K::KIND, %key, %error, "cannot be read; what is live of it stays");
         }
+        self.notify.notify(told);
+        self.notify.appeared(target);
     }
 
-    fn remove_own<K: Own>(&self, key: &Key) {
-        let told = self.store.change(|snapshot| K::put(snapshot, key, None));
+    fn remove_own(&self, target: &Target) {
+        let told = self.store.change(|snapshot| snapshot.remove_own(target));
         self.notify.notify(told);
-        self.notify.appeared(K::target(key));
+        self.notify.appeared(target.clone());
     }
 
     fn stream(

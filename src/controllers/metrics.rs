@@ -35,6 +35,8 @@ pub struct Metrics {
     pub pass_seconds: Histogram,
     /// Writes that the API server took.
     pub writes: Family<WriteLabels, Counter>,
+    /// Resources of ours that cannot be read.
+    pub unreadable: Gauge,
     /// Targets that wait.
     pub queue_depth: Gauge,
     /// How long the oldest has waited, in seconds.
@@ -63,6 +65,12 @@ impl Default for Metrics {
             "Writes that the API server took; constant on a converged cluster",
             writes.clone(),
         );
+        let unreadable = Gauge::default();
+        registry.register(
+            "unreadable_resources",
+            "Resources of sightline.dev that were stored under another schema and cannot be read; their status says why",
+            unreadable.clone(),
+        );
         let queue_depth = Gauge::default();
         registry.register("queue_depth", "Targets that wait for a pass", queue_depth.clone());
         let queue_age_seconds = Gauge::default();
@@ -88,6 +96,7 @@ impl Default for Metrics {
             passes,
             pass_seconds,
             writes,
+            unreadable,
             queue_depth,
             queue_age_seconds,
             leader,

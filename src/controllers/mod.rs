@@ -360,14 +360,15 @@ impl Operator {
     /// Whether the thing that a target is about still exists.
     fn exists(&self, target: &Target) -> bool {
         self.store.peek(|snapshot| match target {
-            Target::Mesh(name) | Target::Rollout(name) => snapshot.meshes.contains_key(name),
-            Target::TrafficLog(key) => snapshot.traffic_logs.contains_key(key),
-            Target::TracingBackend(key) => snapshot.tracing_backends.contains_key(key),
+            Target::Mesh(_) | Target::TrafficLog(_) | Target::TracingBackend(_) => {
+                snapshot.metadata_of(target).is_some()
+            }
+            Target::Rollout(name) => snapshot.meshes.contains_key(name),
             Target::Telemetries(namespace) | Target::WasmPlugins(namespace) => snapshot
                 .object(Kind::Namespace, &crate::snapshot::Key::new("", namespace))
                 .is_some(),
             // These outlive what they were made for: what is left has to be taken away.
-            Target::MeshConfig(_) | Target::InterfaceTraffic(_) => true,
+            Target::MeshConfig(_) | Target::InterfaceTraffic(_) | Target::Leftovers => true,
         })
     }
 }

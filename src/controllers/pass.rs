@@ -180,10 +180,7 @@ impl Operator {
             info!(%target, kind = apply.kind.names().1, %key, "applied");
             self.wrote(apply.kind, "apply");
             self.note_map_write(target);
-            self.note_contest(apply.kind, &key, |contest, now| match apply.live {
-                Some(_) => contest.written(&apply.digest, &apply.edited, now),
-                None => contest.made(&apply.digest),
-            });
+            self.note_contest(apply.kind, &key, &apply.digest, &apply.edited);
             self.put(apply.kind, live, apply.live.is_none());
         }
         let mut next = Instant::now() + self.settings.resync.mul_f64(rand::random_range(0.8..1.2));
@@ -212,7 +209,7 @@ impl Operator {
             info!(%target, kind = patch.kind.names().1, key = %patch.key, restarts = patch.starts.is_some(), "patched");
             self.note_map_write(target);
             if let Some(wanted) = &patch.wanted {
-                self.note_contest(patch.kind, &patch.key, |contest, now| contest.written(wanted, "", now));
+                self.note_contest(patch.kind, &patch.key, wanted, &patch.edited);
             }
             self.wrote(patch.kind, "patch");
             self.put(patch.kind, live, false);
@@ -232,7 +229,7 @@ impl Operator {
                 let version = mesh.metadata.resource_version.as_deref();
                 let written = self.cluster.write_finalizer(name, &present, version, change).await?;
                 if let Some(object) = written.filter(|_| change == Finalizer::Set) {
-                    self.put_own(target, object);
+                    self.put_own(target, &object);
                 }
             }
         }
@@ -261,10 +258,11 @@ impl Operator {
         info!(%target, kind = delete.kind.names().1, key = %delete.key, "deleted");
         self.wrote(delete.kind, "delete");
         let now = Timestamp::now();
-        self.queue.add_all(
-            self.store
-                .change(|snapshot| snapshot.remove(delete.kind, &delete.key, now)),
-        );
+        self.queue.add_all(self.store.change(|snapshot| {
+            // That it is gone is nobody else's doing.
+            *snapshot.contest_mut(delete.kind, &delete.key) = Contest::default();
+            snapshot.remove(delete.kind, &delete.key, now)
+        }));
         Ok(())
     }
 
@@ -303,10 +301,10 @@ impl Operator {
     }
 
     /// Notes a write that somebody may take back.
-    fn note_contest(&self, kind: Kind, key: &Key, note: impl FnOnce(&mut Contest, Timestamp)) {
+    fn note_contest(&self, kind: Kind, key: &Key, wanted: &str, edited: &str) {
         let now = Timestamp::now();
         self.store.change(|snapshot| {
-            note(snapshot.contest_mut(kind, key), now);
+            snapshot.contest_mut(kind, key).written(wanted, edited, now);
             std::collections::BTreeSet::new()
         });
     }
@@ -321,7 +319,7 @@ impl Operator {
 
     /// Notes the start of a restart, or (`None`) that it did not begin after all.
     fn note_restart(&self, target: &Target, patch: &ObjectPatch, at: Option<Timestamp>, term: Term) {
-        let (Target::Rollout(mesh), Some(kind)) = (target, patch.kind.workload()) else {
+        let (Some(governor), Some(kind)) = (target.governor(), patch.kind.workload()) else {
             return;
         };
         let id = WorkloadRef {
@@ -330,7 +328,7 @@ impl Operator {
             name: patch.key.name.clone(),
         };
         let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
-        let memory = quiet.of(term).entry(mesh.clone()).or_default();
+        let memory = quiet.of(term).entry(governor.to_owned()).or_default();
         match at {
             Some(at) => memory.started(&id, at),
             None => memory.not_started(&id),
@@ -338,22 +336,12 @@ impl Operator {
     }
 
     fn uid_of(&self, target: &Target) -> Option<String> {
-        self.store.peek(|snapshot| match target {
-            Target::Mesh(name) => snapshot.meshes.get(name).and_then(|m| m.metadata.uid.clone()),
-            Target::TrafficLog(key) => snapshot.traffic_logs.get(key).and_then(|m| m.metadata.uid.clone()),
-            Target::TracingBackend(key) => snapshot.tracing_backends.get(key).and_then(|m| m.metadata.uid.clone()),
-            _ => None,
-        })
+        self.store.peek(|snapshot| snapshot.metadata_of(target)?.uid.clone())
     }
 
     /// Writes a status where it differs; returns when to try again what is held back.
     async fn write_status(&self, status: &Status) -> Result<Option<Instant>, CallError> {
-        let before = self.store.peek(|snapshot| match &status.of {
-            Target::Mesh(name) => snapshot.meshes.get(name).map(|m| to_map(m.status.as_ref())),
-            Target::TrafficLog(key) => snapshot.traffic_logs.get(key).map(|l| to_map(l.status.as_ref())),
-            Target::TracingBackend(key) => snapshot.tracing_backends.get(key).map(|t| to_map(t.status.as_ref())),
-            _ => None,
-        });
+        let before = self.store.peek(|snapshot| snapshot.status_of(&status.of));
         let Some(before) = before else { return Ok(None) };
         if let Some(later) = self.hold_back(status, &before) {
             return Ok(Some(later));
@@ -406,7 +394,7 @@ impl Operator {
             })
             .inc();
         if let Some(object) = written {
-            self.put_own(&status.of, object);
+            self.put_own(&status.of, &object);
         }
         let before = ready
             .as_ref()
@@ -435,35 +423,14 @@ impl Operator {
     }
 
     /// Puts a resource with its new status into the store, so that the next pass compares with it.
-    fn put_own(&self, target: &Target, object: Value) {
-        use crate::snapshot::Resource;
+    fn put_own(&self, target: &Target, object: &Value) {
         let told = self.store.change(|snapshot| {
             // What the watch has seen go meanwhile stays gone.
-            let present = match target {
-                Target::Mesh(name) => snapshot.meshes.contains_key(name),
-                Target::TrafficLog(key) => snapshot.traffic_logs.contains_key(key),
-                Target::TracingBackend(key) => snapshot.tracing_backends.contains_key(key),
-                _ => false,
-            };
-            if !present {
+            if snapshot.metadata_of(target).is_none() {
                 return std::collections::BTreeSet::new();
             }
-            match target {
-                Target::Mesh(name) => serde_json::from_value(object).map(|mesh| {
-                    Resource::put(
-                        snapshot,
-                        &Key::new("", name),
-                        Some(Arc::<crate::crds::ObservabilityMesh>::new(mesh)),
-                    )
-                }),
-                Target::TrafficLog(key) => serde_json::from_value(object)
-                    .map(|log| Resource::put(snapshot, key, Some(Arc::<crate::crds::TrafficLog>::new(log)))),
-                Target::TracingBackend(key) => serde_json::from_value(object)
-                    .map(|t| Resource::put(snapshot, key, Some(Arc::<crate::crds::TracingBackend>::new(t)))),
-                _ => Ok(std::collections::BTreeSet::new()),
-            }
-            // What cannot be read comes by the watch, which says so.
-            .unwrap_or_default()
+            // The watch tells what cannot be read.
+            snapshot.put_own(target, object).0
         });
         self.queue.add_all(told);
     }
@@ -475,12 +442,7 @@ impl Operator {
             Reason::InternalError,
             "Sightline failed on this resource; its log says where. Please report it.",
         );
-        let generation = self.store.peek(|snapshot| match target {
-            Target::Mesh(name) => snapshot.meshes.get(name).and_then(|m| m.metadata.generation),
-            Target::TrafficLog(key) => snapshot.traffic_logs.get(key).and_then(|l| l.metadata.generation),
-            Target::TracingBackend(key) => snapshot.tracing_backends.get(key).and_then(|t| t.metadata.generation),
-            _ => None,
-        });
+        let generation = self.store.peek(|snapshot| snapshot.metadata_of(target)?.generation);
         let status = Status::new(target.clone(), generation, with_ready(vec![finding]), Map::new());
         if let Err(error) = self.write_status(&status).await {
             warn!(%target, %error, "status not written");
@@ -494,13 +456,6 @@ fn is_ready(status: &Map<String, Value>) -> bool {
     let is = |condition: &Value, key: &str, text: &str| condition.get(key).and_then(Value::as_str) == Some(text);
     let mut all = conditions.into_iter().flatten();
     all.any(|condition| is(condition, "type", ConditionType::Ready.as_str()) && is(condition, "status", "True"))
-}
-
-fn to_map<S: serde::Serialize>(status: Option<&S>) -> Map<String, Value> {
-    match status.map(serde_json::to_value) {
-        Some(Ok(Value::Object(map))) => map,
-        _ => Map::new(),
-    }
 }
 
 /// Runs what may panic; the panic's message is the error.

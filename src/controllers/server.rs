@@ -86,6 +86,11 @@ async fn metrics(State(operator): State<Arc<Operator>>) -> String {
         .metrics
         .queue_depth
         .set(i64::try_from(depth).unwrap_or(i64::MAX));
+    let unreadable = operator.store.peek(|snapshot| snapshot.undecoded().count());
+    operator
+        .metrics
+        .unreadable
+        .set(i64::try_from(unreadable).unwrap_or(i64::MAX));
     operator
         .metrics
         .queue_age_seconds

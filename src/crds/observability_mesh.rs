@@ -758,6 +758,13 @@ pub struct WorkloadRef {
     pub name: String,
 }
 
+impl std::fmt::Display for WorkloadRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { kind, namespace, name } = self;
+        write!(f, "{} {namespace}/{name}", kind.as_str())
+    }
+}
+
 /// One thing that an agent reads.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]

@@ -31,7 +31,7 @@ pub(crate) use problems::{marked, source_of};
 /// What is explained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// A pod; where there is none of that name, the pods that the Deployment of that name makes.
+    /// A pod; where there is none of that name, the pods that the Deployment, DaemonSet or StatefulSet of that name makes.
     Pod(Key),
     /// A namespace.
     Namespace(String),

@@ -31,7 +31,7 @@ pub struct Explanation {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind")]
 pub enum Answer {
-    /// One pod, or the pods that a Deployment makes.
+    /// One pod, or the pods that a workload makes.
     Pod(Box<PodAnswer>),
     /// A namespace, by sets of workloads.
     Namespace(NamespaceAnswer),
@@ -80,13 +80,13 @@ pub struct MeshChoice {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodAnswer {
-    /// What the labels are those of: `Pod`, or `Deployment`: the pods that its template makes.
+    /// What the labels are those of: `Pod`, or the kind of a workload: the pods that its template makes.
     pub labels_of: String,
     /// Labels of the pod.
     pub labels: BTreeMap<String, String>,
-    /// The Deployment whose selector takes it.
+    /// The workload whose selector takes it: `KIND NAMESPACE/NAME`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub deployment: Option<String>,
+    pub workload: Option<String>,
     /// The meshes that serve its namespace.
     pub meshes: Vec<MeshChoice>,
     /// Why none does.
@@ -118,7 +118,7 @@ pub struct PodAnswer {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProxySeen {
-    /// `Sidecar`, `Gateway`, `Waypoint`: it runs. `Expected`: there is none in a Deployment's template, and its namespace
+    /// `Sidecar`, `Gateway`, `Waypoint`: it runs. `Expected`: there is none in a workload's template, and its namespace
     /// is labelled for injection. `None`: Telemetry changes nothing for it.
     pub state: String,
     /// Version of Istio that it is of, where its image tells.
@@ -332,8 +332,8 @@ pub struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Environment {
-    /// The Deployment: `NAMESPACE/NAME`.
-    pub deployment: String,
+    /// The workload: `KIND NAMESPACE/NAME`.
+    pub workload: String,
     /// The container.
     pub container: String,
     /// Its variables, in order.
@@ -355,12 +355,12 @@ pub struct Variable {
     pub value: String,
 }
 
-/// Entries of `spec.agents` that restart a Deployment.
+/// Entries of `spec.agents` that restart a workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentEntry {
-    /// The Deployment: `NAMESPACE/NAME`.
-    pub deployment: String,
+    /// The workload: `KIND NAMESPACE/NAME`.
+    pub workload: String,
     /// Name of the entry.
     pub entry: String,
     /// Whose entry.

@@ -118,7 +118,7 @@ impl Printer {
             .map(|version| format!(" {version}"))
             .unwrap_or_default();
         let mut nodes = vec![leaf(format!("labels: {}", joined(&labels)))];
-        nodes.extend(pod.deployment.as_ref().map(|name| leaf(format!("deployment: {name}"))));
+        nodes.extend(pod.workload.as_ref().map(|name| leaf(format!("workload: {name}"))));
         nodes.extend(meshes(&pod.meshes, pod.no_mesh.as_deref()));
         nodes.push(leaf(format!("proxy: {}{version}: {}", proxy.state, proxy.message)));
         nodes.extend(self.traffic(&pod.traffic));
@@ -357,8 +357,8 @@ fn environment(environment: &Environment) -> Node {
     below.push(from("the address in it", &environment.destination_from));
     node(
         format!(
-            "Deployment {}, container {}: {} ← {}",
-            environment.deployment, environment.container, environment.state, environment.from
+            "{}, container {}: {} ← {}",
+            environment.workload, environment.container, environment.state, environment.from
         ),
         below,
     )
@@ -366,7 +366,7 @@ fn environment(environment: &Environment) -> Node {
 
 fn agent(agent: &AgentEntry) -> Node {
     let below = vec![from(format!("reads {}", joined(&agent.reads)), &agent.from)];
-    node(format!("Deployment {}: {}", agent.deployment, agent.state), below)
+    node(format!("{}: {}", agent.workload, agent.state), below)
 }
 
 fn problem(problem: &Problem) -> Node {

@@ -15,7 +15,7 @@ use super::places::{destination_of, set_text, word};
 use super::problems::{policy_seen, problems};
 use super::scope::{Depth, Scopes, depth_for};
 use super::traffic::{overridden, traffic};
-use crate::crds::{AgentReadsType, ObservabilityMesh, TargetKind};
+use crate::crds::{AgentReadsType, ObservabilityMesh, TargetKind, WorkloadKind, WorkloadRef};
 use crate::plan::Target;
 use crate::plan::owned::is_ours;
 use crate::plan::rollout::{Rollouts, Workload, rollouts};
@@ -36,22 +36,23 @@ const WAYPOINT: &str = "istio.io-mesh-controller";
 /// [`ProxySeen::state`] of a pod without a proxy.
 const NO_PROXY: &str = "None";
 
-/// Explains a pod, else the pods that the Deployment of that name makes.
+/// Explains a pod, else the pods that the workload of that name makes.
 pub(super) fn pod(eye: &Eye<'_, '_>, key: &Key) -> Option<PodAnswer> {
     let view = eye.view;
     let (labels_of_kind, pod_labels, spec) = if let Some(pod) = view.object(Kind::Pod, key).present() {
         ("Pod", labels_of(pod), pod.get("spec"))
     } else {
-        let deployment = view.object(Kind::Deployment, key).present()?;
-        let labels = string_map(deployment.pointer("/spec/template/metadata/labels"));
-        ("Deployment", labels, deployment.pointer("/spec/template/spec"))
+        let made_by = |kind: WorkloadKind| Some((kind, view.object(Kind::of_workload(kind), key).present()?));
+        let (kind, made_by) = WorkloadKind::ALL.into_iter().find_map(made_by)?;
+        let labels = string_map(made_by.pointer("/spec/template/metadata/labels"));
+        (kind.as_str(), labels, made_by.pointer("/spec/template/spec"))
     };
-    let deployment = deployment_of(view, &key.namespace, &pod_labels);
+    let made_by = workload_of(view, &key.namespace, &pod_labels);
     let workload = sets_of(&pod_labels);
     let mut answer = PodAnswer {
         labels_of: labels_of_kind.into(),
         proxy: proxy(view, &key.namespace, &pod_labels, spec, labels_of_kind == "Pod"),
-        deployment: deployment.as_ref().map(ToString::to_string),
+        workload: made_by.as_ref().map(ToString::to_string),
         ..PodAnswer::default()
     };
     match meshes(view, &key.namespace) {
@@ -67,11 +68,10 @@ pub(super) fn pod(eye: &Eye<'_, '_>, key: &Key) -> Option<PodAnswer> {
         }
         Err(error) => answer.no_mesh = Some(error.message),
     }
-    let is_it = |workload: &Workload<'_>| deployment.as_ref() == Some(&key_of_workload(workload));
-    let of_deployment = managed(eye, is_it);
-    answer.environment = of_deployment.environment;
-    answer.agents = of_deployment.agents;
-    answer.overridden.extend(of_deployment.overridden);
+    let managed = managed(eye, |workload: &Workload<'_>| made_by.as_ref() == Some(&workload.id));
+    answer.environment = managed.environment;
+    answer.agents = managed.agents;
+    answer.overridden.extend(managed.overridden);
     let injected = |target: &Target| {
         answer
             .environment
@@ -206,16 +206,19 @@ fn proxy(view: &View<'_>, namespace: &str, labels: &Labels, spec: Option<&Value>
     }
 }
 
-/// The Deployment whose selector takes pods of these labels.
-fn deployment_of(view: &View<'_>, namespace: &str, labels: &Labels) -> Option<Key> {
-    let deployments = view.objects_in(Kind::Deployment, namespace).present()?;
-    let takes = |deployment: &&&Value| {
-        let selector = deployment.pointer("/spec/selector").cloned();
+/// The workload whose selector takes pods of these labels.
+fn workload_of(view: &View<'_>, namespace: &str, labels: &Labels) -> Option<WorkloadRef> {
+    let takes = |live: &&Value| {
+        let selector = live.pointer("/spec/selector").cloned();
         let selector: Option<LabelSelector> = selector.and_then(|selector| serde_json::from_value(selector).ok());
         let selector = selector.and_then(|selector| Selector::try_from(selector).ok());
         selector.is_some_and(|selector| !selector.selects_all() && selector.matches(labels))
     };
-    deployments.iter().find(takes).map(|deployment| key_of(deployment))
+    WorkloadKind::ALL.into_iter().find_map(|kind| {
+        let all = view.objects_in(Kind::of_workload(kind), namespace).present()?;
+        let Key { namespace, name } = key_of(all.into_iter().find(takes)?);
+        Some(WorkloadRef { kind, namespace, name })
+    })
 }
 
 /// The meshes that serve a namespace, or why none does.
@@ -313,7 +316,7 @@ fn foreign(view: &View<'_>, namespace: &str, pod: Option<&Labels>) -> Vec<Foreig
     described.collect()
 }
 
-/// What the governor does for Deployments.
+/// What the governor does for workloads.
 #[derive(Default)]
 pub(super) struct Managed {
     pub(super) environment: Vec<Environment>,
@@ -321,11 +324,7 @@ pub(super) struct Managed {
     pub(super) overridden: Vec<Overridden>,
 }
 
-fn key_of_workload(workload: &Workload<'_>) -> Key {
-    Key::new(&workload.id.namespace, &workload.id.name)
-}
-
-/// What all meshes do for the Deployments that are taken.
+/// What all meshes do for the workloads that are taken.
 pub(super) fn managed(eye: &Eye<'_, '_>, is_taken: impl Fn(&Workload<'_>) -> bool) -> Managed {
     let view = eye.view;
     let mut managed = Managed::default();
@@ -342,7 +341,7 @@ pub(super) fn managed(eye: &Eye<'_, '_>, is_taken: impl Fn(&Workload<'_>) -> boo
 
 impl Managed {
     fn add(&mut self, view: &View<'_>, mesh: &ObservabilityMesh, rollouts: &Rollouts<'_>, workload: &Workload<'_>) {
-        let deployment = key_of_workload(workload).to_string();
+        let name = workload.id.to_string();
         let state = match rollouts.state(workload) {
             Ok(()) => "InSync".to_owned(),
             Err((reason, message)) => format!("{}: {message}", reason.as_str()),
@@ -359,7 +358,7 @@ impl Managed {
                 (type_, ..) => format!("{type_:?}"),
             };
             self.agents.push(AgentEntry {
-                deployment: deployment.clone(),
+                workload: name.clone(),
                 entry: entry.name.clone(),
                 from: Origin::mesh(mesh).at(&format!("spec.agents[{}]", entry.name)),
                 reads: entry.reads.iter().map(read).collect(),
@@ -383,7 +382,7 @@ impl Managed {
                 value: var.value.clone(),
             };
             self.environment.push(Environment {
-                deployment: deployment.clone(),
+                workload: name.clone(),
                 container: container.to_owned(),
                 variables: env.vars.iter().map(variable).collect(),
                 destination_from: destination_of(&policy, tracing, Origin::mesh(mesh)),

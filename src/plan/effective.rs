@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::control_plane;
 use super::owned::{escape, is_ours, last_manager};
+use super::{Target, control_plane};
 use crate::crds::ObservabilityMesh;
 use crate::policy::claims::{
     Checked, Claim, LogClaim, MeshDefaults, MetricsClaim, PolicyKind, Selection, Side, Source, Sources, TraceClaim,
 };
 use crate::policy::membership::{
     MeshScope, NotAMember, istio_of, mesh_scope, meshes_of_namespace, name_of, other_mesh_rooted_in, root_namespace,
+    unread_mesh,
 };
 use crate::policy::resolve::NamespaceClaims;
 use crate::policy::{mesh_wide, tracing_backend, traffic_log};
@@ -35,8 +36,13 @@ pub struct InForce {
 /// While it cannot be told which meshes serve the namespace: then nothing may be planned there.
 pub fn claims_in_force(view: &View<'_>, namespace: &str) -> Result<InForce, NotAMember> {
     let meshes = meshes_of_namespace(view, namespace)?;
+    let has_part = live_sources(view, namespace);
+    let mut undecoded = view.undecoded_meshes();
+    if let Some(mesh) = undecoded.find(|mesh| has_part.meshes().contains(mesh)) {
+        return Err(unread_mesh(mesh));
+    }
     // A policy that was rendered in another place until now has its last good claim there.
-    let mut live = live_sources(view, namespace);
+    let mut live = has_part;
     let mut scopes = Vec::new();
     for mesh in meshes {
         let Some(istio) = istio_of(mesh) else { continue };
@@ -133,6 +139,19 @@ impl Planning<'_, '_> {
                 mesh: mesh.unwrap_or_else(|| claim.mesh.clone()),
                 ..claim
             }));
+        }
+        // What is known of those that cannot be read is what stands.
+        for (target, undecoded) in self.view.undecoded_policies_in(namespace) {
+            let (kind, key) = match target {
+                Target::TrafficLog(key) => (PolicyKind::TrafficLog, key),
+                Target::TracingBackend(key) => (PolicyKind::TracingBackend, key),
+                _ => continue,
+            };
+            if undecoded.metadata.deletion_timestamp.is_none() {
+                let source = Source::new(kind, key, &undecoded.metadata);
+                logs.extend(live.logs.iter().find(|c| c.source.is_same_object(&source)).cloned());
+                traces.extend(live.traces.iter().find(|c| c.source.is_same_object(&source)).cloned());
+            }
         }
         (logs, traces)
     }

@@ -7,9 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::Value;
 
 use super::owned::{is_ours, may_be_adopted};
-use super::{Status, Target, interface_traffic, mesh_config, rollout, wasm_plugins};
+use super::{Status, Target, interface_traffic, leftovers, mesh_config, rollout, wasm_plugins};
 use crate::conditions::{ConditionType, Finding, Reason, with_ready};
-use crate::crds::ObservabilityMesh;
+use crate::crds::{ObservabilityMesh, WorkloadKind, WorkloadRef};
 use crate::policy::membership::{former_maps_of, istio_of, maps_of, name_of};
 use crate::render::metadata::FINALIZER;
 use crate::rollout::injected_record;
@@ -20,8 +20,8 @@ use crate::snapshot::{Fact, Key, Kind, View, key_of};
 pub enum Item {
     /// An object of ours.
     Object(Kind, Key),
-    /// Environment of ours in the containers of a Deployment.
-    Environment(Key),
+    /// Environment of ours in the containers of a workload.
+    Environment(WorkloadRef),
     /// Extension providers of ours in a ConfigMap of somebody else.
     Entries(Key),
     /// Our finalizer on a mesh.
@@ -47,7 +47,7 @@ impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Object(kind, key) => write!(f, "{} {key}", kind.names().1),
-            Self::Environment(key) => write!(f, "Deployment {key}"),
+            Self::Environment(workload) => write!(f, "{workload}"),
             Self::Entries(map) => write!(f, "ConfigMap {map}"),
             Self::Finalizer(mesh) | Self::Status(Target::Mesh(mesh)) => write!(f, "ObservabilityMesh {mesh}"),
             Self::Status(Target::TrafficLog(key)) => write!(f, "TrafficLog {key}"),
@@ -106,20 +106,24 @@ impl Left {
             }
         }
         for namespace in rollout::ever_injected_namespaces(view, mesh) {
-            let all = self.look(view.objects_in(Kind::Deployment, &namespace), || {
-                format!("deployments of namespace {namespace}")
-            });
-            let ours = all
-                .into_iter()
-                .flatten()
-                .filter(|live| !injected_record(live).is_empty());
-            self.items.extend(ours.map(|live| Item::Environment(key_of(live))));
+            self.environment_in(view, &namespace);
         }
         if mesh.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER) {
             self.items.insert(Item::Finalizer(name_of(mesh).to_owned()));
         }
         let conditions = mesh.status.as_ref().map(|status| &status.conditions);
         self.unless_told(Target::Mesh(name_of(mesh).to_owned()), conditions);
+    }
+
+    fn environment_in(&mut self, view: &View<'_>, namespace: &str) {
+        for kind in WorkloadKind::ALL.map(Kind::of_workload) {
+            let (_, _, plural) = kind.names();
+            self.look(view.objects_in(kind, namespace), || {
+                format!("{plural} of namespace {namespace}")
+            });
+        }
+        let ours = rollout::workloads_in(view, namespace).filter(|(_, live)| !injected_record(live).is_empty());
+        self.items.extend(ours.map(|(id, _)| Item::Environment(id)));
     }
 
     fn of_mesh_config(&mut self, view: &View<'_>, map: Key) {
@@ -157,6 +161,9 @@ pub fn left(view: &View<'_>) -> Left {
     left.look(view.objects(Kind::Namespace), || "namespaces".to_owned());
     for mesh in view.meshes() {
         left.of_mesh(view, mesh);
+    }
+    for namespace in leftovers::namespaces(view) {
+        left.environment_in(view, &namespace);
     }
     for (key, log) in view.traffic_logs() {
         let conditions = log.status.as_ref().map(|status| &status.conditions);

@@ -10,7 +10,7 @@ use super::{Delete, Plan, Target, WriteRules, plan_object};
 use crate::conditions::{ConditionType, Finding, Reason};
 use crate::crds::{InterfaceTraffic, ObservabilityMesh, SecretKeysRef};
 use crate::policy::membership::{former_maps_of, is_live, istio_of, maps_of, name_of, primary_maps};
-use crate::render::metadata::SHARED;
+use crate::render::metadata::{MESH_LABEL, SHARED};
 use crate::render::solarmesh::{self, APPLICATION_KEY, Credentials};
 use crate::snapshot::{Fact, Key, Kind, View, labels_of};
 
@@ -21,6 +21,7 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
         // Nobody wants it any more: what we made goes, password included. An adopted one is its owner's.
         if let Fact::Present(live) = view.object(Kind::ConfigMap, map)
             && goes_with_its_mesh(live)
+            && !is_of_an_undecoded_mesh(view, live)
         {
             plan.delete.push(Delete {
                 kind: Kind::ConfigMap,
@@ -81,6 +82,13 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
     };
     plan_object(&mut plan, Kind::ConfigMap, object, live, &rules);
     plan
+}
+
+/// Whether an object was rendered for a mesh that is there and cannot be read: whether it is still wanted is not known.
+fn is_of_an_undecoded_mesh(view: &View<'_>, live: &Value) -> bool {
+    let labels = labels_of(live);
+    let mesh = labels.get(MESH_LABEL);
+    mesh.is_some_and(|mesh| view.undecoded_meshes().any(|undecoded| undecoded == mesh))
 }
 
 /// Whether a map is one that some mesh keeps MeshConfig in: two writers would take each other's fields away.

@@ -14,7 +14,9 @@ use super::control_plane::{later, not_read_yet, stands_elsewhere};
 use super::effective::sources_of;
 use super::owned::{is_ours, last_manager, may_be_adopted};
 use super::telemetries::uid_of;
-use super::{Delete, Event, ObjectPatch, Plan, Target, WriteRules, not_ours, plan_object};
+use super::{
+    Delete, Event, MOST_REVERTS, ObjectPatch, Plan, Target, WriteRules, contested, digest_of, not_ours, plan_object,
+};
 use crate::conditions::{ConditionType, Finding, Reason, some_names};
 use crate::crds::{MeshConfigMode, ObservabilityMesh};
 use crate::policy::claims::Checked;
@@ -110,6 +112,10 @@ fn unreadable(message: String) -> Finding {
 pub fn plan(view: &View<'_>, map: &Key) -> Plan {
     let mut plan = Plan::default();
     let meshes = Meshes::of(view, map);
+    if meshes.writers.is_empty() && view.is_map_of_an_undecoded_mesh(map) {
+        // Which of what stands there is still wanted is not known.
+        return plan;
+    }
     let mut no_room = BTreeMap::new();
     let done = place(view, map, &meshes).and_then(|place| {
         let (wanted, refused) = match place {
@@ -195,7 +201,15 @@ fn plan_foreign(
     if !meshes.writers.iter().all(|mesh| is_on_record(mesh, map)) {
         return Ok(());
     }
-    put_back(view, plan, map, live, wanted, meshes);
+    let digest = digest_of(&wanted.clone().into_iter().collect());
+    let edited = edited(view, map, wanted);
+    let contest = view.contest(Kind::ConfigMap, map);
+    if let Some(until) = contest.and_then(|c| c.waits_until(&digest, &edited, MOST_REVERTS, view.now)) {
+        plan.look_again_at(until);
+        let (kind, field) = (Kind::ConfigMap.names().1, format!("data.{MESH_KEY} ({edited})"));
+        return Err(contested(kind, map, &field, &manager_of(live), until));
+    }
+    tell_put_back(plan, map, live, &edited, meshes);
     let mut after = live.clone();
     if let Some(data) = after.get_mut("data") {
         data[MESH_KEY] = Value::from(spliced.as_str());
@@ -206,9 +220,15 @@ fn plan_foreign(
         key: map.clone(),
         patch: replace_text(live, spliced),
         starts: None,
-        wanted: None,
+        wanted: Some(digest),
+        edited,
     });
     Ok(())
+}
+
+/// Who wrote MeshConfig last.
+fn manager_of(live: &Value) -> String {
+    last_manager(live, &format!("/data/{MESH_KEY}")).unwrap_or_else(|| "somebody".into())
 }
 
 /// Whether it stands in the cluster that the mesh writes this map: only then are its entries found again, whatever happens
@@ -233,28 +253,25 @@ fn replace_text(live: &Value, text: String) -> Patch {
     Patch(tests.chain([replace]).collect())
 }
 
-/// Tells that entries of ours, which a Telemetry names or whose text is not what we wrote, are put back.
-fn put_back(
-    view: &View<'_>,
-    plan: &mut Plan,
-    map: &Key,
-    live: &Value,
-    wanted: &BTreeMap<String, Value>,
-    meshes: &Meshes<'_>,
-) {
+/// Names of our entries that somebody took out while a Telemetry names them, or whose text is not what we wrote.
+fn edited(view: &View<'_>, map: &Key, wanted: &BTreeMap<String, Value>) -> String {
     let lost: BTreeSet<&String> = view.lost_providers(map).map(|(name, _)| name).collect();
     let is_edited = |name: &String, entry: &Value| view.provider(map, name).is_some_and(|seen| seen.entry != *entry);
     let names = wanted
         .iter()
         .filter(|(name, entry)| lost.contains(name) || is_edited(name, entry))
         .map(|(name, _)| name);
-    let names = some_names(names);
-    let manager = last_manager(live, &format!("/data/{MESH_KEY}")).unwrap_or_else(|| "somebody".into());
-    if names.is_empty() || manager == FIELD_MANAGER {
+    some_names(names)
+}
+
+/// Tells that entries of ours are put back.
+fn tell_put_back(plan: &mut Plan, map: &Key, live: &Value, edited: &str, meshes: &Meshes<'_>) {
+    let manager = manager_of(live);
+    if edited.is_empty() || manager == FIELD_MANAGER {
         return;
     }
     let note = format!(
-        "ConfigMap {map}: extension provider {names} of Sightline was changed or removed by {manager}; put back."
+        "ConfigMap {map}: extension provider {edited} of Sightline was changed or removed by {manager}; put back."
     );
     plan.events.extend(targets(meshes).into_iter().map(|about| Event {
         about,
@@ -599,5 +616,41 @@ mod tests {
         put_map(&mut snapshot, &text.replace("%RESPONSE_CODE%", "%PROTOCOL%"), 11);
         let back = planned(&snapshot, 11);
         assert_eq!((back.patch.len(), back.events.len()), (1, 1));
+    }
+
+    #[test]
+    fn entries_that_somebody_takes_out_again_and_again_are_put_back_three_times_an_hour_and_a_change_of_ours_still_goes_out()
+     {
+        let bare = "rootNamespace: istio-system\n";
+        let mut snapshot = world(bare);
+        put_log(&mut snapshot, "all", "%RESPONSE_CODE%");
+        let write = |snapshot: &mut Snapshot, seconds: i64| {
+            let plan = planned(snapshot, seconds);
+            let patch = plan.patch.into_iter().next()?;
+            let (wanted, edited) = (patch.wanted.unwrap(), patch.edited);
+            let contest = snapshot.contest_mut(Kind::ConfigMap, &istio());
+            contest.written(&wanted, &edited, at(seconds));
+            snapshot.put(
+                Kind::ConfigMap,
+                Arc::new(plan.desired.into_iter().next()?.1),
+                at(seconds),
+            );
+            Some(())
+        };
+        for round in 0..4 {
+            assert_eq!(write(&mut snapshot, round * 20), Some(()), "{round}");
+            put_map(&mut snapshot, bare, round * 20 + 10);
+        }
+        let contested = planned(&snapshot, 100);
+        assert_eq!(contested.patch.len(), 0);
+        assert_eq!(contested.blocked[0].1.reason, Reason::Contested);
+        assert_eq!(
+            contested.look_again,
+            Some(at(20 + 3600)),
+            "an hour after the first was put back"
+        );
+        put_log(&mut snapshot, "all", "%PROTOCOL%");
+        assert_eq!(write(&mut snapshot, 101), Some(()), "a change of ours");
+        assert_eq!(write(&mut snapshot, 3700), None, "it stands");
     }
 }

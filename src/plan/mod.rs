@@ -10,6 +10,7 @@ pub mod eject;
 mod foreign;
 mod interface_traffic;
 pub mod judge;
+mod leftovers;
 mod mesh_config;
 pub mod owned;
 mod refusal;
@@ -51,6 +52,8 @@ pub enum Target {
     InterfaceTraffic(Key),
     /// Restarts the agents of a mesh, and writes environment: the governor.
     Rollout(String),
+    /// Takes away environment where neither a policy nor a mesh is left for it: a governor of its own.
+    Leftovers,
 }
 
 impl Target {
@@ -61,7 +64,19 @@ impl Target {
 
     /// Whether its plan needs to know which agents may restart now.
     pub const fn asks_the_governor(&self) -> bool {
-        matches!(self, Self::Mesh(_) | Self::TracingBackend(_) | Self::Rollout(_))
+        matches!(
+            self,
+            Self::Mesh(_) | Self::TracingBackend(_) | Self::Rollout(_) | Self::Leftovers
+        )
+    }
+
+    /// Under which name the governor remembers the restarts of this target, if it makes any.
+    pub fn governor(&self) -> Option<&str> {
+        match self {
+            Self::Rollout(mesh) => Some(mesh),
+            Self::Leftovers => Some(leftovers::GOVERNOR),
+            _ => None,
+        }
     }
 
     /// A bounded name for metrics.
@@ -75,6 +90,7 @@ impl Target {
             Self::MeshConfig(_) => "meshconfig",
             Self::InterfaceTraffic(_) => "interfacetraffic",
             Self::Rollout(_) => "rollout",
+            Self::Leftovers => "leftovers",
         }
     }
 }
@@ -99,6 +115,7 @@ impl std::fmt::Display for Target {
             Self::TrafficLog(key) | Self::TracingBackend(key) | Self::MeshConfig(key) | Self::InterfaceTraffic(key) => {
                 write!(f, "{} {key}", self.kind())
             }
+            Self::Leftovers => f.write_str(self.kind()),
         }
     }
 }
@@ -154,7 +171,7 @@ pub struct Apply {
     pub replaces: Option<Delete>,
     /// A digest of the object: where it stands for what was written the last time, an edit is put back.
     pub digest: String,
-    /// The field that somebody else changed, as people read it; empty where nobody did.
+    /// The field that somebody else changed, as people read it; empty where it is the whole object, or nobody did.
     pub edited: String,
 }
 
@@ -199,8 +216,11 @@ pub struct ObjectPatch {
     pub patch: json_patch::Patch,
     /// The time that the patch notes as the start of the restart; `None` where it restarts nothing.
     pub starts: Option<Timestamp>,
-    /// Of a restart, the hash that it is for.
+    /// What it is for: the hash of a restart, a digest of entries. Where that is what was written the last time, somebody
+    /// took it back. `None`: nobody can.
     pub wanted: Option<String>,
+    /// What of it somebody else changed, as people read it; empty where it is the whole, or nobody did.
+    pub edited: String,
 }
 
 /// A status to write where it differs.
@@ -264,6 +284,9 @@ pub struct Memory<'a> {
 
 /// Makes the plan for a target.
 pub fn plan(view: &View<'_>, target: &Target, memory: &mut Memory<'_>) -> Plan {
+    if let Some(undecoded) = view.undecoded(target) {
+        return judge::undecoded(target, undecoded);
+    }
     let mut plan = match target {
         Target::Mesh(name) => judge::mesh::judge(view, name, memory),
         Target::TrafficLog(key) => judge::traffic_log::judge(view, key),
@@ -273,6 +296,7 @@ pub fn plan(view: &View<'_>, target: &Target, memory: &mut Memory<'_>) -> Plan {
         Target::MeshConfig(map) => mesh_config::plan(view, map),
         Target::InterfaceTraffic(map) => interface_traffic::plan(view, map),
         Target::Rollout(mesh) => rollout::plan(view, mesh, memory),
+        Target::Leftovers => leftovers::plan(view, memory),
     };
     if view.ejects() {
         plan.statuses.iter_mut().for_each(eject::say_so);
@@ -280,14 +304,15 @@ pub fn plan(view: &View<'_>, target: &Target, memory: &mut Memory<'_>) -> Plan {
     plan
 }
 
-/// Targets that exist because of a resource or a namespace, whatever anybody read.
+/// Targets that exist because of a resource or a namespace, whatever anybody read, and the one that always does.
 pub fn targets_of(snapshot: &Snapshot) -> BTreeSet<Target> {
-    let mut targets = BTreeSet::new();
+    let mut targets = BTreeSet::from([Target::Leftovers]);
     for mesh in snapshot.meshes.values() {
         targets.extend(targets_of_mesh(mesh));
     }
     targets.extend(snapshot.traffic_logs.keys().cloned().map(Target::TrafficLog));
     targets.extend(snapshot.tracing_backends.keys().cloned().map(Target::TracingBackend));
+    targets.extend(snapshot.undecoded().cloned());
     let namespaces = snapshot.objects(Kind::Namespace);
     targets.extend(namespaces.flat_map(|(key, _)| targets_of_namespace(&key.name)));
     targets
@@ -322,7 +347,14 @@ pub fn targets_of_mesh(mesh: &ObservabilityMesh) -> BTreeSet<Target> {
 fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>, rules: &WriteRules<'_>) {
     let key = key_of(&wanted);
     let digest = digest_of(&wanted);
+    let contest = rules.view.contest(kind, &key);
     let Some(live) = live else {
+        // What we made, and did not take away, somebody else did.
+        if let Some(until) = contest.and_then(|c| c.waits_until(&digest, DELETED, MOST_REVERTS, rules.view.now)) {
+            plan.blocked.push((key.clone(), deleted_again(kind, &key, until)));
+            plan.look_again_at(until);
+            return;
+        }
         plan.desired.push((kind, wanted.clone()));
         plan.apply.push(Apply {
             kind,
@@ -331,7 +363,7 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
             live: None,
             replaces: None,
             digest,
-            edited: String::new(),
+            edited: DELETED.to_owned(),
         });
         return;
     };
@@ -346,7 +378,6 @@ fn plan_object(plan: &mut Plan, kind: Kind, wanted: Value, live: Option<&Value>,
         return;
     };
     let (_, name, _) = kind.names();
-    let contest = rules.view.contest(kind, &key);
     let mut edited = String::new();
     let mut tell = |warning, reason, note: String| {
         plan.events.extend(rules.tell.iter().map(|about| Event {
@@ -407,6 +438,18 @@ fn edited_by(difference: &owned::Difference, stood: bool) -> Option<(String, Str
 
 /// An edit is put back so often within an hour.
 const MOST_REVERTS: usize = 3;
+
+/// Stands for the field that was edited where the whole object was deleted.
+const DELETED: &str = "";
+
+/// The finding of an object that somebody else deletes again and again.
+fn deleted_again(kind: Kind, key: &Key, until: Timestamp) -> Finding {
+    let message = format!(
+        "{} {key} is deleted by somebody again and again; it was made again {MOST_REVERTS} times within an hour and is left away until {until:.0}. Take it out of what somebody else manages or prunes.",
+        kind.names().1
+    );
+    Finding::fails(crate::conditions::ConditionType::Programmed, Reason::Contested, message)
+}
 
 /// The finding of an object that somebody else changes again and again.
 fn contested(name: &str, key: &Key, field: &str, manager: &str, until: Timestamp) -> Finding {

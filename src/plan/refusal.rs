@@ -32,7 +32,9 @@ fn read(kind: Kind, key: &Key, why: &str, sources: Option<&Sources>) -> (Reason,
 struct Admission<'a> {
     what: &'static str,
     name: &'a str,
+    /// Its words; of a webhook that could not be asked the API server's.
     words: &'a str,
+    was_asked: bool,
 }
 
 impl<'a> Admission<'a> {
@@ -40,6 +42,7 @@ impl<'a> Admission<'a> {
     fn of(why: &'a str) -> Option<Self> {
         const POLICY: &str = "ValidatingAdmissionPolicy '";
         const WEBHOOK: &str = "admission webhook \"";
+        const AWAY: &str = "failed calling webhook \"";
         if let Some((_, rest)) = why.split_once(POLICY) {
             let (name, rest) = rest.split_once('\'')?;
             let (_, words) = rest.split_once("denied request: ")?;
@@ -47,6 +50,16 @@ impl<'a> Admission<'a> {
                 what: "ValidatingAdmissionPolicy",
                 name,
                 words,
+                was_asked: true,
+            });
+        }
+        if let Some((_, rest)) = why.split_once(AWAY) {
+            let (name, words) = rest.split_once('"')?;
+            return Some(Self {
+                what: "Admission webhook",
+                name,
+                words: words.trim_start_matches([':', ' ']),
+                was_asked: false,
             });
         }
         let (_, rest) = why.split_once(WEBHOOK)?;
@@ -56,13 +69,25 @@ impl<'a> Admission<'a> {
             what: "Admission webhook",
             name,
             words: words.trim_start_matches([':', ' ']),
+            was_asked: true,
         })
     }
 
     fn message(&self, kind: Kind, key: &Key, sources: Option<&Sources>) -> String {
-        let Self { what, name, words } = self;
+        let Self {
+            what,
+            name,
+            words,
+            was_asked,
+        } = self;
         let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
         let kind = kind.names().1;
+        if !was_asked {
+            let words = words.trim_end_matches('.');
+            return format!(
+                "{what} {name} cannot be asked about {kind} {key}: {words}; see to its service, or to its failurePolicy. What is live stays, and everything else is written."
+            );
+        }
         let filtering = sources.map(filtering).unwrap_or_default();
         // Istio's own policy for its stable channel quotes the expression that is false: `has(l.filter)` stands in it.
         if words.contains("filter") && !filtering.is_empty() {
@@ -97,6 +122,8 @@ fn refused(kind: Kind, key: &Key, why: &str) -> String {
     // RBAC's own wording; quotas say "forbidden" too, and name themselves.
     let next = if why.contains("cannot ") && why.contains(" resource ") {
         format!("install the Role of config/rbac in namespace {}", key.namespace)
+    } else if why.contains("exceeded quota: ") {
+        "raise that ResourceQuota or make room in it, it is tried again".to_owned()
     } else {
         "see to its cause, it is tried again".to_owned()
     };
@@ -132,6 +159,13 @@ mod tests {
             read(silent),
             expected("Admission webhook", "a.b", "without explanation")
         );
+        let away = "Internal error occurred: failed calling webhook \"validate.kyverno.svc-fail\": failed to call webhook: \
+                    Post \"https://away.shop.svc:443/?timeout=10s\": service \"away\" not found";
+        let (reason, message) = super::read(Kind::Telemetry, &Key::new("shop", "sightline"), away, None);
+        assert_eq!(reason, Reason::RejectedByPolicy);
+        let begins = "Admission webhook validate.kyverno.svc-fail cannot be asked about Telemetry shop/sightline: failed to \
+                      call webhook: Post";
+        assert!(message.starts_with(begins), "{message}");
         let rbac = "telemetries.telemetry.istio.io is forbidden: User \"x\" cannot create resource \"telemetries\"";
         assert_eq!(read(rbac), None);
         let quota = "exceeded quota: objects, requested: count/telemetries=1";

@@ -24,9 +24,9 @@ use crate::rollout::template::SKIP_FAILED;
 use crate::rollout::{
     AgentState, BlockReason, ContainerEnv, Decision, Limits, NOTHING_WANTED, Note, Observed, Parts, QuietMemory,
     TemplatePlan, Wanted, carries_hash, choose_containers, decide, injected_record, observed, plan_template,
-    rolled_out,
+    reverted_until, rolled_out,
 };
-use crate::snapshot::{Fact, Key, Kind, View, data_written, key_of, labels_of};
+use crate::snapshot::{Contest, Fact, Key, Kind, View, data_written, key_of, labels_of};
 
 /// What is in the way of a workload: reason and message.
 pub type Problem = (Reason, String);
@@ -58,7 +58,8 @@ pub struct Workload<'a> {
 }
 
 impl<'a> Workload<'a> {
-    fn new(id: WorkloadRef, live: Option<&'a Value>) -> Self {
+    /// One that nothing is wanted of yet.
+    pub(super) fn new(id: WorkloadRef, live: Option<&'a Value>) -> Self {
         Self {
             id,
             live,
@@ -76,16 +77,12 @@ impl<'a> Workload<'a> {
 
     /// The name that messages have for it.
     fn name(&self) -> String {
-        name_of_workload(&self.id)
+        self.id.to_string()
     }
 
     fn problem(&mut self, reason: Reason, message: String) {
         self.problems.push((reason, message));
     }
-}
-
-fn name_of_workload(id: &WorkloadRef) -> String {
-    format!("{} {}/{}", id.kind.as_str(), id.namespace, id.name)
 }
 
 fn key_of_workload(id: &WorkloadRef) -> Key {
@@ -104,47 +101,11 @@ pub struct Rollouts<'a> {
 
 /// Plans the restarts that may begin now.
 pub fn plan(view: &View<'_>, mesh: &str, memory: &mut Memory<'_>) -> Plan {
-    let mut plan = Plan::default();
     let Some(mesh) = view.mesh(mesh).filter(|mesh| is_live(mesh) || view.ejects()) else {
-        return plan;
+        return Plan::default();
     };
     let rollouts = rollouts(view, mesh, memory);
-    plan.look_again = rollouts.decision.look_again;
-    for workload in &rollouts.workloads {
-        let (Some(live), Some(wanted)) = (workload.live, &workload.wanted) else {
-            continue;
-        };
-        let state = rollouts.decision.states.get(&workload.id);
-        let is_somebody_elses = matches!(
-            state,
-            Some(AgentState::Blocked(
-                BlockReason::Deleting | BlockReason::ManagedByController
-            ))
-        );
-        let may_restart = rollouts.decision.restart.contains(&workload.id);
-        let template = plan_template(live, wanted, Some(view.now));
-        let allowed = may_restart || !(template.restarts || is_somebody_elses);
-        let hash = template.restarts.then(|| desired(&template));
-        let Some(patch) = template.patch.filter(|_| allowed) else {
-            continue;
-        };
-        if template.restarts {
-            plan.events.extend(told(mesh, workload).into_iter().map(|about| Event {
-                about,
-                warning: false,
-                reason: "Restarted",
-                note: format!("{} is restarted: its configuration changed.", workload.name()),
-            }));
-        }
-        plan.patch.push(ObjectPatch {
-            kind: Kind::of_workload(workload.id.kind),
-            key: key_of_workload(&workload.id),
-            patch,
-            starts: template.restarts.then_some(view.now),
-            wanted: hash,
-        });
-    }
-    plan
+    rollouts.restart(view, |workload| told(mesh, workload))
 }
 
 fn told(mesh: &ObservabilityMesh, workload: &Workload<'_>) -> Vec<Target> {
@@ -177,9 +138,23 @@ pub fn rollouts<'a>(view: &View<'a>, mesh: &Arc<ObservabilityMesh>, memory: &mut
     for namespace in namespaces {
         add_injected(view, mesh, &namespace, &mut workloads);
     }
+    let quiet = memory.quiet.entry(name_of(mesh).to_owned()).or_default();
+    governed(view, workloads, &Limits::from(&mesh.spec.rollout), quiet)
+}
+
+/// What the governor says of workloads now.
+pub(super) fn governed<'a>(
+    view: &View<'a>,
+    workloads: BTreeMap<WorkloadRef, Workload<'a>>,
+    limits: &Limits,
+    quiet: &mut QuietMemory,
+) -> Rollouts<'a> {
     let mut workloads: Vec<Workload<'a>> = workloads.into_values().collect();
     for workload in &mut workloads {
         judge_by_age(view, workload);
+        if let Some(wanted) = &mut workload.wanted {
+            wanted.was_given = contest(view, &workload.id).and_then(Contest::last).map(str::to_owned);
+        }
         workload.refused = refused_patch(view, workload);
         workload.contested = contested_until(view, workload);
     }
@@ -187,19 +162,17 @@ pub fn rollouts<'a>(view: &View<'a>, mesh: &Arc<ObservabilityMesh>, memory: &mut
         .iter()
         .filter_map(|w| Some(observed(w.id.clone(), w.live?, w.wanted.as_ref())))
         .collect();
-    let quiet: &mut QuietMemory = memory.quiet.entry(name_of(mesh).to_owned()).or_default();
     quiet.observe(view.now, &seen);
-    let limits = Limits::from(&mesh.spec.rollout);
-    let contested = |id: &WorkloadRef| workloads.iter().any(|w| w.id == *id && w.contested.is_some());
-    let seen: Vec<Observed> = seen.into_iter().filter(|o| !contested(&o.id)).collect();
-    let mut decision = decide(view.now, &limits, quiet, &seen);
+    let is_contested = |id: &WorkloadRef| workloads.iter().any(|w| w.id == *id && w.contested.is_some());
+    let seen: Vec<Observed> = seen.into_iter().filter(|o| !is_contested(&o.id)).collect();
+    let mut decision = decide(view.now, limits, quiet, &seen);
     let calm = workloads.iter().filter_map(|w| w.contested);
     decision.look_again = calm.chain(decision.look_again).min();
     let refused = |id: &WorkloadRef| workloads.iter().any(|w| w.id == *id && w.refused.is_some());
     if decision.restart.iter().any(refused) {
         // One that may not be patched is tried again, but not in the place of one that may.
         let others: Vec<Observed> = seen.iter().filter(|o| !refused(&o.id)).cloned().collect();
-        let of_others = decide(view.now, &limits, quiet, &others);
+        let of_others = decide(view.now, limits, quiet, &others);
         if !of_others.restart.is_empty() {
             decision = of_others;
         }
@@ -220,7 +193,7 @@ fn failure(failed: &Observed) -> String {
     format!(
         "The rollout of {} is not complete after rollout.progressDeadline, and nothing else is restarted. Correct it, or \
          let the others go on: `kubectl annotate {} {name} -n {namespace} --overwrite {SKIP_FAILED}=\"{hash}\"`.",
-        name_of_workload(&failed.id),
+        failed.id,
         kind.as_str().to_lowercase(),
     )
 }
@@ -284,14 +257,18 @@ fn desired(template: &TemplatePlan) -> String {
     hash.map_or_else(|| NOTHING_WANTED.to_owned(), ToString::to_string)
 }
 
+fn contest<'a>(view: &View<'a>, id: &WorkloadRef) -> Option<&'a Contest> {
+    view.contest(Kind::of_workload(id.kind), &key_of_workload(id))
+}
+
 /// Until when a workload is not restarted for what was taken back from it before.
 fn contested_until(view: &View<'_>, workload: &Workload<'_>) -> Option<Timestamp> {
-    let template = plan_template(workload.live?, workload.wanted.as_ref()?, None);
-    let kind = Kind::of_workload(workload.id.kind);
-    let contest = view.contest(kind, &key_of_workload(&workload.id))?;
-    contest
-        .waits_until(&desired(&template), "", MOST_REVERTS, view.now)
-        .filter(|_| template.restarts)
+    let live = workload.live?;
+    let template = plan_template(live, workload.wanted.as_ref()?, None);
+    let hash = desired(&template);
+    let remembered = contest(view, &workload.id).and_then(|c| c.waits_until(&hash, "", MOST_REVERTS, view.now));
+    let noted = reverted_until(live, &hash, MOST_REVERTS, view.now);
+    remembered.max(noted).filter(|_| template.restarts)
 }
 
 /// Why the API server refused our last patch of a workload that still has to be patched.
@@ -304,6 +281,50 @@ fn refused_patch(view: &View<'_>, workload: &Workload<'_>) -> Option<String> {
 }
 
 impl Rollouts<'_> {
+    /// The plan that begins the restarts which may begin now; `told` gives who is told of one.
+    pub(super) fn restart(&self, view: &View<'_>, told: impl Fn(&Workload<'_>) -> Vec<Target>) -> Plan {
+        let mut plan = Plan {
+            look_again: self.decision.look_again,
+            ..Plan::default()
+        };
+        for workload in &self.workloads {
+            let (Some(live), Some(wanted)) = (workload.live, &workload.wanted) else {
+                continue;
+            };
+            let state = self.decision.states.get(&workload.id);
+            let is_somebody_elses = matches!(
+                state,
+                Some(AgentState::Blocked(
+                    BlockReason::Deleting | BlockReason::ManagedByController
+                ))
+            );
+            let may_restart = self.decision.restart.contains(&workload.id);
+            let template = plan_template(live, wanted, Some(view.now));
+            let allowed = may_restart || !(template.restarts || is_somebody_elses);
+            let hash = template.restarts.then(|| desired(&template));
+            let Some(patch) = template.patch.filter(|_| allowed) else {
+                continue;
+            };
+            if template.restarts {
+                plan.events.extend(told(workload).into_iter().map(|about| Event {
+                    about,
+                    warning: false,
+                    reason: "Restarted",
+                    note: format!("{} is restarted: its configuration changed.", workload.name()),
+                }));
+            }
+            plan.patch.push(ObjectPatch {
+                kind: Kind::of_workload(workload.id.kind),
+                key: key_of_workload(&workload.id),
+                patch,
+                starts: template.restarts.then_some(view.now),
+                wanted: hash,
+                edited: String::new(),
+            });
+        }
+        plan
+    }
+
     /// Whether a workload has what it should have, or why not.
     pub fn state(&self, workload: &Workload<'_>) -> Result<(), Problem> {
         if let Some((reason, message)) = workload.problems.first() {
@@ -381,7 +402,7 @@ impl Rollouts<'_> {
 }
 
 fn live_workload<'a>(view: &View<'a>, id: &WorkloadRef) -> Result<&'a Value, Problem> {
-    let name = name_of_workload(id);
+    let name = id.to_string();
     match view.object(Kind::of_workload(id.kind), &key_of_workload(id)) {
         Fact::Present(live) => Ok(live),
         Fact::Unknown => Err((Reason::FactsPending, format!("{name} has not been read yet."))),
@@ -471,7 +492,7 @@ fn agent_of_another_mesh(view: &View<'_>, mesh: &ObservabilityMesh, workload: &W
 }
 
 /// The live mesh that restarts a workload: of those that name it the first by name.
-fn first_mesh_of(view: &View<'_>, workload: &WorkloadRef) -> Option<String> {
+pub(super) fn first_mesh_of(view: &View<'_>, workload: &WorkloadRef) -> Option<String> {
     view.meshes()
         .filter(|other| is_live(other))
         .filter(|other| other.spec.agents.iter().any(|agent| agent.workload == *workload))
@@ -596,7 +617,8 @@ pub fn ever_injected_namespaces(view: &View<'_>, mesh: &ObservabilityMesh) -> Ve
     selected_namespaces(view, mesh, |namespace, labels| opted_in(labels) || asks(namespace))
 }
 
-fn opted_in(labels: &BTreeMap<String, String>) -> bool {
+/// Whether a namespace of these labels opted in to environment.
+pub(super) fn opted_in(labels: &BTreeMap<String, String>) -> bool {
     labels.get(INJECT).is_some_and(|v| v == "enabled")
 }
 
@@ -616,6 +638,29 @@ fn selected_namespaces(
         .collect()
 }
 
+/// The workloads of a namespace, as far as they can be read.
+pub(super) fn workloads_in<'a>(view: &View<'a>, namespace: &str) -> impl Iterator<Item = (WorkloadRef, &'a Value)> {
+    WorkloadKind::ALL.into_iter().flat_map(move |kind| {
+        let all = view.objects_in(Kind::of_workload(kind), namespace).present();
+        all.into_iter().flatten().map(move |live| {
+            let Key { namespace, name } = key_of(live);
+            (WorkloadRef { kind, namespace, name }, live)
+        })
+    })
+}
+
+/// The policies of a namespace that ask for environment and are not being deleted.
+pub(super) fn injecting<'a>(view: &View<'a>, namespace: &str) -> Vec<(&'a Key, &'a Arc<TracingBackend>)> {
+    let all = view.tracing_backends_in(namespace).into_iter();
+    all.filter(|(_, t)| t.metadata.deletion_timestamp.is_none() && !t.spec.inject.is_empty())
+        .collect()
+}
+
+/// Whether an entry of `spec.inject` takes a workload.
+pub(super) fn takes(inject: &Inject, kind: WorkloadKind, live: &Value) -> bool {
+    inject.workloads.kinds.contains(&kind) && is_subset(&inject.workloads.selector.match_labels, &labels_of(live))
+}
+
 /// Adds the workloads of a namespace that get environment, and those that still have ours and no policy.
 fn add_injected<'a>(
     view: &View<'a>,
@@ -623,27 +668,13 @@ fn add_injected<'a>(
     namespace: &str,
     workloads: &mut BTreeMap<WorkloadRef, Workload<'a>>,
 ) {
-    let policies: Vec<(&Key, &Arc<TracingBackend>)> = view
-        .tracing_backends_in(namespace)
-        .into_iter()
-        .filter(|(_, t)| t.metadata.deletion_timestamp.is_none() && !t.spec.inject.is_empty())
-        .collect();
-    let all = WorkloadKind::ALL.into_iter().flat_map(|kind| {
-        let live = view
-            .objects_in(Kind::of_workload(kind), namespace)
-            .present()
-            .unwrap_or_default();
-        live.into_iter().map(move |live| (kind, live))
-    });
-    for (kind, live) in all {
-        let Key { namespace, name } = key_of(live);
-        let labels = labels_of(live);
-        let id = WorkloadRef { kind, namespace, name };
+    let policies = injecting(view, namespace);
+    // One of them may ask for what would look left over.
+    let some_cannot_be_read = view.undecoded_policies_in(namespace).next().is_some();
+    for (id, live) in workloads_in(view, namespace) {
         let mut selected = false;
         for (policy, tracing) in &policies {
-            for inject in tracing.spec.inject.iter().filter(|i| {
-                i.workloads.kinds.contains(&id.kind) && is_subset(&i.workloads.selector.match_labels, &labels)
-            }) {
+            for inject in tracing.spec.inject.iter().filter(|inject| takes(inject, id.kind, live)) {
                 selected = true;
                 let checked = check(view, policy, tracing);
                 if checked.mesh.is_some_and(|m| name_of(m) != name_of(mesh)) {
@@ -672,7 +703,7 @@ fn add_injected<'a>(
                 add_env(mesh, (policy, tracing), inject, live, entry);
             }
         }
-        let is_left = !selected && !injected_record(live).is_empty();
+        let is_left = !selected && !injected_record(live).is_empty() && !some_cannot_be_read;
         if is_left && agent_of_another_mesh(view, mesh, &id).is_none() {
             workloads
                 .entry(id.clone())

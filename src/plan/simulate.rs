@@ -161,6 +161,7 @@ impl World {
             patch,
             starts,
             wanted: _,
+            edited: _,
         } in plan.patch
         {
             self.patch(snapshot, kind, &key, &patch)?;

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use super::control_plane::later;
-use super::effective::claims_in_force;
+use super::effective::{claims_in_force, sources_of};
 use super::foreign::{self, Beside};
 use super::owned::is_ours;
 use super::{Apply, Delete, Event, Plan, Target, WriteRules, digest_of, plan_object, services};
@@ -16,6 +16,7 @@ use crate::policy::claims::{Source, Sources, WorkloadSet};
 use crate::policy::membership::{istio_of, revision_label};
 use crate::policy::resolve::{NamespacePolicy, ObjectPolicy, Overlap, resolve};
 use crate::render::istio::telemetry::{self, Identity, object_name};
+use crate::render::metadata::SOURCES;
 use crate::snapshot::{Fact, Key, Kind, View, key_of};
 
 /// The Telemetries of a namespace.
@@ -212,7 +213,23 @@ fn render(
         revision,
         services,
     };
-    telemetry::render(&identity, set, object)
+    let mut rendered = telemetry::render(&identity, set, object);
+    if let Some(live) = live {
+        keep_what_says_the_same(&mut rendered, live);
+    }
+    rendered
+}
+
+/// Keeps the live record of claims where only generations differ: each write makes istiod push to every proxy in scope.
+fn keep_what_says_the_same(rendered: &mut Value, live: &Value) {
+    let text = live.pointer("/metadata/annotations").and_then(|all| all.get(SOURCES));
+    let says_the_same = sources_of(live).says_the_same(&sources_of(rendered));
+    let annotations = rendered
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut);
+    if let (Some(text), Some(annotations)) = (text, annotations.filter(|_| says_the_same)) {
+        annotations.insert(SOURCES.to_owned(), text.clone());
+    }
 }
 
 /// The value of the label `istio.io/rev`. An object of meshes that would not write the same one has none: the label would

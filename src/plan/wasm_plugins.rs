@@ -58,9 +58,12 @@ pub fn plan(view: &View<'_>, namespace: &str) -> Plan {
         plan_object(&mut plan, Kind::WasmPlugin, object, live, &rules);
         wanted.push(key);
     }
+    // Whether what a mesh that cannot be read wants is still wanted is not known.
+    let undecoded: Vec<String> = view.undecoded_meshes().map(wasm_plugin::object_name).collect();
     let left = live
         .into_iter()
-        .filter(|object| is_ours(object) && !wanted.contains(&key_of(object)));
+        .filter(|object| is_ours(object) && !wanted.contains(&key_of(object)))
+        .filter(|object| !undecoded.contains(&key_of(object).name));
     plan.delete.extend(left.map(|object| Delete {
         kind: Kind::WasmPlugin,
         key: key_of(object),
@@ -154,7 +157,8 @@ pub fn stands(view: &View<'_>, mesh: &ObservabilityMesh, namespace: &str) -> Res
     Ok(is_there && !is_due)
 }
 
-/// Whether objects of ours for a mesh are left; `None`: not known yet.
+/// Whether objects of ours for a mesh are left; `None`: not known. Where they may not be looked at that is so as long as
+/// the mesh has a module. The right is given for a feature only, so that a mesh without one is not held by it.
 pub fn are_left(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<bool> {
     match view.objects(Kind::WasmPlugin) {
         Fact::Present(all) => {
@@ -163,8 +167,14 @@ pub fn are_left(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<bool> {
             }))
         }
         Fact::Unknown => None,
+        Fact::Forbidden if module_of(mesh).is_some() => None,
         Fact::Absent | Fact::Forbidden | Fact::KindMissing => Some(false),
     }
+}
+
+/// Whether a mesh cannot go because WasmPlugins of it may be left that may not be looked at.
+pub fn hold_it_unseen(view: &View<'_>, mesh: &ObservabilityMesh) -> bool {
+    module_of(mesh).is_some() && view.objects(Kind::WasmPlugin) == Fact::Forbidden
 }
 
 #[cfg(test)]
@@ -188,5 +198,59 @@ mod tests {
             snapshot.set_watch(Kind::Namespace, &Scope::Cluster, state);
             assert_eq!(deletes(&snapshot), 0, "{state:?}");
         }
+    }
+
+    /// Who deletes a mesh while the right to look is away must not lose sight of what is left.
+    #[test]
+    fn what_may_not_be_looked_at_is_not_none_left_for_a_mesh_with_a_module_and_holds_no_other() {
+        let (now, mut snapshot) = (Timestamp::UNIX_EPOCH, Snapshot::default().loaded());
+        let mesh = |module: serde_json::Value| -> ObservabilityMesh {
+            let traffic = json!({"configMap": {"namespace": "a", "name": "b"}, "elasticsearch": {"url": "http://a:1"},
+                "wasmPlugin": module});
+            let mesh = json!({"apiVersion": "sightline.dev/v1alpha1", "kind": "ObservabilityMesh",
+                "metadata": {"name": "m"}, "spec": {"mesh": {"type": "Istio"}, "interfaceTraffic": traffic}});
+            serde_json::from_value(crate::admission::admit(&mesh).unwrap()).unwrap()
+        };
+        let with = mesh(json!({"url": "oci://registry.example/a:1", "sha256": "0".repeat(64)}));
+        let without = mesh(serde_json::Value::Null);
+        let left = |snapshot: &Snapshot, mesh| are_left(&View::new(snapshot, now, Timings::default()), mesh);
+        assert_eq!(left(&snapshot, &with), Some(false));
+        snapshot.set_watch(Kind::WasmPlugin, &Scope::Cluster, Some(WatchState::Forbidden));
+        assert_eq!(left(&snapshot, &with), None);
+        assert_eq!(
+            left(&snapshot, &without),
+            Some(false),
+            "the right is given for a feature"
+        );
+    }
+
+    #[test]
+    fn what_somebody_deletes_again_and_again_is_made_again_three_times_an_hour() {
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let mut snapshot = Snapshot::default().loaded();
+        let namespace = |name: &str, labels: serde_json::Value| json!({"metadata": {"name": name, "labels": labels}});
+        let shop = namespace("shop", json!({"istio-injection": "enabled"}));
+        snapshot.put(Kind::Namespace, Arc::new(shop), at(0));
+        let mesh = json!({"apiVersion": "sightline.dev/v1alpha1", "kind": "ObservabilityMesh",
+            "metadata": {"name": "m"}, "spec": {"mesh": {"type": "Istio"}, "interfaceTraffic": {
+                "configMap": {"namespace": "a", "name": "b"}, "elasticsearch": {"url": "http://a:1"},
+                "wasmPlugin": {"url": "oci://registry.example/a:1", "sha256": "0".repeat(64)}}}});
+        let mesh: ObservabilityMesh = serde_json::from_value(crate::admission::admit(&mesh).unwrap()).unwrap();
+        crate::snapshot::Resource::put(&mut snapshot, &Key::new("", "m"), Some(Arc::new(mesh)));
+        let planned = |snapshot: &Snapshot, second| plan(&View::new(snapshot, at(second), Timings::default()), "shop");
+        for second in [0, 10, 20, 30] {
+            let made = planned(&snapshot, second).apply.remove(0);
+            let key = key_of(&made.object);
+            snapshot
+                .contest_mut(Kind::WasmPlugin, &key)
+                .written(&made.digest, &made.edited, at(second));
+            snapshot.put(Kind::WasmPlugin, Arc::new(made.object), at(second));
+            snapshot.remove(Kind::WasmPlugin, &key, at(second));
+        }
+        let contested = planned(&snapshot, 40);
+        assert_eq!(contested.apply, []);
+        assert_eq!(contested.blocked[0].1.reason, Reason::Contested);
+        assert_eq!(contested.look_again, Some(at(10 + 3600)));
+        assert_eq!(planned(&snapshot, 10 + 3600).apply.len(), 1);
     }
 }

@@ -326,6 +326,21 @@ impl Sources {
         self.metrics = self.metrics.take().or(other.metrics);
     }
 
+    /// Whether both claim the same of the same objects, whatever their generations.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let timeless = |sources: &Self| {
+            let mut sources = sources.clone();
+            let logs = sources.logs.iter_mut().map(|claim| &mut claim.source);
+            let traces = sources.traces.iter_mut().map(|claim| &mut claim.source);
+            let metrics = sources.metrics.iter_mut().map(|claim| &mut claim.source);
+            logs.chain(traces)
+                .chain(metrics)
+                .for_each(|source| source.generation = None);
+            sources
+        };
+        timeless(self) == timeless(other)
+    }
+
     /// The resources, each once, in order.
     pub fn resources(&self) -> Vec<&Source> {
         let logs = self.logs.iter().map(|claim| &claim.source);

@@ -27,6 +27,11 @@ pub fn mesh_of<'a>(
     mesh_ref: Option<&MeshRef>,
 ) -> Result<&'a Arc<ObservabilityMesh>, NotAMember> {
     let candidates = meshes_of_namespace(view, namespace)?;
+    let is_none = candidates.is_empty();
+    let may_be_meant = |mesh: &&str| mesh_ref.map_or(is_none, |wanted| wanted.name == **mesh);
+    if let Some(mesh) = view.undecoded_meshes().find(may_be_meant) {
+        return Err(unread_mesh(mesh));
+    }
     match (mesh_ref, candidates.as_slice()) {
         (Some(wanted), _) => candidates.iter().find(|mesh| name_of(mesh) == wanted.name).copied().ok_or_else(|| {
             let wanted = &wanted.name;
@@ -96,6 +101,13 @@ pub(super) fn pending(message: String) -> NotAMember {
         reason: Reason::FactsPending,
         message,
     }
+}
+
+/// What is said while a mesh that may be meant cannot be read.
+pub fn unread_mesh(mesh: &str) -> NotAMember {
+    pending(format!(
+        "ObservabilityMesh {mesh} cannot be read; its status says why. Apply it again."
+    ))
 }
 
 /// Whether the mesh's `namespaces` takes a namespace with these labels.

@@ -19,5 +19,5 @@ pub use governor::{
 pub use hash::{ConfigHash, Parts};
 pub use template::{
     ChooseError, ContainerChoice, ContainerEnv, Injected, Note, TemplatePlan, Wanted, carries_hash, choose_containers,
-    injected_record, plan_template, restarted_at, rolled_by_us, skip_failed, template_hash,
+    injected_record, plan_template, restarted_at, reverted_until, rolled_by_us, skip_failed, template_hash,
 };

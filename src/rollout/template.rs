@@ -16,9 +16,11 @@ use std::fmt;
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation, TestOperation};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::governor::NOTHING_WANTED;
 use super::hash::{Parts, Verdict};
 use crate::digest;
 use crate::render::EnvVar;
@@ -41,6 +43,10 @@ pub const SKIP_FAILED: &str = "sightline.dev/skip-failed";
 /// Annotation of the workload: the [`RESTARTED_TEMPLATE`] that was rolled out completely. Pods that are lost or added after
 /// that do not make it our rollout again.
 pub const ROLLED_OUT: &str = "sightline.dev/rolled-out";
+/// Annotation of the workload: the hash that somebody took back from it, and when we put it back within an hour, as JSON
+/// `{"hash": text, "at": [time]}`. It is written with the restart that puts it back, and goes with the next change of ours.
+/// Who replaces the whole object takes it away as well: then only the memory of the process counts.
+pub const REVERTED: &str = "sightline.dev/reverted";
 /// Annotation of the workload: what we put into its containers, as JSON `{container: {name: value}}`.
 pub const INJECTED: &str = "sightline.dev/injected";
 /// Annotation of the workload, its owner's: `"false"` keeps our environment out.
@@ -76,8 +82,40 @@ pub struct Wanted {
     pub pods_are_younger: bool,
     /// Whether the restart that we wrote last is rolled out completely, which is noted then ([`ROLLED_OUT`]).
     pub rolled_out: bool,
+    /// The hash that we remember to have given it last: where it has to be given again, somebody took it back.
+    pub was_given: Option<String>,
     /// Environment; where two entries name one variable of one container, the first wins.
     pub env: Vec<ContainerEnv>,
+}
+
+/// What [`REVERTED`] says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Reverts {
+    hash: String,
+    at: Vec<Timestamp>,
+}
+
+/// The time over which reverts are counted.
+const REVERTS_SPAN: SignedDuration = SignedDuration::from_hours(1);
+
+impl Reverts {
+    /// Those of a hash within an hour; none where the annotation speaks of another one, or cannot be read.
+    fn of(workload: &Value, hash: &str, now: Timestamp) -> Option<Self> {
+        let noted: Self = serde_json::from_str(annotation(workload, REVERTED)?).ok()?;
+        let is_recent = |at: &Timestamp| now.duration_since(*at) < REVERTS_SPAN;
+        (noted.hash == hash).then(|| Self {
+            at: noted.at.into_iter().filter(is_recent).collect(),
+            ..noted
+        })
+    }
+}
+
+/// Until when a hash is not given again, which by the workload's own record was put back `most` times within an hour;
+/// `None`: it may be given at once.
+pub fn reverted_until(workload: &Value, hash: &str, most: usize, now: Timestamp) -> Option<Timestamp> {
+    let Reverts { at, .. } = Reverts::of(workload, hash, now)?;
+    let first = at.len().checked_sub(most).and_then(|index| at.get(index))?;
+    first.checked_add(REVERTS_SPAN).ok()
 }
 
 /// What has to be done to a workload to give it what is wanted.
@@ -370,6 +408,8 @@ pub fn plan_template(deployment: &Value, wanted: &Wanted, now: Option<Timestamp>
         if let Some(now) = now {
             annotations.insert(RESTARTED_AT.into(), json!(stamp(now).to_string()));
             set_annotations(&mut after, &annotations);
+            let reverts = put_back(deployment, wanted, desired.as_deref(), now);
+            set_or_remove(&mut own, REVERTED, reverts);
             own.insert(RESTARTED_TEMPLATE.into(), json!(template_digest(&after)));
         }
     } else if carried == Some(Carried::NotJudged) {
@@ -452,6 +492,18 @@ fn carried(workload: &Value, parts: &Parts, pods_are_younger: bool) -> Carried {
         (Verdict::Differs, Some(key)) if made_under.is_some_and(|made| made != key) => Carried::NotJudged,
         (Verdict::Differs, _) => Carried::Stale,
     }
+}
+
+/// What [`REVERTED`] says after a restart for `desired` now; `None`: nobody took it back.
+fn put_back(workload: &Value, wanted: &Wanted, desired: Option<&str>, now: Timestamp) -> Option<String> {
+    let hash = desired.unwrap_or(NOTHING_WANTED);
+    let noted = Reverts::of(workload, hash, now);
+    let is_put_back = noted.is_some() || wanted.was_given.as_deref() == Some(hash);
+    let mut at = noted.map(|noted| noted.at).unwrap_or_default();
+    at.push(stamp(now));
+    let hash = hash.to_owned();
+    // Texts and times always have a JSON form.
+    is_put_back.then(|| serde_json::to_string(&Reverts { hash, at }).unwrap_or_default())
 }
 
 /// Whether the restart that we wrote last was rolled out completely, by our note.
@@ -1436,5 +1488,47 @@ mod tests {
             "a person's annotation stays"
         );
         assert_eq!(skip_failed(&apply(&failed, &agent("b"))), None);
+    }
+
+    #[test]
+    fn what_is_put_back_is_counted_on_the_workload_by_that_very_write_and_forgotten_with_the_next_change_of_ours() {
+        let minute = |minutes: i64| now().checked_add(SignedDuration::from_mins(minutes)).unwrap();
+        let given = |live: &Value, wanted: &Wanted, minutes| {
+            let plan = plan_template(live, wanted, Some(minute(minutes)));
+            assert!(plan.restarts);
+            let mut after = live.clone();
+            json_patch::patch(&mut after, &plan.patch.unwrap()).unwrap();
+            after
+        };
+        let taken_back = |live: &Value| {
+            let mut live = live.clone();
+            live["spec"]["template"]["metadata"]["annotations"] = json!({});
+            live
+        };
+        let mut wanted = agent("a");
+        let mut live = given(&virtual_kubelet(), &wanted, 0);
+        assert_eq!(own(&live, REVERTED), None, "a first time is no revert");
+        let hash = template_hash(&live).unwrap().to_owned();
+
+        // The process remembers the first one; what stands there is enough for the others.
+        wanted.was_given = Some(hash.clone());
+        live = given(&taken_back(&live), &wanted, 10);
+        wanted.was_given = None;
+        assert_eq!(reverted_until(&live, &hash, 2, minute(11)), None);
+        live = given(&taken_back(&live), &wanted, 20);
+        assert_eq!(reverted_until(&live, &hash, 2, minute(21)), Some(stamp(minute(70))));
+        assert_eq!(
+            reverted_until(&live, &hash, 2, minute(71)),
+            None,
+            "the first is an hour ago"
+        );
+        assert_eq!(
+            reverted_until(&live, "v1:other", 2, minute(21)),
+            None,
+            "a change of ours"
+        );
+
+        live = given(&taken_back(&live), &agent("b"), 30);
+        assert_eq!(own(&live, REVERTED), None);
     }
 }

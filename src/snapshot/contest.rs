@@ -1,6 +1,7 @@
 //! Who takes back what we write, again and again: how often it is put back before that ends.
 //!
-//! Kept in memory: an operator that starts anew begins to count again.
+//! Kept in memory: an operator that starts anew begins to count again, but for what workloads carry
+//! ([`REVERTED`](crate::rollout::template::REVERTED)).
 
 use std::collections::BTreeMap;
 
@@ -18,13 +19,8 @@ pub struct Contest {
 }
 
 impl Contest {
-    /// Notes that the object was made as `wanted`.
-    pub fn made(&mut self, wanted: &str) {
-        self.wanted = Some(wanted.to_owned());
-    }
-
-    /// Notes that `wanted` was written to the object that was there, in which `field` was not as wanted. It was put back if
-    /// it is what was written the last time.
+    /// Notes that `wanted` was written to an object in which `field` was not as wanted; `field` is empty where that is the
+    /// whole object. It was put back if it is what was written the last time.
     pub fn written(&mut self, wanted: &str, field: &str, now: Timestamp) {
         self.reverts
             .values_mut()
@@ -33,7 +29,12 @@ impl Contest {
         if self.stood(wanted) {
             self.reverts.entry(field.to_owned()).or_default().push(now);
         }
-        self.made(wanted);
+        self.wanted = Some(wanted.to_owned());
+    }
+
+    /// What we wrote the last time.
+    pub fn last(&self) -> Option<&str> {
+        self.wanted.as_deref()
     }
 
     /// Whether `wanted` is what we wrote the last time: where it does not stand any more, somebody took it back.
@@ -66,7 +67,7 @@ mod tests {
     /// A contest in which `a` was made, and put back at these minutes.
     fn fought(minutes: &[i64]) -> Contest {
         let mut contest = Contest::default();
-        contest.made("a");
+        contest.written("a", "", at(0));
         for minute in minutes {
             assert_eq!(contest.waits_until("a", "x", 3, at(*minute)), None, "{minute}");
             contest.written("a", "x", at(*minute));

@@ -5,6 +5,7 @@
 
 mod contest;
 pub mod mesh_config;
+mod own;
 pub mod proxies;
 mod timings;
 
@@ -25,6 +26,7 @@ use crate::render::istio::provider::PREFIX;
 use crate::render::istio::versions::ImageVersion;
 pub use contest::Contest;
 use mesh_config::MeshConfig;
+pub use own::Undecoded;
 use proxies::{PROXY_LABEL, Proxies, Versions, proxy_of};
 pub use timings::Timings;
 
@@ -303,6 +305,8 @@ pub struct Snapshot {
     pub traffic_logs: BTreeMap<Key, Arc<TrafficLog>>,
     /// TracingBackends.
     pub tracing_backends: BTreeMap<Key, Arc<TracingBackend>>,
+    /// Resources of ours that are there and cannot be read.
+    undecoded: BTreeMap<Target, Undecoded>,
     /// Whether every resource counts as being deleted, see [`Snapshot::of_eject`].
     ejects: bool,
     objects: BTreeMap<Kind, BTreeMap<Key, Arc<Value>>>,

@@ -1,5 +1,7 @@
 //! Somebody takes back what we write, again and again: it is put back a few times, told, and ends.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
@@ -85,9 +87,9 @@ async fn a_fight_over_an_object_is_told_with_the_managers_name_and_ends_after_th
     matrix::record("28 edited again and again", "Telemetry", "ok")
 }
 
-/// An owner's template without anything of ours.
-async fn owners(world: &World) -> Result<Value> {
-    let mut owners = world.get(AGENT).await?;
+/// An owner's manifest of a workload, without anything of ours.
+async fn owners(world: &World, workload: Obj<'_>) -> Result<Value> {
+    let mut owners = world.get(workload).await?;
     for pointer in ["/metadata/annotations", "/spec/template/metadata/annotations"] {
         if let Some(annotations) = owners.pointer_mut(pointer) {
             *annotations = json!({});
@@ -106,66 +108,98 @@ async fn owners(world: &World) -> Result<Value> {
     Ok(owners)
 }
 
+/// As `kubectl replace` does: all of ours is taken away.
+async fn replace(world: &World, workload: Obj<'_>, owners: &Value) -> Result<()> {
+    let object = serde_json::from_value(owners.clone())?;
+    let params = kube::api::PostParams::default();
+    world.api(workload).replace(workload.2, &params, &object).await?;
+    Ok(())
+}
+
+/// As Argo CD and Helm do, again and again: what they do not speak of is left alone.
+async fn applied_again_and_again_starts_no_fight(world: &World, workload: Obj<'_>, owners: &Value) -> Result<()> {
+    let (since, before) = (Timestamp::now(), world.revisions(workload).await?);
+    for _ in 0..5 {
+        world.apply(&owners.to_string()).await?;
+    }
+    world.quiet_for(Duration::from_secs(2)).await?;
+    assert_eq!(writes_of(world, since, "deployments", workload.2).await?, 0, "no fight");
+    assert_eq!(world.revisions(workload).await?, before);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_pod_template_is_put_back_twice_an_hour_and_an_owner_who_applies_without_our_fields_starts_no_fight()
 -> Result<()> {
     let world = World::with_operator(10).await?;
-    let owners = owners(&world).await?;
+    let owners = owners(&world, VIRTUAL_NODE).await?;
+    world.apply_sample("interlink-tracing").await?;
+    world.ready(VIRTUAL_KUBELET).await?;
+    world.restarted_to(VIRTUAL_NODE, 2).await?;
+    applied_again_and_again_starts_no_fight(&world, VIRTUAL_NODE, &owners).await?;
+
+    let restarts = async || -> Result<usize> {
+        // Of the first, replaced by the owner, is left what they replaced it with.
+        let template = world.get(VIRTUAL_NODE).await?["spec"]["template"].clone();
+        ensure!(is_rolled_out(&world.get(VIRTUAL_NODE).await?), "not rolled out");
+        Ok(template["metadata"]["annotations"]
+            .as_object()
+            .map_or(0, |annotations| {
+                usize::from(annotations.contains_key("sightline.dev/restarted-at"))
+            }))
+    };
+    for times in 1..=2 {
+        replace(&world, VIRTUAL_NODE, &owners).await?;
+        eventually(PATIENCE, &format!("the template is put back, {times}"), async || {
+            Ok(match restarts().await {
+                Ok(1) => Ok(()),
+                other => Err(format!("{other:?}")),
+            })
+        })
+        .await?;
+        world.ready(VIRTUAL_KUBELET).await?;
+    }
+    replace(&world, VIRTUAL_NODE, &owners).await?;
+    world
+        .told(
+            VIRTUAL_KUBELET,
+            "Contested",
+            &["virtual-node-node", "2 times within an hour", "Replace=true"],
+        )
+        .await?;
+    world.quiet_for(Duration::from_secs(2)).await?;
+    assert_eq!(restarts().await?, 0, "left as its owner wants it");
+    matrix::record("28 replaced again and again", "Deployment", "ok")
+}
+
+#[tokio::test]
+async fn an_agent_that_its_owner_replaces_by_another_release_restarts_by_that_and_not_once_more() -> Result<()> {
+    let world = World::with_operator(10).await?;
+    let mut owners = owners(&world, AGENT).await?;
     world.apply_sample("solarmesh-interface-traffic").await?;
     world.ready(SOLARMESH).await?;
     world.restarted_to(AGENT, 2).await?;
+    applied_again_and_again_starts_no_fight(&world, AGENT, &owners).await?;
 
-    // As Argo CD and Helm do, again and again: what they do not speak of is left alone.
-    let since = Timestamp::now();
-    for _ in 0..5 {
-        world.apply(&owners.to_string()).await?;
-    }
-    world.ready(SOLARMESH).await?;
-    assert_eq!(writes_of(&world, since, "deployments", AGENT.2).await?, 0, "no fight");
-    assert_eq!(world.revisions(AGENT).await?, 2);
-
-    // As `kubectl replace` does: all of ours is taken away each time.
-    let replace = async || -> Result<()> {
-        let api = world.api(AGENT);
-        let object = serde_json::from_value(owners.clone())?;
-        api.replace(AGENT.2, &kube::api::PostParams::default(), &object).await?;
-        Ok(())
-    };
-    let put_back = async |times: usize| -> Result<()> {
-        eventually(
-            PATIENCE,
-            &format!("the template is put back {times} times"),
-            async || {
-                let count = writes_of(&world, since, "deployments", AGENT.2).await?;
-                let live = world.get(AGENT).await?;
-                Ok(if count == times && is_rolled_out(&live) {
-                    Ok(())
-                } else {
-                    Err(format!("{count} {}", live["status"]))
-                })
-            },
-        )
-        .await
-    };
-    for times in 1..=2 {
-        replace().await?;
-        put_back(times).await?;
+    let at = "/spec/template/metadata/annotations/sightline.dev~1restarted-at";
+    for release in 1..=3 {
+        owners["spec"]["template"]["metadata"]["annotations"] = json!({"release": release.to_string()});
+        replace(&world, AGENT, &owners).await?;
         world.ready(SOLARMESH).await?;
+        world.quiet_for(Duration::from_secs(2)).await?;
+        assert_eq!(world.get(AGENT).await?.pointer(at), None, "a restart of ours");
     }
-    replace().await?;
-    world
-        .told(
-            SOLARMESH,
-            "Contested",
-            &["networking-agent", "2 times within an hour", "Replace=true"],
-        )
-        .await?;
-    world.quiet_for(std::time::Duration::from_secs(2)).await?;
-    assert_eq!(writes_of(&world, since, "deployments", AGENT.2).await?, 2);
 
     // A change of ours restarts it once all the same.
     world.set_password("another").await?;
-    put_back(3).await?;
+    eventually(PATIENCE, "it is restarted", async || {
+        let live = world.get(AGENT).await?;
+        Ok(match live.pointer(at) {
+            Some(_) if is_rolled_out(&live) => Ok(()),
+            _ => Err(live["status"].to_string()),
+        })
+    })
+    .await?;
     world.ready(SOLARMESH).await?;
-    matrix::record("28 replaced again and again", "Deployment", "ok")
+    matrix::record("28 replaced again and again", "agent", "ok")
 }

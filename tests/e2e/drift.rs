@@ -293,5 +293,8 @@ async fn agents_come_late(world: &World) -> Result<()> {
     fresh["spec"]["template"]["metadata"]["annotations"] = json!({});
     world.apply(&fresh.to_string()).await?;
     world.ready(SOLARMESH).await?;
+    // Its pods are younger than what they read.
+    world.restarted_to(AGENT, 1).await?;
+    world.set_password("after-it-came").await?;
     world.restarted_to(AGENT, 2).await
 }

@@ -108,8 +108,8 @@ async fn a_pod_is_found_by_its_name(world: &World, admin: &Path) -> Result<()> {
     let of_pod = answer(admin, &format!("pod {name} -n tenant-a"), &[]).await?;
     let of_template = answer(admin, "pod cart -n tenant-a", &[]).await?;
     assert_eq!(
-        (&of_pod["labelsOf"], &of_pod["deployment"]),
-        (&json!("Pod"), &json!("tenant-a/cart"))
+        (&of_pod["labelsOf"], &of_pod["workload"]),
+        (&json!("Pod"), &json!("Deployment tenant-a/cart"))
     );
     // Its template is expected to get a proxy; this pod runs, and has none.
     assert_eq!(
@@ -147,9 +147,16 @@ async fn rights(world: &World) -> Result<()> {
     }
 
     let core = ["namespaces", "services", "configmaps", "pods"];
+    let workloads = [
+        "deployments",
+        "daemonsets",
+        "statefulsets",
+        "replicasets",
+        "controllerrevisions",
+    ];
     let rules = json!([
         {"apiGroups": [""], "resources": core, "verbs": ["get", "list"]},
-        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list"]},
+        {"apiGroups": ["apps"], "resources": workloads, "verbs": ["get", "list"]},
         {"apiGroups": ["telemetry.istio.io"], "resources": ["telemetries"], "verbs": ["get", "list"]},
         {"apiGroups": ["extensions.istio.io"], "resources": ["wasmplugins"], "verbs": ["get", "list"]},
     ]);

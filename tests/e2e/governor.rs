@@ -13,8 +13,9 @@ use crate::world::*;
 const NAMESPACE: &str = "service-mesh";
 const MESH: Obj<'_> = Obj("ObservabilityMesh", "", "governed");
 
-fn workload(kind: &str, name: &str, annotations: &Value) -> Value {
-    let mut object = json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE},
+/// A workload of one container, whose pods bear the annotations that kwok heeds.
+pub fn workload(Obj(kind, namespace, name): Obj<'_>, annotations: &Value) -> Value {
+    let mut object = json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "namespace": namespace},
         "spec": {"selector": {"matchLabels": {"app": name}},
             "template": {"metadata": {"labels": {"app": name}, "annotations": annotations},
                 "spec": {"containers": [{"name": "a", "image": "registry.example/a:1"}]}}}});
@@ -43,7 +44,7 @@ fn mesh(agents: &[(&str, String)], rollout: &Value) -> Value {
 
 /// Every instant of the Deployments in the namespace: a watch brings the changes of a kind in their order.
 #[derive(Clone, Default)]
-struct Instants(Arc<Mutex<Seen>>);
+pub struct Instants(Arc<Mutex<Seen>>);
 
 #[derive(Default)]
 struct Seen {
@@ -58,7 +59,7 @@ struct Seen {
 }
 
 impl Instants {
-    fn record(world: &World, budget: usize) -> Self {
+    pub fn record(world: &World, budget: usize) -> Self {
         let instants = Self::default();
         let (api, seen) = (world.api(Obj("Deployment", NAMESPACE, "")), instants.0.clone());
         tokio::spawn(async move {
@@ -75,6 +76,13 @@ impl Instants {
 
     fn restarts(&self) -> usize {
         self.0.lock().unwrap().restarts.values().map(BTreeSet::len).sum()
+    }
+
+    /// Never more were down by our write than the budget allows.
+    pub fn held(&self) -> Result<()> {
+        let too_many = self.0.lock().unwrap().too_many.clone();
+        ensure!(too_many.is_none(), "down at one instant: {too_many:?}");
+        Ok(())
     }
 }
 
@@ -109,7 +117,9 @@ async fn ten_agents_with_a_budget_of_two_are_never_three_down_though_the_operato
     let names: Vec<String> = (0..10).map(|i| format!("agent-{i}")).collect();
     for name in &names {
         let slow = json!({"test.sightline.dev/ready-after": "700ms"});
-        world.apply(&workload("Deployment", name, &slow).to_string()).await?;
+        world
+            .apply(&workload(Obj("Deployment", NAMESPACE, name), &slow).to_string())
+            .await?;
     }
     world
         .kubectl(&[
@@ -177,8 +187,8 @@ async fn all_restarted(world: &World, instants: &Instants, total: usize) -> Resu
         })
     })
     .await?;
+    instants.held()?;
     let seen = instants.0.lock().unwrap();
-    ensure!(seen.too_many.is_none(), "down at one instant: {:?}", seen.too_many);
     assert_eq!(seen.most, 2, "the budget is used");
     let twice: Vec<_> = seen.restarts.values().map(BTreeSet::len).collect();
     assert_eq!(twice, vec![total / 10; 10], "each restarted once for each change");
@@ -193,7 +203,7 @@ async fn a_rollout_that_fails_halts_the_others_until_the_command_of_status_is_ru
     for name in names {
         let annotations = if name == "a-broken" { &broken } else { &json!({}) };
         world
-            .apply(&workload("Deployment", name, annotations).to_string())
+            .apply(&workload(Obj("Deployment", NAMESPACE, name), annotations).to_string())
             .await?;
     }
     world
@@ -259,7 +269,9 @@ async fn daemon_sets_and_stateful_sets_restart_once_for_a_change_also_for_one_wh
     let mut world = World::with_operator(10).await?;
     let agents = [("DaemonSet", "nodes".to_owned()), ("StatefulSet", "ordered".to_owned())];
     for (kind, name) in &agents {
-        world.apply(&workload(kind, name, &json!({})).to_string()).await?;
+        world
+            .apply(&workload(Obj(kind, NAMESPACE, name), &json!({})).to_string())
+            .await?;
         let target = format!("{}/{name}", kind.to_lowercase());
         world
             .kubectl(&["-n", NAMESPACE, "rollout", "status", &target, "--timeout=60s"])
@@ -313,4 +325,183 @@ async fn daemon_sets_and_stateful_sets_restart_once_for_a_change_also_for_one_wh
         world.forbidden().await?
     );
     Ok(())
+}
+
+/// A workload that cannot restart now.
+struct Held {
+    obj: Obj<'static>,
+    /// What status says of it.
+    reason: &'static str,
+    /// What its message says, where it is the only one that is not in sync.
+    word: &'static str,
+    /// What makes it so.
+    hold: Value,
+    /// What ends it.
+    release: Value,
+}
+
+/// PodDisruptionBudgets limit evictions and no rollout. Where one is at its limit since pods are down, the pods that are
+/// down hold the restart.
+#[tokio::test]
+async fn what_cannot_restart_is_left_alone_with_its_reason_costs_no_budget_and_is_restarted_once_it_can() -> Result<()>
+{
+    let world = World::with_operator(10).await?;
+    let held = [
+        Held {
+            obj: Obj("Deployment", NAMESPACE, "a-paused"),
+            reason: "Blocked",
+            word: "(Paused)",
+            hold: json!({"spec": {"paused": true}}),
+            release: json!({"spec": {"paused": false}}),
+        },
+        Held {
+            obj: Obj("Deployment", NAMESPACE, "b-owned"),
+            reason: "ManagedByController",
+            word: "another controller made it",
+            hold: json!({"metadata": {"ownerReferences": [owner(&world).await?]}}),
+            release: json!({"metadata": {"ownerReferences": null}}),
+        },
+        Held {
+            obj: Obj("DaemonSet", NAMESPACE, "on-delete"),
+            reason: "Blocked",
+            word: "(OnDelete)",
+            hold: json!({"spec": {"updateStrategy": {"type": "OnDelete", "rollingUpdate": null}}}),
+            release: json!({"spec": {"updateStrategy": {"type": "RollingUpdate"}}}),
+        },
+        Held {
+            obj: Obj("StatefulSet", NAMESPACE, "y-partitioned"),
+            reason: "Blocked",
+            word: "(Partitioned)",
+            hold: json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 1}}}}),
+            release: json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 0}}}}),
+        },
+    ];
+    let crashing = Obj("Deployment", NAMESPACE, "c-crashing");
+    let leaving = Obj("StatefulSet", NAMESPACE, "z-leaving");
+    let healthy = Obj("Deployment", NAMESPACE, "d-healthy");
+    let all: Vec<Obj<'_>> = held.iter().map(|h| h.obj).chain([crashing, leaving, healthy]).collect();
+    for Obj(kind, _, name) in &all {
+        world
+            .apply(&workload(Obj(kind, NAMESPACE, name), &json!({})).to_string())
+            .await?;
+    }
+    for Obj(kind, _, name) in &all {
+        let target = format!("{}/{name}", kind.to_lowercase());
+        let wait = ["-n", NAMESPACE, "rollout", "status", &target, "--timeout=60s"];
+        world.kubectl(&wait).await?;
+    }
+    let agents: Vec<(&str, String)> = all.iter().map(|obj| (obj.0, obj.2.to_owned())).collect();
+    let rollout = json!({"maxConcurrent": 1, "minInterval": "0s", "quietPeriod": "1s"});
+    world.apply(&mesh(&agents, &rollout).to_string()).await?;
+    world.ready(MESH).await?;
+
+    for Held { obj, hold, .. } in &held {
+        world.patch(*obj, hold.clone()).await?;
+    }
+    let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+        "metadata": {"name": crashing.2, "namespace": NAMESPACE},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": crashing.2}}}});
+    world.apply(&budget.to_string()).await?;
+    set_pods_ready(&world, crashing, false).await?;
+    let stays = json!({"metadata": {"finalizers": ["test.sightline.dev/stays"]}});
+    world.patch(leaving, stays).await?;
+    world.delete(leaving).await?;
+
+    world.set_password("second").await?;
+    world.restarted_to(healthy, 2).await?;
+    let reasons: BTreeMap<&str, &str> = held
+        .iter()
+        .map(|held| (held.obj.2, held.reason))
+        .chain([(crashing.2, "Blocked"), (leaving.2, "Blocked"), (healthy.2, "InSync")])
+        .collect();
+    eventually(PATIENCE, "each says its reason", async || {
+        let mesh = world.get(MESH).await?;
+        let agents = mesh["status"]["agents"].as_array().cloned().unwrap_or_default();
+        let is_as_told = |agent: &Value| reasons.get(&*text(&agent["name"])) == Some(&&*text(&agent["state"]));
+        Ok(if agents.len() == all.len() && agents.iter().all(is_as_told) {
+            Ok(())
+        } else {
+            Err(format!("{agents:?}"))
+        })
+    })
+    .await?;
+    world.quiet_for(std::time::Duration::from_secs(3)).await?;
+    for obj in &all {
+        let template = world.get(*obj).await?["spec"]["template"]["metadata"].clone();
+        let restarted = template["annotations"].get("sightline.dev/restarted-at").is_some();
+        assert_eq!(restarted, *obj == healthy, "{obj}");
+    }
+
+    // One by one they are let go, and the first that is left speaks for all.
+    let (before, after) = held.split_at(2);
+    for held in before {
+        let_go(&world, held).await?;
+    }
+    let words = ["(NotAvailable)", crashing.2, "pods of it are not available"];
+    world.told(MESH, "Blocked", &words).await?;
+    set_pods_ready(&world, crashing, true).await?;
+    restarted(&world, crashing).await?;
+    for held in after {
+        let_go(&world, held).await?;
+    }
+    world.told(MESH, "Blocked", &["(Deleting)", leaving.2]).await?;
+    world.patch(leaving, json!({"metadata": {"finalizers": null}})).await?;
+    world.told(MESH, "WorkloadNotFound", &[leaving.2]).await?;
+    crate::matrix::record(
+        "29 paused, OnDelete, crash-looping, at its PDB's limit, leaving",
+        "Roll",
+        "ok",
+    )
+}
+
+async fn let_go(world: &World, held: &Held) -> Result<()> {
+    world.told(MESH, held.reason, &[held.word, held.obj.2]).await?;
+    world.patch(held.obj, held.release.clone()).await?;
+    restarted(world, held.obj).await
+}
+
+/// A controller that made something: any object that exists.
+async fn owner(world: &World) -> Result<Value> {
+    let secret = world.get(SECRET).await?;
+    Ok(
+        json!({"apiVersion": "v1", "kind": "Secret", "name": SECRET.2, "uid": secret["metadata"]["uid"], "controller": true}),
+    )
+}
+
+/// A container that crashes, or has come up again.
+async fn set_pods_ready(world: &World, obj: Obj<'_>, ready: bool) -> Result<()> {
+    let status = if ready { "True" } else { "False" };
+    let conditions: Vec<Value> = ["Ready", "ContainersReady"]
+        .iter()
+        .map(|type_| json!({"type": type_, "status": status}))
+        .collect();
+    let params = kube::api::PatchParams::default();
+    for pod in world.list("Pod", obj.1).await? {
+        if pod["metadata"]["labels"]["app"] == obj.2 {
+            let patch = kube::api::Patch::Strategic(json!({"status": {"conditions": conditions}}));
+            let api = world.api(Obj("Pod", obj.1, ""));
+            api.patch_status(&text(&pod["metadata"]["name"]), &params, &patch)
+                .await?;
+        }
+    }
+    eventually(PATIENCE, &format!("{obj} sees its pods"), async || {
+        let available = world.get(obj).await?["status"]["availableReplicas"]
+            .as_i64()
+            .unwrap_or(0);
+        Ok(if (available > 0) == ready {
+            Ok(())
+        } else {
+            Err(available.to_string())
+        })
+    })
+    .await
+}
+
+async fn restarted(world: &World, obj: Obj<'_>) -> Result<()> {
+    eventually(PATIENCE, &format!("{obj} is restarted"), async || {
+        let live = world.get(obj).await?;
+        let at = live.pointer("/spec/template/metadata/annotations/sightline.dev~1restarted-at");
+        Ok(at.map(drop).ok_or_else(|| live["status"].to_string()))
+    })
+    .await
 }

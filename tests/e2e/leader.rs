@@ -7,7 +7,8 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::control_plane::AuditEvent;
-use crate::operator::Operator;
+use crate::governor::workload;
+use crate::operator::{LONG_LEASE_TIMES, Operator};
 use crate::world::*;
 
 /// What somebody does to the lease.
@@ -40,7 +41,7 @@ async fn a_leader_killed_in_the_middle_of_a_roll_restarts_nobody_twice_and_forge
     let restarted = async |world: &World| -> Result<usize> {
         let mut count = 0;
         for agent in agents() {
-            count += usize::from(world.revisions(agent).await? > 2);
+            count += usize::from(world.revisions(agent).await? > 1);
         }
         Ok(count)
     };
@@ -58,13 +59,14 @@ async fn a_leader_killed_in_the_middle_of_a_roll_restarts_nobody_twice_and_forge
     let killed = Instant::now();
     leads(&b).await?;
     ensure!(killed.elapsed() < TAKEOVER, "failover took {:?}", killed.elapsed());
-    for agent in agents().chain([AGENT]) {
-        world.restarted_to(agent, 3).await.with_context(|| b.log_tail())?;
+    for agent in agents() {
+        world.restarted_to(agent, 2).await.with_context(|| b.log_tail())?;
     }
+    world.restarted_to(AGENT, 3).await.with_context(|| b.log_tail())?;
     world.ready(SOLARMESH).await?;
     world.quiet_for(Duration::from_secs(4)).await?;
     for agent in agents() {
-        ensure!(world.revisions(agent).await? == 3, "{agent} was restarted twice");
+        ensure!(world.revisions(agent).await? == 2, "{agent} was restarted twice");
     }
 
     // An orderly end: the next one does not wait for the lease to run out.
@@ -164,6 +166,7 @@ const IDLE: Duration = Duration::from_mins(2);
 #[tokio::test]
 async fn two_hundred_idle_policies_cost_nothing_but_the_lease() -> Result<()> {
     let mut world = World::demo().await?;
+    world.set_lease_times(LONG_LEASE_TIMES);
     let (a, b) = leader_and_standby(&mut world).await?;
     let mesh = json!({"apiVersion": "sightline.dev/v1alpha1", "kind": "ObservabilityMesh", "metadata": {"name": "idle"},
         "spec": {"mesh": {"type": "Istio"}, "namespaces": {"matchLabels": {"idle": "yes"}}}});
@@ -190,7 +193,8 @@ async fn two_hundred_idle_policies_cost_nothing_but_the_lease() -> Result<()> {
         })
     })
     .await?;
-    world.quiet_for(Duration::from_secs(6)).await?;
+    // Events are told one by one: they take a while.
+    world.quiet_for(Duration::from_secs(15)).await?;
 
     let since = Timestamp::now();
     tokio::time::sleep(IDLE).await;
@@ -206,7 +210,7 @@ async fn two_hundred_idle_policies_cost_nothing_but_the_lease() -> Result<()> {
         others.join("\n")
     );
     // A renewal at least for each renew deadline.
-    ensure!(renewals.len() > 30, "{} renewals of the lease", renewals.len());
+    ensure!(renewals.len() >= 12, "{} renewals of the lease", renewals.len());
     ensure!(
         renewals.iter().all(|renewal| is_of(renewal, "pod-a")),
         "renewed by the leader"
@@ -238,14 +242,11 @@ fn agents() -> impl Iterator<Item = Obj<'static>> {
     AGENTS.into_iter().map(|name| Obj("Deployment", "service-mesh", name))
 }
 
-/// Adds agents to the mesh, which is restarted one after the other, with time to be killed between; all are in sync.
+/// Adds agents to the mesh, which restart one after the other, with time to be killed between; all are in sync.
 async fn roll_together(world: &World) -> Result<()> {
     let mut agents = world.get(SOLARMESH).await?["spec"]["agents"].clone();
     for name in AGENTS {
-        let labels = json!({"app": name});
-        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "service-mesh"},
-            "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {
-                "metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "registry.example/a:1"}]}}}});
+        let deployment = workload(Obj("Deployment", "service-mesh", name), &json!({}));
         world.apply(&deployment.to_string()).await?;
         let agent = json!({"name": name, "workload": {"kind": "Deployment", "namespace": "service-mesh", "name": name},
             "reads": [{"type": "InterfaceTraffic"}]});
@@ -258,9 +259,11 @@ async fn roll_together(world: &World) -> Result<()> {
     world
         .patch(SOLARMESH, json!({"spec": {"agents": agents, "rollout": rollout}}))
         .await?;
-    for agent in self::agents() {
-        world.restarted_to(agent, 2).await?;
-    }
+    eventually(PATIENCE, "all are in sync as they are", async || {
+        let in_sync = text(&world.get(SOLARMESH).await?["status"]["agentsInSync"]);
+        Ok(if in_sync == "6/6" { Ok(()) } else { Err(in_sync) })
+    })
+    .await?;
     world.ready(SOLARMESH).await
 }
 

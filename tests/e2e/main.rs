@@ -17,10 +17,13 @@
 mod control_plane;
 #[path = "../support/fault_proxy.rs"]
 mod fault_proxy;
+#[path = "../support/matrix.rs"]
+mod matrix;
 #[path = "../support/operator.rs"]
 mod operator;
 
 mod adoption;
+mod applier;
 mod bad_input;
 mod chart;
 mod contest;
@@ -36,13 +39,18 @@ mod governor;
 mod healing;
 mod last_good;
 mod leader;
-mod matrix;
+mod leftovers;
 mod modes;
+mod optional_kinds;
+mod process;
 mod rbac;
+mod refusals;
 mod restarts;
 mod samples;
 mod scale;
 mod scenario;
 mod selectors;
+mod storage;
+mod upgrade;
 mod versions;
 mod world;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
+use crate::governor::workload;
 use crate::operator::USER;
 use crate::world::*;
 
@@ -68,34 +69,25 @@ async fn a_namespace_without_our_role_is_told_with_the_next_step_heals_with_it_a
 
 /// A workload that may not be patched is told as such, and the other agents of its mesh are restarted nevertheless.
 async fn one_refused_patch_holds_up_nobody(world: &World, role: &Value) -> Result<()> {
-    let other = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "zz-other", "namespace": "service-mesh"},
-        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "zz"}}, "template": {
-            "metadata": {"labels": {"app": "zz"}}, "spec": {"containers": [{"name": "a", "image": "registry.example/a:1"}]}}}});
-    world.apply(&other.to_string()).await?;
     let other = Obj("Deployment", "service-mesh", "zz-other");
+    world.apply(&workload(other, &json!({})).to_string()).await?;
     world.restarted_to(other, 1).await?;
     let mut one_only = role.clone();
-    for rule in one_only["rules"]
-        .as_array_mut()
-        .into_iter()
-        .flatten()
-        .filter(|r| r["resources"] == json!(["deployments"]))
-    {
+    for rule in one_only["rules"].as_array_mut().into_iter().flatten().filter(|r| {
+        r["resources"]
+            .as_array()
+            .is_some_and(|all| all.contains(&json!("deployments")))
+    }) {
         rule["verbs"] = json!(["list", "watch"]);
     }
     let patch =
         json!({"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["patch"], "resourceNames": [other.2]});
     one_only["rules"].as_array_mut().context("no rules")?.push(patch);
     install(world, &one_only).await?;
-    let mut agents = world.get(SOLARMESH).await?["spec"]["agents"].clone();
-    let agent = json!({"name": "other", "workload": {"kind": "Deployment", "namespace": other.1, "name": other.2},
-        "reads": [{"type": "InterfaceTraffic"}]});
-    agents.as_array_mut().context("no agents")?.push(agent);
-    world.patch(SOLARMESH, json!({"spec": {"agents": agents}})).await?;
-    world.restarted_to(other, 2).await?;
+    name_agents(world, &[other]).await?;
     world.set_password("one-of-two").await?;
     world
-        .restarted_to(other, 3)
+        .restarted_to(other, 2)
         .await
         .context("held up by the one that may not be patched")?;
     let words = [
@@ -140,8 +132,62 @@ async fn install(world: &World, role: &Value) -> Result<()> {
     world.apply(&role.to_string()).await
 }
 
-/// What needs the verbs that no sample needs: deletions, and what is made anew.
+/// Names more agents in the mesh of SolarMesh. Their pods are younger than what they read: none is restarted for it.
+async fn name_agents(world: &World, workloads: &[Obj<'_>]) -> Result<()> {
+    let mut agents = world.get(SOLARMESH).await?["spec"]["agents"].clone();
+    let known = agents.as_array_mut().context("no agents")?;
+    for workload in workloads {
+        known.push(json!({"name": workload.2, "reads": [{"type": "InterfaceTraffic"}],
+            "workload": {"kind": workload.0, "namespace": workload.1, "name": workload.2}}));
+    }
+    let count = known.len();
+    world.patch(SOLARMESH, json!({"spec": {"agents": agents}})).await?;
+    eventually(PATIENCE, "all agents are known", async || {
+        let known = world.get(SOLARMESH).await?["status"]["agents"].clone();
+        let is_known = known.as_array().is_some_and(|known| known.len() == count);
+        Ok(if is_known { Ok(()) } else { Err(known.to_string()) })
+    })
+    .await
+}
+
+/// Agents, and environment, of the kinds that no sample has.
+async fn daemon_sets_and_stateful_sets(world: &World) -> Result<()> {
+    let kinds = ["DaemonSet", "StatefulSet"];
+    let names = kinds.map(|kind| format!("zz-{}", kind.to_lowercase()));
+    let of_kinds = |namespace| [0, 1].map(|i| Obj(kinds[i], namespace, &names[i]));
+    let (agents, injected) = (of_kinds(AGENT.1), of_kinds(VIRTUAL_NODE.1));
+    for obj in agents.into_iter().chain(injected) {
+        let mut object = workload(obj, &json!({}));
+        object["metadata"]["labels"] = json!({"app": "virtual-node"});
+        object["spec"]["template"]["spec"]["containers"][0]["name"] = json!("vk");
+        world.apply(&object.to_string()).await?;
+        let target = format!("{}/{}", obj.0.to_lowercase(), obj.2);
+        world
+            .kubectl(&["-n", obj.1, "rollout", "status", &target, "--timeout=60s"])
+            .await?;
+    }
+    name_agents(world, &agents).await?;
+    world.set_password("of-every-kind").await?;
+    let mut inject = world.get(VIRTUAL_KUBELET).await?["spec"]["inject"].clone();
+    inject[0]["workloads"]["kinds"] = json!(["Deployment", "DaemonSet", "StatefulSet"]);
+    world
+        .patch(VIRTUAL_KUBELET, json!({"spec": {"inject": inject}}))
+        .await?;
+    for obj in agents.into_iter().chain(injected) {
+        eventually(PATIENCE, &format!("{obj} is restarted"), async || {
+            let at = "/spec/template/metadata/annotations/sightline.dev~1restarted-at";
+            let restarted = world.get(obj).await?.pointer(at).map(drop);
+            Ok(restarted.ok_or_else(|| "not yet".to_owned()))
+        })
+        .await?;
+    }
+    world.ready(SOLARMESH).await?;
+    world.ready(VIRTUAL_KUBELET).await
+}
+
+/// What needs the verbs that no sample needs: workloads of other kinds, deletions, and what is made anew.
 pub async fn exercise_the_rest(world: &World) -> Result<()> {
+    daemon_sets_and_stateful_sets(world).await?;
     // What is attached to a gateway or a waypoint is looked for by name, once the Gateway API is there.
     world.plane.install_crds(&world.plane.gateway_crd()).await?;
     let targets = json!([{"kind": "Gateway", "name": "none"}]);

@@ -223,7 +223,8 @@ async fn probes_and_metrics_answer(world: &World) -> Result<()> {
     for line in [
         "sightline_passes_total{target=\"observabilitymesh\",outcome=\"done\"}",
         "sightline_writes_total{kind=\"Telemetry\",verb=\"apply\"} 7",
-        "sightline_writes_total{kind=\"Deployment\",verb=\"patch\"} 2",
+        // Two restarts, and the note of each that it is through.
+        "sightline_writes_total{kind=\"Deployment\",verb=\"patch\"} 4",
         "sightline_pass_duration_seconds_bucket{le=\"0.001\"}",
         "sightline_queue_depth 0",
         "sightline_queue_age_seconds 0",

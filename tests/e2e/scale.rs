@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::operator::LONG_LEASE_TIMES;
 use crate::world::*;
 
 const NAMESPACES: usize = 50;
@@ -16,7 +17,10 @@ const FORMATS: usize = 100;
 /// push to every proxy.
 #[tokio::test]
 async fn five_hundred_policies_converge_with_fewer_than_ten_writes_of_mesh_config() -> Result<()> {
-    let world = World::with_operator(1).await?;
+    let mut world = World::demo().await?;
+    world.set_divisor(1);
+    world.set_lease_times(LONG_LEASE_TIMES);
+    world.start_operator().await?;
     world.apply(&serde_json::to_string(&mesh())?).await?;
     let since = Timestamp::now();
     let mut documents = Vec::new();

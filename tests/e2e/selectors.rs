@@ -42,11 +42,12 @@ async fn overlapping_selectors_get_complete_objects_and_more_labels_are_always_n
     })
     .await?;
     ages_are_right(&world, 2).await?;
-    let told = world.events(narrow).await?;
-    ensure!(
-        told.iter().any(|(reason, _)| reason == "Recreated"),
-        "it is told: {told:?}"
-    );
+    eventually(TOLD, "it is told", async || {
+        let told = world.events(narrow).await?;
+        let is_told = told.iter().any(|(reason, _)| reason == "Recreated");
+        Ok(if is_told { Ok(()) } else { Err(format!("{told:?}")) })
+    })
+    .await?;
 
     // A third one that meets both: {tier}, {app,tier}, {app,tier,version}.
     tokio::time::sleep(std::time::Duration::from_millis(1500)).await;

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::control_plane::{AuditEvent, ControlPlane, Options};
 use crate::fault_proxy::FaultProxy;
-use crate::operator::{Operator, Start, USER};
+use crate::operator::{LEASE_TIMES, LeaseTimes, Operator, Start, USER};
 
 /// The promise: what is wrong is said within this time.
 pub const TOLD: Duration = Duration::from_secs(10);
@@ -101,8 +101,8 @@ pub struct World {
     kubeconfig: Option<PathBuf>,
     /// Divides the times of the conversation with istiod.
     divisor: u32,
-    /// Whether an operator waits for the lease: where many are killed, each would wait for the end of the last one's.
-    elects: bool,
+    /// The lease that an operator waits for: where many are killed, each would wait for the end of the last one's.
+    lease: Option<LeaseTimes>,
     /// How often each target is looked at although nothing happens.
     resync: Duration,
     proxy: Option<FaultProxy>,
@@ -122,7 +122,7 @@ impl World {
             operator: None,
             kubeconfig: None,
             divisor: 10,
-            elects: true,
+            lease: Some(LEASE_TIMES),
             resync: RESYNC,
             proxy: None,
         })
@@ -188,6 +188,10 @@ impl World {
         self.divisor = divisor;
     }
 
+    pub fn set_lease_times(&mut self, times: LeaseTimes) {
+        self.lease = Some(times);
+    }
+
     pub fn set_resync(&mut self, resync: Duration) {
         self.resync = resync;
     }
@@ -196,7 +200,7 @@ impl World {
     pub async fn behind_proxy(divisor: u32) -> Result<Self> {
         let mut world = Self::demo().await?;
         world.divisor = divisor;
-        world.elects = false;
+        world.lease = None;
         let direct = world
             .plane
             .kubeconfig_for_service_account(crate::operator::NAMESPACE, "sightline")
@@ -254,7 +258,7 @@ impl World {
             kubeconfig,
             log: self.plane.dir().join("logs").join(name).with_extension("log"),
             istio_time_divisor: self.divisor,
-            elects: self.elects,
+            lease: self.lease,
             resync: self.resync,
         }
     }
@@ -276,6 +280,11 @@ impl World {
     /// SIGTERM; fails unless it ends with 0.
     pub async fn stop_operator(&mut self) -> Result<()> {
         self.operator.take().context("no operator runs")?.stop().await
+    }
+
+    /// SIGABRT; fails if it ends with 0.
+    pub async fn abort_operator(&mut self) -> Result<()> {
+        self.operator.take().context("no operator runs")?.abort().await
     }
 
     /// SIGKILL.
@@ -664,6 +673,8 @@ pub fn resource(kind: &str) -> ApiResource {
         "ClusterRoleBinding" => ("rbac.authorization.k8s.io", "v1", "clusterrolebindings"),
         "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1", "customresourcedefinitions"),
         "PodDisruptionBudget" => ("policy", "v1", "poddisruptionbudgets"),
+        "ResourceQuota" => ("", "v1", "resourcequotas"),
+        "ValidatingWebhookConfiguration" => ("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations"),
         "ServiceAccount" => ("", "v1", "serviceaccounts"),
         "RoleBinding" => ("rbac.authorization.k8s.io", "v1", "rolebindings"),
         "ConfigMap" => ("", "v1", "configmaps"),

@@ -466,3 +466,40 @@ fn of_what_is_not_there_nothing_is_said() {
         assert_eq!(world.ask(&subject), None, "{subject}");
     }
 }
+
+#[test]
+fn a_workload_is_named_with_its_kind_and_is_not_another_one_of_its_name() {
+    let workload = |kind: &str, app: &str| {
+        format!(
+            "
+apiVersion: apps/v1
+kind: {kind}
+metadata: {{name: nodes, namespace: shop}}
+spec:
+  selector: {{matchLabels: {{app: {app}}}}}
+  template:
+    metadata: {{labels: {{app: {app}}}}}
+    spec: {{containers: [{{name: a, image: 'a:1'}}]}}
+"
+        )
+    };
+    let agents = "
+  agents:
+  - name: a
+    workload: {kind: DaemonSet, namespace: shop, name: nodes}
+    reads: [{type: ConfigMap, configMap: {name: c}}]
+";
+    let map = "{apiVersion: v1, kind: ConfigMap, metadata: {name: c, namespace: shop}, data: {a: b}}";
+    let subject = Subject::Pod(Key::new("shop", "nodes"));
+    let daemons = workload("DaemonSet", "daemons");
+
+    let of_daemons = ask(&world(&[&mesh(agents), map, &daemons]), &subject);
+    assert_eq!(of_daemons["labelsOf"], "DaemonSet");
+    assert_eq!(of_daemons["workload"], "DaemonSet shop/nodes");
+    assert_eq!(of_daemons["agents"][0]["workload"], "DaemonSet shop/nodes");
+
+    let both = [&mesh(agents), map, &daemons, &workload("Deployment", "other")];
+    let of_deployment = ask(&world(&both), &subject);
+    assert_eq!(of_deployment["workload"], "Deployment shop/nodes");
+    assert_eq!(of_deployment.get("agents"), None, "the DaemonSet's entry");
+}

@@ -511,6 +511,24 @@ impl ControlPlane {
         self.start_api_server().await
     }
 
+    /// Makes etcd forget every version of every object but the present ones. The API server goes on with what it has in
+    /// memory; one that starts after this has nothing older.
+    pub async fn compact_storage(&self) -> anyhow::Result<()> {
+        let etcd = Client::try_from(Config::new(self.layout.etcd_url().parse()?))?;
+        let ask = async |path: &str, body: serde_json::Value| {
+            let request = axum::http::Request::post(path).body(body.to_string().into_bytes())?;
+            anyhow::Ok(etcd.request::<serde_json::Value>(request).await?)
+        };
+        let status = ask("/v3/maintenance/status", serde_json::json!({})).await?;
+        let revision = status.pointer("/header/revision").context("etcd says no revision")?;
+        ask(
+            "/v3/kv/compaction",
+            serde_json::json!({"revision": revision, "physical": true}),
+        )
+        .await?;
+        Ok(())
+    }
+
     /// Ends everything and removes the folder if it was a temporary one. Dropping does the same, but cannot tell of errors.
     /// A detached one is ended too.
     pub async fn stop(mut self) -> anyhow::Result<()> {

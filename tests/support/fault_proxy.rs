@@ -4,14 +4,13 @@
 //! API server as the same user, so that RBAC and the audit log see what they would see without it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use axum::http::{self, HeaderMap, Method, StatusCode, Uri};
+use axum::http::{self, HeaderMap, StatusCode};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::service::service_fn;
@@ -23,89 +22,11 @@ use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
+#[path = "request.rs"]
+mod request;
+pub use request::Request;
+
 type Body = UnsyncBoxBody<Bytes, anyhow::Error>;
-
-/// A request, in the words of the audit log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`.
-    pub verb: &'static str,
-    /// The plural, such as `deployments`.
-    pub resource: String,
-    /// Such as `status`; empty for the object itself.
-    pub subresource: String,
-    /// Empty for what is cluster-wide.
-    pub namespace: String,
-    /// Empty for a list, a watch and a create.
-    pub name: String,
-    /// Whether the API server is only asked what it would do.
-    pub dry_run: bool,
-    /// Path and query.
-    pub uri: String,
-}
-
-impl Request {
-    fn of(method: &Method, uri: &Uri) -> Self {
-        let query = uri.query().unwrap_or_default();
-        let parts: Vec<&str> = uri.path().split('/').filter(|part| !part.is_empty()).collect();
-        let rest = match parts.as_slice() {
-            ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => rest,
-            _ => &[],
-        };
-        let (namespace, rest) = match rest {
-            ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
-            rest => ("", rest),
-        };
-        let part = |index: usize| rest.get(index).copied().unwrap_or_default().to_owned();
-        let (resource, name, subresource) = (part(0), part(1), part(2));
-        let verb = match *method {
-            Method::POST => "create",
-            Method::PUT => "update",
-            Method::PATCH => "patch",
-            Method::DELETE => "delete",
-            _ if query.contains("watch=true") || query.contains("watch=1") => "watch",
-            _ if name.is_empty() => "list",
-            _ => "get",
-        };
-        Self {
-            verb,
-            resource,
-            subresource,
-            namespace: namespace.to_owned(),
-            name,
-            dry_run: query.contains("dryRun="),
-            uri: uri.to_string(),
-        }
-    }
-
-    /// Whether it asks to change what is stored. A leader's lease is renewed for ever and is none of it.
-    pub fn is_write(&self) -> bool {
-        matches!(self.verb, "create" | "update" | "patch" | "delete") && !self.dry_run && self.resource != "leases"
-    }
-
-    /// Whether it begins a watch.
-    pub fn is_watch(&self) -> bool {
-        self.verb == "watch"
-    }
-}
-
-impl fmt::Display for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            verb,
-            resource,
-            subresource,
-            namespace,
-            name,
-            ..
-        } = self;
-        write!(f, "{verb} {resource}")?;
-        if !subresource.is_empty() {
-            write!(f, "/{subresource}")?;
-        }
-        write!(f, " {namespace}/{name}")
-    }
-}
 
 /// What happens to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]

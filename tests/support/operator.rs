@@ -13,8 +13,12 @@ pub const NAMESPACE: &str = "sightline-system";
 /// The operator's name in the audit log.
 pub const USER: &str = "system:serviceaccount:sightline-system:sightline";
 
-/// The times of the lease in tests, shorter than in production: duration, renew deadline, retry period.
-pub const LEASE_TIMES: [&str; 3] = ["4s", "3s", "500ms"];
+/// Times of a lease: duration, renew deadline, retry period.
+pub type LeaseTimes = [&'static str; 3];
+/// Shorter than in production: what waits for the end of a lease does not wait for long.
+pub const LEASE_TIMES: LeaseTimes = ["4s", "3s", "500ms"];
+/// As in production: a busy machine loses no lease.
+pub const LONG_LEASE_TIMES: LeaseTimes = ["15s", "10s", "2s"];
 
 /// How an operator is started.
 pub struct Start<'a> {
@@ -30,8 +34,8 @@ pub struct Start<'a> {
     pub istio_time_divisor: u32,
     /// How often each target is looked at although nothing happens; 10 min in production.
     pub resync: Duration,
-    /// Whether it waits for the lease; else it is alone, for sure.
-    pub elects: bool,
+    /// The lease that it waits for; `None`: it is alone, for sure.
+    pub lease: Option<LeaseTimes>,
 }
 
 /// Ends a command when the pipe on its stdin closes, however its other end went away.
@@ -62,14 +66,14 @@ impl Operator {
     pub async fn start_replica(start: Start<'_>) -> Result<Self> {
         let address = free_address()?;
         let listen = address.to_string();
-        let [lease, renew, retry] = LEASE_TIMES;
+        let [lease, renew, retry] = start.lease.unwrap_or(LEASE_TIMES);
         let flags = [
             ("--listen", listen.as_str()),
             ("--namespace", NAMESPACE),
             ("--lease-duration", lease),
             ("--lease-renew-deadline", renew),
             ("--lease-retry-period", retry),
-            ("--leader-elect", if start.elects { "true" } else { "false" }),
+            ("--leader-elect", if start.lease.is_some() { "true" } else { "false" }),
         ];
         let flags = flags.into_iter().flat_map(|(flag, value)| [flag, value]);
         let arguments: Vec<String> = std::iter::once("run").chain(flags).map(str::to_owned).collect();
@@ -185,6 +189,20 @@ impl Operator {
     pub async fn kill(mut self) -> Result<()> {
         drop(self.supervisor.stdin.take());
         self.supervisor.wait().await?;
+        Ok(())
+    }
+
+    /// Ends it as a bug does that nothing catches, with SIGABRT. An exit code of 0 is an error.
+    pub async fn abort(mut self) -> Result<()> {
+        self.signal("ABRT").await?;
+        let pipe = self.supervisor.stdin.take();
+        let status = tokio::time::timeout(Duration::from_secs(30), self.supervisor.wait())
+            .await
+            .context("the operator did not end within 30 s of SIGABRT")??;
+        drop(pipe);
+        if status.success() {
+            bail!("the operator ended with {status} after SIGABRT");
+        }
         Ok(())
     }
 

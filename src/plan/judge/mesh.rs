@@ -289,6 +289,10 @@ fn programmed(
         return finding;
     }
     if !is_live(mesh) {
+        if wasm_plugins::hold_it_unseen(view, mesh) {
+            let message = "The mesh is being deleted, and Sightline may not see whether its WasmPlugins are left; install the ClusterRole of config/rbac, or remove spec.interfaceTraffic.wasmPlugin to leave them.";
+            return Finding::fails(type_, Reason::Forbidden, message);
+        }
         let message = "The mesh is being deleted: Telemetries go first, then its extension providers.";
         return Finding::fails(type_, Reason::Deleting, message);
     }
@@ -486,7 +490,8 @@ fn listed_maps(view: &View<'_>, mesh: &ObservabilityMesh) -> Vec<String> {
 /// Most maps that a status lists.
 const MAX_MAPS: usize = 32;
 
-/// A mesh that we wrote objects for leaves only when they are gone. What we may not look at (any more) does not hold it.
+/// A mesh that we wrote objects for leaves only when they are gone. What we may not look at (any more) does not hold it, but
+/// for WasmPlugins: only we know that they were meant for it, and status says how it is let go.
 fn finalizer(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finalizer> {
     let has = mesh.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER);
     let istio = istio_of(mesh);

@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use super::foreign::{Beside, Effect, Section};
 use super::owned::is_ours;
 use super::telemetries::Telemetries;
-use super::{Event, Plan, Target, control_plane, mesh_config, refusal, rollout, telemetries};
-use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names};
+use super::{Event, Plan, Status, Target, control_plane, mesh_config, refusal, rollout, telemetries};
+use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
 use crate::crds::{IstioMesh, ObservabilityMesh};
 use crate::policy::claims::{Checked, Claim, Source};
 use crate::policy::membership::{
@@ -21,7 +21,31 @@ use crate::policy::membership::{
 };
 use crate::policy::resolve::{MAX_SETS, Overlap};
 use crate::render::istio::provider::Provider;
-use crate::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
+use crate::snapshot::{Fact, Key, Kind, Undecoded, View, key_of, labels_of};
+
+/// Says of a resource that it cannot be read. What was noted in its status stays: it tells what is live.
+pub fn undecoded(target: &Target, undecoded: &Undecoded) -> Plan {
+    let reason = Reason::InvalidSpec;
+    let what = format!(
+        "The stored resource cannot be read: {}. Apply it again; the API server says what is wrong.",
+        undecoded.why
+    );
+    let findings = vec![
+        Finding::fails(ConditionType::Accepted, reason, what),
+        Finding::fails(
+            ConditionType::Programmed,
+            reason,
+            "What was live before stays as it is.",
+        ),
+    ];
+    let mut fields = undecoded.status.clone();
+    fields.retain(|name, _| name != "conditions" && name != "observedGeneration");
+    let generation = undecoded.metadata.generation;
+    Plan {
+        statuses: vec![Status::new(target.clone(), generation, with_ready(findings), fields)],
+        ..Plan::default()
+    }
+}
 
 fn insert_mesh(fields: &mut Map<String, Value>, mesh: Option<&Arc<ObservabilityMesh>>) {
     if let Some(mesh) = mesh {
@@ -245,8 +269,9 @@ fn stands(view: &View<'_>, telemetries: &Telemetries, key: &Key) -> Result<bool,
         && plan.delete.iter().all(|d| d.key != *key)
         && matches!(view.object(Kind::Telemetry, key), Fact::Present(_));
     let sources = || telemetries.ours.values().find(|ours| ours.key == *key);
-    let refused = || refusal::finding(view, Kind::Telemetry, key, sources().map(|ours| &ours.sources));
-    match (!is_written).then(refused).flatten() {
+    // Asked for in any case: who finds it standing has to hear of a write that is refused later.
+    let refused = refusal::finding(view, Kind::Telemetry, key, sources().map(|ours| &ours.sources));
+    match refused.filter(|_| !is_written) {
         Some(finding) => Err(finding),
         None => Ok(is_written),
     }
