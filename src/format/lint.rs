@@ -85,13 +85,14 @@ fn each_operator(source: &str, path: &str, findings: &mut Findings, judge: &dyn 
         }
         placed.extend(remarks.into_iter().map(|remark| (operator.span.clone(), remark)));
     }
-    placed.sort_by_key(|(_, remark)| !remark.kind.is_grave());
-    placed.truncate(MOST_REPORTED);
-    placed.sort_by_key(|(span, _)| span.start);
+    let mut gravest: Vec<_> = placed.into_iter().enumerate().collect();
+    gravest.sort_by_key(|(_, (_, remark))| !remark.kind.is_grave());
+    gravest.truncate(MOST_REPORTED);
+    gravest.sort_by_key(|(place, _)| *place);
     findings.warnings.extend(
-        placed
+        gravest
             .into_iter()
-            .map(|(span, remark)| Diagnostic::at(remark.kind, path, source, span, &remark.message, &remark.help)),
+            .map(|(_, (span, remark))| Diagnostic::at(remark.kind, path, source, span, &remark.message, &remark.help)),
     );
 }
 

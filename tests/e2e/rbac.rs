@@ -210,6 +210,17 @@ pub async fn exercise_the_rest(world: &World) -> Result<()> {
         .told(of_entry, "TargetNotFound", &["ServiceEntry shop/none"])
         .await?;
 
+    // Whether a policy is still there is asked before a Telemetry is made for it: for one of spans alone, too.
+    for obj in [ACCESS_LOG, of_gateway, of_entry] {
+        world.delete_and_wait(obj).await?;
+    }
+    world.delete(SHOP_TELEMETRY).await?;
+    eventually(PATIENCE, "the Telemetry of the spans is made anew", async || {
+        let live = world.find(SHOP_TELEMETRY).await?;
+        Ok(live.map(drop).ok_or_else(|| "it is away".to_owned()))
+    })
+    .await?;
+
     for obj in [ISTIO_TENANTS, ISTIO_ERRORS, ISTIO_OVERLAPS, ISTIO_SHOP] {
         world.delete_and_wait(obj).await?;
     }

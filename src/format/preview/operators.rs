@@ -17,7 +17,7 @@ use crate::format::parser::OperatorUse;
 use crate::format::version::EnvoyVersion;
 
 /// Operators of which no description tells the value, and why. All others are evaluated.
-pub const UNTELLABLE: [(&str, &str); 7] = [
+pub const UNTELLABLE: [(&str, &str); 10] = [
     (
         "CEL",
         "its argument is a program over all of Envoy's attributes, more than a sample describes",
@@ -29,6 +29,9 @@ pub const UNTELLABLE: [(&str, &str); 7] = [
     ("UNIQUE_ID", "it is random, and another one each time it is printed"),
     ("FILE_CONTENT", "it is the content of a file of the proxy"),
     ("SECRET", "it is a secret"),
+    ("DOWNSTREAM_CX_RTT", "the kernel of the proxy's node measures it"),
+    ("ROUTE_RESOLUTION_COUNT", "Envoy counts what it does inside"),
+    ("ROUTE_RESOLUTION_TIME_US", "Envoy measures what it does inside"),
     (
         "REQUEST_PROPERTY",
         "only Envoy's generic proxy has it, and its protocols say what it is",
@@ -369,6 +372,7 @@ impl<'a> Proxied<'a> {
 
             "CONNECTION_ID" => Value::count(connection.id),
             "CONNECTION_TERMINATION_DETAILS" => Value::maybe(connection.termination_details.as_deref()),
+            "LISTENER_NAME" => Value::unless_empty(connection.listener.as_deref().unwrap_or_default()),
             "FILTER_CHAIN_NAME" => Value::unless_empty(connection.filter_chain.as_deref().unwrap_or_default()),
             "TLS_JA3_FINGERPRINT" => Value::unless_empty(connection.ja3.as_deref().unwrap_or_default()),
             "TLS_JA4_FINGERPRINT" => Value::unless_empty(connection.ja4.as_deref().unwrap_or_default()),

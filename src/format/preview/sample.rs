@@ -174,6 +174,8 @@ pub struct Connection {
     pub ja3: Option<String>,
     /// JA4 fingerprint, likewise.
     pub ja4: Option<String>,
+    /// Name of the listener.
+    pub listener: Option<String>,
     /// Name of the listener's filter chain.
     pub filter_chain: Option<String>,
     /// Metadata of the listener.
@@ -559,6 +561,7 @@ impl Default for Connection {
             tls: Some(Tls::default()),
             ja3: None,
             ja4: None,
+            listener: Some("virtualInbound".into()),
             filter_chain: Some("0.0.0.0_9080".into()),
             listener_metadata: Metadata::new(),
             filter_chain_metadata: Metadata::new(),
