@@ -118,6 +118,7 @@ async fn replace(world: &World, workload: Obj<'_>, owners: &Value) -> Result<()>
 
 /// As Argo CD and Helm do, again and again: what they do not speak of is left alone.
 async fn applied_again_and_again_starts_no_fight(world: &World, workload: Obj<'_>, owners: &Value) -> Result<()> {
+    world.quiet_for(Duration::from_secs(2)).await?;
     let (since, before) = (Timestamp::now(), world.revisions(workload).await?);
     for _ in 0..5 {
         world.apply(&owners.to_string()).await?;

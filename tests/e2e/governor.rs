@@ -444,6 +444,7 @@ async fn what_cannot_restart_is_left_alone_with_its_reason_costs_no_budget_and_i
     for held in after {
         let_go(&world, held).await?;
     }
+    in_sync(&world, "6/7").await?;
     world.told(MESH, "Blocked", &["(Deleting)", leaving.2]).await?;
     world.patch(leaving, json!({"metadata": {"finalizers": null}})).await?;
     world.told(MESH, "WorkloadNotFound", &[leaving.2]).await?;
@@ -452,6 +453,14 @@ async fn what_cannot_restart_is_left_alone_with_its_reason_costs_no_budget_and_i
         "Roll",
         "ok",
     )
+}
+
+async fn in_sync(world: &World, count: &str) -> Result<()> {
+    eventually(PATIENCE, &format!("{count} are in sync"), async || {
+        let now = text(&world.get(MESH).await?["status"]["agentsInSync"]);
+        Ok(if now == count { Ok(()) } else { Err(now) })
+    })
+    .await
 }
 
 async fn let_go(world: &World, held: &Held) -> Result<()> {

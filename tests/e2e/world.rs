@@ -443,13 +443,27 @@ impl World {
         status: &str,
         reason: &str,
     ) -> Result<String> {
-        let what = format!("{type_} of {obj} is {status} for {reason}");
+        self.expect_words(obj, within, type_, status, reason, &[]).await
+    }
+
+    /// [`World::expect`] a message that has each of the given words.
+    async fn expect_words(
+        &self,
+        obj: Obj<'_>,
+        within: Duration,
+        type_: &str,
+        status: &str,
+        reason: &str,
+        words: &[&str],
+    ) -> Result<String> {
+        let what = format!("{type_} of {obj} is {status} for {reason}, and says {words:?}");
+        let says_all = |message: &str| words.iter().all(|word| message.contains(word));
         let found = eventually(within, &what, async || {
             let object = self.get(obj).await?;
             let generation = object.pointer("/metadata/generation").cloned();
             let current = object.pointer("/status/observedGeneration").cloned() == generation;
             Ok(match condition_of(&object, type_) {
-                Some(c) if c.status == status && c.reason == reason && current => Ok(c.message),
+                Some(c) if c.status == status && c.reason == reason && current && says_all(&c.message) => Ok(c.message),
                 _ => Err(conditions_text(&object)),
             })
         });
@@ -466,13 +480,7 @@ impl World {
     }
 
     pub async fn told_as(&self, obj: Obj<'_>, status: &str, reason: &str, words: &[&str]) -> Result<()> {
-        let message = self.expect(obj, TOLD, "Ready", status, reason).await?;
-        for word in words {
-            ensure!(
-                message.contains(word),
-                "{obj}: the message does not say `{word}`: {message}"
-            );
-        }
+        let message = self.expect_words(obj, TOLD, "Ready", status, reason, words).await?;
         ensure!(
             message.starts_with(|c: char| c.is_uppercase() || c == 'i' || c == '`' || c == 's')
                 && message.ends_with('.'),
@@ -527,7 +535,7 @@ impl World {
         let events = self.plane.audit_events()?;
         Ok(events
             .iter()
-            .filter(|e| e.user == USER && e.is_forbidden())
+            .filter(|e| e.user == USER && e.lacks_rights)
             .map(write_text)
             .collect())
     }

@@ -35,6 +35,8 @@ pub struct AuditEvent {
     pub user_agent: String,
     /// Path and query: tells a dry run, a field manager, a forced apply.
     pub uri: String,
+    /// Whether the authorizer refused it; what admission refuses (a namespace that is being deleted) it has allowed.
+    pub lacks_rights: bool,
 }
 
 impl AuditEvent {
@@ -90,6 +92,7 @@ fn parse(line: &str) -> anyhow::Result<AuditEvent> {
         time: line.stage_timestamp.0,
         user_agent: line.user_agent,
         uri: line.request_uri,
+        lacks_rights: line.annotations.decision == "forbid",
     })
 }
 
@@ -107,6 +110,14 @@ struct Line {
     object_ref: Option<ObjectRef>,
     response_status: Option<ResponseStatus>,
     stage_timestamp: MicroTime,
+    #[serde(default)]
+    annotations: Annotations,
+}
+
+#[derive(Default, Deserialize)]
+struct Annotations {
+    #[serde(default, rename = "authorization.k8s.io/decision")]
+    decision: String,
 }
 
 #[derive(Deserialize)]
