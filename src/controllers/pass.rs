@@ -8,6 +8,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value};
+use tokio::runtime::RuntimeFlavor;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
@@ -120,24 +121,26 @@ impl Operator {
     /// Plans. A panic is caught: it must not stop the others.
     fn make_plan(&self, target: &Target, term: Option<Term>) -> Result<Plan, String> {
         let key = self.hash_key.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let attempt = isolated(|| {
-            // Only those who ask the governor share its memory: the others need not wait for each other.
-            let mut unshared = BTreeMap::new();
-            let mut shared = term
-                .filter(|_| target.asks_the_governor())
-                .map(|term| (self.quiet.lock().unwrap_or_else(PoisonError::into_inner), term));
-            self.store
-                .read(target, Timestamp::now(), self.settings.timings, |view| {
-                    let quiet = match &mut shared {
-                        Some((quiet, term)) => quiet.of(*term),
-                        None => &mut unshared,
-                    };
-                    let mut memory = Memory {
-                        quiet,
-                        hash_key: key.as_deref(),
-                    };
-                    plan(view, target, &mut memory)
-                })
+        let attempt = beside_the_others(|| {
+            isolated(|| {
+                // Only those who ask the governor share its memory: the others need not wait for each other.
+                let mut unshared = BTreeMap::new();
+                let mut shared = term
+                    .filter(|_| target.asks_the_governor())
+                    .map(|term| (self.quiet.lock().unwrap_or_else(PoisonError::into_inner), term));
+                self.store
+                    .read(target, Timestamp::now(), self.settings.timings, |view| {
+                        let quiet = match &mut shared {
+                            Some((quiet, term)) => quiet.of(*term),
+                            None => &mut unshared,
+                        };
+                        let mut memory = Memory {
+                            quiet,
+                            hash_key: key.as_deref(),
+                        };
+                        plan(view, target, &mut memory)
+                    })
+            })
         });
         self.reads_changed.notify_one();
         attempt
@@ -458,6 +461,15 @@ fn is_ready(status: &Map<String, Value>) -> bool {
     all.any(|condition| is(condition, "type", ConditionType::Ready.as_str()) && is(condition, "status", "True"))
 }
 
+/// Runs what computes for a while, and lets other tasks have the thread: a lease that is renewed too late is lost.
+fn beside_the_others<T>(work: impl FnOnce() -> T) -> T {
+    // A runtime of one thread (of a test) has none to spare.
+    match tokio::runtime::Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
 /// Runs what may panic; the panic's message is the error.
 fn isolated<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
@@ -473,6 +485,14 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn while_a_plan_is_computed_other_tasks_have_the_thread() {
+        let (other_ran, told) = std::sync::mpsc::channel();
+        let plan = tokio::spawn(async move { beside_the_others(|| told.recv_timeout(Duration::from_secs(30))) });
+        tokio::spawn(async move { other_ran.send(()) });
+        assert_eq!(plan.await.unwrap(), Ok(()));
+    }
 
     #[test]
     fn a_panic_of_one_target_is_an_error_of_that_target_and_leaves_its_locks_usable() {

@@ -39,36 +39,31 @@ pub(super) const MOST_REPORTED: usize = 64;
 
 /// Checks one format string that stands at `path`.
 pub(super) fn check(source: &str, path: &str, reader: Reader, findings: &mut Findings) {
-    let parsed = parser::parse(source);
     let (mut errors, mut warnings) = (0, 0);
-    for part in &parsed.parts {
-        let Part::Operator(written) = part else { continue };
-        match check_operator(&Written::of(written), reader) {
+    for part in parser::parts(source) {
+        let written = match part {
+            Ok(Part::Operator(written)) if errors < MOST_REPORTED => written,
+            Ok(_) => continue,
+            Err(error) => {
+                let (message, help) = (&error.message, &error.help);
+                let error = Diagnostic::at(error.kind, path, source, error.span, message, help);
+                findings.errors.push(error);
+                continue;
+            }
+        };
+        match check_operator(&Written::of(&written), reader) {
             Ok(None) => {}
             Ok(Some(warning)) => {
                 warnings += 1;
                 if warnings <= MOST_REPORTED {
-                    findings.warnings.push(warning.place(written, path, source));
+                    findings.warnings.push(warning.place(&written, path, source));
                 }
             }
             Err(problem) => {
                 errors += 1;
-                if errors > MOST_REPORTED {
-                    break;
-                }
-                findings.errors.push(problem.place(written, path, source));
+                findings.errors.push(problem.place(&written, path, source));
             }
         }
-    }
-    if let Some(error) = parsed.error {
-        findings.errors.push(Diagnostic::at(
-            error.kind,
-            path,
-            source,
-            error.span,
-            &error.message,
-            &error.help,
-        ));
     }
 }
 

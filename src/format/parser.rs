@@ -78,38 +78,66 @@ pub(super) struct Parsed<'a> {
 
 /// Takes a format string apart.
 pub(super) fn parse(source: &str) -> Parsed<'_> {
-    // A part is some ten bytes as a rule.
-    let mut parts = Vec::with_capacity(source.len() / 10 + 1);
-    let mut at = 0;
-    while let Some(rest) = source.get(at..).filter(|rest| !rest.is_empty()) {
-        // Literals are a few bytes as a rule.
-        let literal = rest.split_at(prefix_length(rest, |byte| byte != b'%')).0;
-        if !literal.is_empty() {
-            parts.push(Part::Literal(literal));
-            at += literal.len();
-        } else if rest.starts_with("%%") {
-            parts.push(Part::Percent);
-            at += 2;
-        } else {
-            match operator(source, at) {
-                Ok(operator) => {
-                    at = operator.span.end;
-                    parts.push(Part::Operator(operator));
-                }
-                Err(error) => {
-                    return Parsed {
-                        parts,
-                        error: Some(error),
-                        length: at,
-                    };
-                }
-            }
+    let mut rest = parts(source);
+    let (mut parts, mut error) = (Vec::new(), None);
+    for part in rest.by_ref() {
+        match part {
+            Ok(part) => parts.push(part),
+            Err(found) => error = Some(found),
         }
     }
     Parsed {
         parts,
-        error: None,
-        length: at,
+        error,
+        length: rest.at,
+    }
+}
+
+/// The parts of a format string one after the other, and the error behind which there are no more.
+pub(super) const fn parts(source: &str) -> Parts<'_> {
+    Parts {
+        source,
+        at: 0,
+        failed: false,
+    }
+}
+
+/// See [`parts`].
+pub(super) struct Parts<'a> {
+    source: &'a str,
+    /// How far the text was taken apart.
+    at: usize,
+    failed: bool,
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = Result<Part<'a>, SyntaxError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self
+            .source
+            .get(self.at..)
+            .filter(|rest| !rest.is_empty() && !self.failed)?;
+        // Literals are a few bytes as a rule.
+        let literal = rest.split_at(prefix_length(rest, |byte| byte != b'%')).0;
+        if !literal.is_empty() {
+            self.at += literal.len();
+            return Some(Ok(Part::Literal(literal)));
+        }
+        if rest.starts_with("%%") {
+            self.at += 2;
+            return Some(Ok(Part::Percent));
+        }
+        Some(match operator(self.source, self.at) {
+            Ok(operator) => {
+                self.at = operator.span.end;
+                Ok(Part::Operator(operator))
+            }
+            Err(error) => {
+                self.failed = true;
+                Err(error)
+            }
+        })
     }
 }
 

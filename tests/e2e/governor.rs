@@ -121,17 +121,7 @@ async fn ten_agents_with_a_budget_of_two_are_never_three_down_though_the_operato
             .apply(&workload(Obj("Deployment", NAMESPACE, name), &slow).to_string())
             .await?;
     }
-    world
-        .kubectl(&[
-            "-n",
-            NAMESPACE,
-            "wait",
-            "--for=condition=Available",
-            "--timeout=60s",
-            "deployment",
-            "--all",
-        ])
-        .await?;
+    all_available(&world).await?;
     let agents: Vec<(&str, String)> = names.iter().map(|name| ("Deployment", name.clone())).collect();
     let rollout = json!({"maxConcurrent": 2, "minInterval": "0s", "quietPeriod": "1s"});
     world.apply(&mesh(&agents, &rollout).to_string()).await?;
@@ -175,6 +165,17 @@ async fn ten_agents_with_a_budget_of_two_are_never_three_down_though_the_operato
     Ok(())
 }
 
+async fn all_available(world: &World) -> Result<()> {
+    let wait = [
+        "wait",
+        "--for=condition=Available",
+        "--timeout=60s",
+        "deployment",
+        "--all",
+    ];
+    world.kubectl(&[&["-n", NAMESPACE], &wait[..]].concat()).await.map(drop)
+}
+
 async fn all_restarted(world: &World, instants: &Instants, total: usize) -> Result<()> {
     eventually(PATIENCE, &format!("{total} restarts, and all in sync"), async || {
         let mesh = world.get(MESH).await?;
@@ -206,17 +207,7 @@ async fn a_rollout_that_fails_halts_the_others_until_the_command_of_status_is_ru
             .apply(&workload(Obj("Deployment", NAMESPACE, name), annotations).to_string())
             .await?;
     }
-    world
-        .kubectl(&[
-            "-n",
-            NAMESPACE,
-            "wait",
-            "--for=condition=Available",
-            "--timeout=60s",
-            "deployment",
-            "--all",
-        ])
-        .await?;
+    all_available(&world).await?;
     let agents = names.map(|name| ("Deployment", name.to_owned()));
     let rollout = json!({"maxConcurrent": 1, "minInterval": "0s", "quietPeriod": "1s", "progressDeadline": "5s"});
     world.apply(&mesh(&agents, &rollout).to_string()).await?;
