@@ -13,6 +13,7 @@
 //! - [`rollout`]: the governor: which agents may restart now.
 //! - [`conditions`]: condition types and reasons.
 //! - [`explain`]: every effective value, with the resource that it comes from.
+//! - [`lint`]: broken formats and filters in files that know nothing of us.
 //! - [`admission`]: what the API server would say to a file.
 //!
 //! All of that is pure: no I/O, no clock, no randomness. The edges:
@@ -32,6 +33,7 @@ pub mod digest;
 pub mod explain;
 pub mod filter;
 pub mod format;
+pub mod lint;
 pub mod plan;
 pub mod policy;
 pub mod render;

@@ -18,6 +18,7 @@
 //! | `lint` | what Envoy takes and nobody wants |
 //! | `otlp` | what of a compiled format goes where in an OTLP log record |
 //! | `kuma` | Kuma's own operators, and formats from Kuma and to it |
+//! | `judgement` | all there is to say of one string of somebody else's configuration |
 //! | `express` | what a target cannot say of a format |
 //! | `convert` | from a text to fields |
 //! | `connection` | which operators say nothing on TCP connections |
@@ -41,6 +42,7 @@ mod convert;
 mod diagnostic;
 pub mod docs;
 mod express;
+mod judgement;
 mod kuma;
 mod lint;
 mod otlp;
@@ -64,6 +66,7 @@ pub use convert::text_to_fields;
 pub use diagnostic::{Diagnostic, FormatErrors, Kind};
 pub(crate) use diagnostic::{nearest, shorten};
 pub use express::{Expressed, Inexpressible, in_kmesh, lost_in_otlp};
+pub use judgement::{Form, Judgement, judge, needs_extension};
 pub use kuma::{KumaFormat, from_kuma, to_kuma};
 pub use otlp::{OtlpFormat, otlp_attributes};
 pub use setting::{Dialect, Setting, Traffic};

@@ -1,0 +1,141 @@
+//! Envoy's own configuration: formats and filters of access logs, wherever they stand, by the type that is named beside
+//! them.
+
+use std::collections::HashSet;
+
+use super::super::findings::{Judge, Use};
+use super::super::located::Located;
+use crate::format::{Dialect, Form, Traffic};
+
+/// Judges a bootstrap: a document with one of the parts that only Envoy's have.
+pub fn judge(document: &Located, judge: &mut Judge) {
+    let parts = [
+        ["static_resources", "staticResources"],
+        ["dynamic_resources", "dynamicResources"],
+    ];
+    if parts.into_iter().any(|names| document.either(names).is_some()) {
+        judge_typed(document, judge);
+    }
+}
+
+/// Judges all access loggers below a value.
+pub fn judge_typed(value: &Located, judge: &mut Judge) {
+    Walk {
+        judge,
+        seen: HashSet::new(),
+    }
+    .value(value, Traffic::Both);
+}
+
+struct Walk<'j> {
+    judge: &'j mut Judge,
+    /// Values that were judged, for what it was: an alias leads to the same value again, and could do so without end.
+    seen: HashSet<(usize, Traffic)>,
+}
+
+impl Walk<'_> {
+    fn value(&mut self, value: &Located, traffic: Traffic) {
+        if !self.seen.insert((value.node().identity(), traffic)) {
+            return;
+        }
+        let type_url = value
+            .node()
+            .get("@type")
+            .and_then(|url| url.as_str())
+            .unwrap_or_default();
+        let message = type_url.rsplit(['/', '.']).next().unwrap_or_default();
+        let traffic = match message {
+            "HttpConnectionManager" => Traffic::Http,
+            "TcpProxy" => Traffic::Tcp,
+            _ => traffic,
+        };
+        match message {
+            "FileAccessLog" => self.file_log(value, traffic),
+            "StdoutAccessLog" | "StderrAccessLog" => self.substitution(value, traffic),
+            "OpenTelemetryAccessLogConfig" => self.otlp_log(value, traffic),
+            "ExpressionFilter" => {
+                if let Some(expression) = value.get("expression") {
+                    self.judge.filter(&expression, traffic);
+                }
+            }
+            _ => {
+                for (_, member) in value.members() {
+                    self.value(&member, traffic);
+                }
+                for item in value.items() {
+                    self.value(&item, traffic);
+                }
+            }
+        }
+    }
+
+    /// The log's own members are deprecated, and still read.
+    fn file_log(&mut self, log: &Located, traffic: Traffic) {
+        if let Some(line) = log.get("format") {
+            self.judge.format(&line, used(Form::Line, traffic, false));
+        }
+        for names in [["json_format", "jsonFormat"], ["typed_json_format", "typedJsonFormat"]] {
+            self.values(log.either(names), traffic, false);
+        }
+        self.substitution(log, traffic);
+    }
+
+    /// `log_format`, a SubstitutionFormatString.
+    fn substitution(&mut self, log: &Located, traffic: Traffic) {
+        let Some(format) = log.either(["log_format", "logFormat"]) else {
+            return;
+        };
+        let has_extensions = has_extensions(&format);
+        let source = format.either(["text_format_source", "textFormatSource"]);
+        let inline = source.and_then(|source| source.either(["inline_string", "inlineString"]));
+        let deprecated = format.either(["text_format", "textFormat"]);
+        for line in inline.into_iter().chain(deprecated) {
+            self.judge.format(&line, used(Form::Line, traffic, has_extensions));
+        }
+        self.values(format.either(["json_format", "jsonFormat"]), traffic, has_extensions);
+    }
+
+    fn otlp_log(&mut self, log: &Located, traffic: Traffic) {
+        let has_extensions = has_extensions(log);
+        let names = ["resource_attributes", "resourceAttributes"];
+        for part in [log.get("body"), log.get("attributes"), log.either(names)] {
+            for text in part.iter().flat_map(any_values) {
+                self.judge.format(&text, used(Form::Value, traffic, has_extensions));
+            }
+        }
+    }
+
+    fn values(&mut self, values: Option<Located>, traffic: Traffic, has_extensions: bool) {
+        for text in values.iter().flat_map(Located::strings) {
+            self.judge.format(&text, used(Form::Value, traffic, has_extensions));
+        }
+    }
+}
+
+/// The strings of OpenTelemetry's AnyValue: keys of attributes are none.
+fn any_values(value: &Located) -> Vec<Located> {
+    let own = value.either(["string_value", "stringValue"]);
+    let members = value.members().into_iter().map(|(_, member)| member);
+    let below = members.chain(value.items()).flat_map(|value| any_values(&value));
+    own.into_iter().chain(below).collect()
+}
+
+/// Whether a format names the extension that `REQ_WITHOUT_QUERY` needs.
+fn has_extensions(format: &Located) -> bool {
+    let formatters = format.get("formatters");
+    formatters.iter().flat_map(Located::items).any(|formatter| {
+        let url = formatter
+            .either(["typed_config", "typedConfig"])
+            .and_then(|config| config.get("@type"));
+        url.is_some_and(|url| url.as_string().is_some_and(|url| url.ends_with(".ReqWithoutQuery")))
+    })
+}
+
+const fn used(form: Form, traffic: Traffic, has_extensions: bool) -> Use {
+    Use {
+        form,
+        dialect: Dialect::Envoy,
+        traffic,
+        has_extensions,
+    }
+}

@@ -1,0 +1,258 @@
+//! What lint says of whole files.
+
+use super::codes::{About, Severity, TABLE, code};
+use super::*;
+use crate::format::{self, EnvoyVersion};
+
+const OPTIONS: Options = Options {
+    oldest: EnvoyVersion::OLDEST_SUPPORTED,
+    mesh: None,
+};
+
+/// Codes, places and paths of a file's findings.
+fn found(text: &str) -> Vec<(&'static str, &str, String)> {
+    let findings = lint(text, OPTIONS).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let place = |finding: &Finding| &text[finding.place.clone()];
+    findings.iter().map(|f| (f.code.id, place(f), f.path.clone())).collect()
+}
+
+fn codes(findings: &[Finding]) -> Vec<&'static str> {
+    findings.iter().map(|finding| finding.code.id).collect()
+}
+
+#[test]
+fn each_code_of_a_line_fires_and_its_neighbour_does_not() {
+    let cases = [
+        ("SL001", "5% %PROTOCOL%", "5%% %PROTOCOL%"),
+        ("SL002", "%PROTOCOL", "%PROTOCOL%"),
+        ("SL003", "%REQ(X:9%", "%REQ(X):9%"),
+        ("SL004", "%REQ(X)x:9%", "%REQ(X):9%"),
+        ("SL005", "%protocol%", "%PROTOCOL%"),
+        ("SL006", "%REQ(X):y%", "%REQ(X):9%"),
+        ("SL007", "%PROTOCOLL%", "%PROTOCOL%"),
+        ("SL008", "%KUMA_MESH%", "%PROTOCOL%"),
+        ("SL009", "%QUERY_PARAMS%", "%QUERY_PARAM(page):9%"),
+        ("SL010", "%REQ%", "%REQ(X):9%"),
+        ("SL011", "%PROTOCOL(x)%", "%PROTOCOL%"),
+        ("SL012", "%PROTOCOL:9%", "%PROTOCOL%"),
+        (
+            "SL052",
+            "%REQUESTED_SERVER_NAME(HOST_FIRST)%",
+            "%REQUESTED_SERVER_NAME%",
+        ),
+        ("SL053", "%REQ(X-TENANT)%", "%REQ(X-TENANT):64%"),
+        ("SL055", "%REQ(AUTHORIZATION):9%", "%REQ(X-AUTHOR):9%"),
+        ("SL056", "{\"a\": \"%PROTOCOL%\"}", "a: %PROTOCOL%"),
+    ];
+    for (id, fires, nearly) in cases {
+        let of = |text: &str| {
+            let mesh = Some(Dialect::Istio);
+            let oldest = EnvoyVersion::new(1, 37);
+            codes(&lint_format(text, Options { oldest, mesh }))
+        };
+        assert!(of(fires).contains(&id), "{fires}: {:?}", of(fires));
+        assert_eq!(of(nearly), [""; 0], "{nearly}");
+    }
+    assert_eq!(codes(&lint_format("%PROTOCOL%", OPTIONS)), ["SL054"]);
+    assert_eq!(codes(&lint_format("%PROTOCOL%\n", OPTIONS)), [""; 0]);
+}
+
+#[test]
+fn what_the_compiler_refuses_is_an_error_and_what_it_warns_of_is_not() {
+    let setting = format::Setting::new(Dialect::Envoy, EnvoyVersion::OLDEST_SUPPORTED);
+    for line in include_str!("../format/testdata/envoy-verdicts.tsv").lines() {
+        let Some(text) = line.split('\t').next() else { continue };
+        let judged = format::judge(text, Form::Line, setting, false);
+        let severity = |diagnostic: &format::Diagnostic| code(About::Format(diagnostic.kind)).severity;
+        assert!(
+            judged.errors.iter().all(|error| severity(error) == Severity::Error),
+            "{text}"
+        );
+        assert!(
+            judged
+                .warnings
+                .iter()
+                .all(|warning| severity(warning) == Severity::Warning),
+            "{text}"
+        );
+    }
+    assert!(TABLE.len() > 30);
+}
+
+#[test]
+fn a_mesh_config_is_read_through_its_block_scalar() {
+    let text = "apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |-
+    # a comment
+    accessLogFormat: |
+      [%START_TIME%] é %PROTOCOLL% end
+    extensionProviders:
+    - name: file
+      envoyFileAccessLog:
+        path: /dev/stdout
+        logFormat:
+          labels: {a: \"%PROTOCOL%\", b: {c: [\"%NOPE%\"]}}
+    - name: otlp
+      envoyOtelAls: {logFormat: {text: '%HOSTNAME', labels: {x: '%PROTOCOL%'}}}
+";
+    assert_eq!(
+        found(text),
+        [
+            ("SL007", "PROTOCOLL", "data.mesh.accessLogFormat".to_owned()),
+            (
+                "SL007",
+                "NOPE",
+                "data.mesh.extensionProviders[0].envoyFileAccessLog.logFormat.labels.b.c[0]".to_owned()
+            ),
+            (
+                "SL002",
+                "%HOSTNAME",
+                "data.mesh.extensionProviders[1].envoyOtelAls.logFormat.text".to_owned()
+            ),
+        ]
+    );
+}
+
+#[test]
+fn json_in_a_mesh_config_is_read_through_two_strings() {
+    let mesh = |format: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\ndata:\n  mesh: |\n    accessLogEncoding: JSON\n    accessLogFormat: '{format}'\n"
+        )
+    };
+    let path = |path: &str| path.to_owned();
+    assert_eq!(
+        found(&mesh("{\"a\": \"%PROTOCOLL%\"}")),
+        [("SL007", "PROTOCOLL", path("data.mesh.accessLogFormat.a"))]
+    );
+    let unfinished = mesh("{\"a\": ");
+    let broken = found(&unfinished);
+    assert_eq!(broken.len(), 1, "{broken:?}");
+    assert_eq!(
+        (broken[0].0, broken[0].2.as_str()),
+        ("SL200", "data.mesh.accessLogFormat")
+    );
+    assert_eq!(
+        found("apiVersion: v1\nkind: ConfigMap\ndata: {mesh: 'a: ['}\n")[0].0,
+        "SL200"
+    );
+    assert_eq!(found("apiVersion: v1\nkind: ConfigMap\ndata: {other: '%NOPE%'}\n"), []);
+}
+
+#[test]
+fn filters_of_telemetries_are_checked() {
+    let telemetry = |expression: &str| {
+        format!(
+            "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nspec:\n  accessLogging:\n  - filter:\n      expression: >-\n        {expression}\n"
+        )
+    };
+    for (id, place, expression) in [
+        ("SL101", "", "response.code >="),
+        (
+            "SL102",
+            "request.methd",
+            "has(request.method) && request.methd == 'GET'",
+        ),
+        ("SL104", "", "response.code == 'x'"),
+        ("SL105", "response.code", "response.code"),
+        ("SL150", "response.code >= 400", "response.code >= 400"),
+    ] {
+        let text = telemetry(expression);
+        let found = found(&text);
+        assert_eq!(found.len(), 1, "{expression}: {found:?}");
+        assert_eq!(found[0].0, id, "{expression}");
+        assert!(
+            place.is_empty() || found[0].1.trim() == place,
+            "{expression}: {found:?}"
+        );
+    }
+    assert_eq!(found(&telemetry("has(request.method) && response.code >= 400")), []);
+}
+
+#[test]
+fn our_own_kinds_are_checked_by_the_compiler_of_the_operator() {
+    let text = "apiVersion: sightline.dev/v1alpha1
+kind: TrafficLog
+metadata: {name: a}
+spec:
+  format:
+    encoding: JSON
+    preset: Istio
+    fields:
+    - {name: tenant, value: '%REQ(X-TENANT):64%'}
+    - {name: bad, value: '%NOPE%'}
+    omit: [user_agnt]
+    tcp: {encoding: Text, text: '%NOPE%'}
+  filter: {type: Expression, expression: response.code}
+";
+    let path = |path: &str| path.to_owned();
+    assert_eq!(
+        found(text),
+        [
+            ("SL007", "NOPE", path("spec.format.fields[1].value")),
+            ("SL015", "user_agnt", path("spec.format.omit[0]")),
+            ("SL007", "NOPE", path("spec.format.tcp.text")),
+            ("SL105", "response.code", path("spec.filter.expression")),
+        ]
+    );
+}
+
+#[test]
+fn a_bootstrap_is_searched_by_type() {
+    let text = "static_resources:
+  listeners:
+  - access_log:
+    - name: file
+      typed_config: &log
+        '@type': type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+        log_format: {text_format_source: {inline_string: \"%NOPE%\\n\"}}
+    filter_chains:
+    - filters:
+      - typed_config:
+          '@type': type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+          access_log:
+          - typed_config:
+              '@type': type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
+              log_format: {json_format: {a: '%REQ(:METHOD)%', b: '%PROTOCOLL%'}}
+          - typed_config:
+              '@type': type.googleapis.com/envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig
+              body: {string_value: '%NOPE%'}
+              attributes: {values: [{key: '%a', value: {string_value: '%HOSTNAME%'}}]}
+";
+    let found: Vec<(&str, &str)> = found(text).into_iter().map(|(id, place, _)| (id, place)).collect();
+    assert!(found.contains(&("SL050", "%REQ(:METHOD)%")), "silent on TCP: {found:?}");
+    assert_eq!(found.iter().filter(|(id, _)| *id == "SL007").count(), 3, "{found:?}");
+    assert_eq!(found.len(), 4, "{found:?}");
+}
+
+#[test]
+fn objects_of_a_list_are_checked_and_what_is_not_ours_is_left_alone() {
+    let telemetry = "{apiVersion: telemetry.istio.io/v1, kind: Telemetry, metadata: {name: t, namespace: n}, \
+                     spec: {accessLogging: [{filter: {expression: response.code}}]}}";
+    let text =
+        format!("apiVersion: v1\nkind: List\nitems: [{telemetry}]\n---\nkind: Deployment\nx: '%NOPE%'\n--- 12\n");
+    let findings = lint(&text, OPTIONS).unwrap();
+    assert_eq!(codes(&findings), ["SL105"]);
+    let resource = findings[0].resource.clone().unwrap();
+    assert_eq!(
+        (resource.kind, resource.namespace, resource.name),
+        ("Telemetry".into(), "n".into(), "t".into())
+    );
+    assert_eq!(findings[0].path, "items[0].spec.accessLogging[0].filter.expression");
+}
+
+#[test]
+fn a_report_points_at_the_characters() {
+    let text = "a: 1\n\tx: %NOPE% é\n";
+    let mut finding = lint_format("%NOPE%\n", OPTIONS).remove(0);
+    finding.place = 10..14;
+    finding.message = "wrong".into();
+    finding.help = "right".into();
+    assert_eq!(
+        text::report("f.yaml", text, &finding),
+        "error[SL007]: wrong\n --> f.yaml:2:6\n  |\n2 | \tx: %NOPE% é\n  | \t    ^^^^\n  = help: right\n"
+    );
+}
