@@ -758,3 +758,80 @@ fn preview_refuses_a_sample_or_flags_that_it_does_not_know() {
         preview(flags).ends_with(2);
     }
 }
+
+#[test]
+fn lint_points_at_one_wrong_character_in_a_block_scalar_of_mesh_config() {
+    let mesh = |operator: &str| {
+        format!(
+            "apiVersion: v1
+kind: ConfigMap
+metadata: {{name: istio, namespace: istio-system}}
+data:
+  mesh: |-
+    accessLogFile: /dev/stdout
+    accessLogFormat: |
+      [%START_TIME%] %{operator}% %PROTOCOL%
+"
+        )
+    };
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("mesh.yaml");
+    std::fs::write(&file, mesh("DURATION")).unwrap();
+    let folder_path = folder.path().to_str().unwrap();
+    let good = sightline(&["lint", folder_path], None);
+    good.ends_with(0);
+    assert_eq!(good.stdout, "");
+
+    std::fs::write(&file, mesh("DURATIOM")).unwrap();
+    let bad = sightline(&["lint", folder_path], None);
+    bad.ends_with(1);
+    assert!(bad.stdout.starts_with("error[SL007]: "), "{}", bad.stdout);
+    let place = format!(
+        " --> {}:8:23 (ConfigMap istio-system/istio, data.mesh.accessLogFormat)\n",
+        file.display()
+    );
+    assert!(bad.stdout.contains(&place), "{}", bad.stdout);
+    let lines = "8 |       [%START_TIME%] %DURATIOM% %PROTOCOL%\n  |                       ^^^^^^^^\n";
+    assert!(bad.stdout.contains(lines), "{}", bad.stdout);
+
+    let json = sightline(&["lint", "-o", "json", "-"], Some(&mesh("DURATIOM")));
+    json.ends_with(1);
+    let findings: Value = serde_json::from_str(&json.stdout).unwrap();
+    let finding = &findings[0];
+    assert_eq!(findings.as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&finding["code"], &finding["severity"]),
+        (&"SL007".into(), &"error".into())
+    );
+    assert_eq!(finding["file"], "-");
+    assert_eq!(finding["resource"]["kind"], "ConfigMap");
+    assert_eq!(finding["span"], serde_json::json!({"start": 16, "end": 24}));
+    assert_eq!(
+        finding["location"]["start"],
+        serde_json::json!({"line": 8, "column": 23})
+    );
+}
+
+#[test]
+fn the_exit_code_of_lint_says_whether_something_was_found_or_could_not_be_read() {
+    let lint = |args: &[&str]| sightline(&[&["lint"], args].concat(), None);
+    lint(&["--text", "%PROTOCOL%\n"]).ends_with(0);
+    lint(&["--text", "%PROTOCOL%"]).ends_with(0);
+    lint(&["--text", "%PROTOCOL%", "--fail-on", "warning"]).ends_with(1);
+    lint(&["--text", "%PROTOCOL%", "--fail-on", "warning", "--mesh", "istio"]).ends_with(0);
+    lint(&["--text", "%NOPE%"]).ends_with(1);
+    lint(&["--text", "%KUMA_MESH%\n"]).ends_with(1);
+    lint(&["--text", "%KUMA_MESH%\n", "--mesh", "kuma"]).ends_with(0);
+    lint(&["/does/not/exist.yaml"]).ends_with(2);
+    sightline(&["lint", "-"], Some("a: [")).ends_with(2);
+    lint(&["--explain", "SL999"]).ends_with(2);
+    let explained = lint(&["--explain", "sl012"]);
+    explained.ends_with(0);
+    assert!(
+        explained.stdout.starts_with("SL012 length-forbidden (error)\n"),
+        "{}",
+        explained.stdout
+    );
+    let json = lint(&["--text", "%PROTOCOL%\n", "-o", "json"]);
+    assert_eq!(json.stdout, "[]\n");
+}

@@ -54,21 +54,25 @@ pub enum FilesError {
 pub fn read(paths: &[PathBuf]) -> Result<Vec<Document>, FilesError> {
     let mut documents = Vec::new();
     for path in paths {
-        if path.is_dir() {
-            let files = files_below(path)?;
-            if files.is_empty() {
-                return Err(FilesError::Empty {
-                    file: path.display().to_string(),
-                });
-            }
-            for file in files {
-                read_file(&file, &mut documents)?;
-            }
-        } else {
-            read_file(path, &mut documents)?;
+        for file in expand(path)? {
+            read_file(&file, &mut documents)?;
         }
     }
     Ok(documents)
+}
+
+/// The files that a path means: itself, or what is below a folder, sorted.
+pub fn expand(path: &Path) -> Result<Vec<PathBuf>, FilesError> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let files = files_below(path)?;
+    if files.is_empty() {
+        return Err(FilesError::Empty {
+            file: path.display().to_string(),
+        });
+    }
+    Ok(files)
 }
 
 fn read_file(path: &Path, documents: &mut Vec<Document>) -> Result<(), FilesError> {

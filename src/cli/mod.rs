@@ -3,6 +3,7 @@
 mod eject;
 mod explain;
 pub mod files;
+mod lint;
 mod preview;
 pub mod render;
 mod run;
@@ -34,6 +35,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Prints the line that Envoy would print for a described request. Needs no cluster and no Envoy.
     Preview(Box<preview::PreviewArgs>),
+    /// Finds broken formats and filters in files of meshes and of Envoy. Needs no cluster, and none of our resources.
+    Lint(lint::LintArgs),
     /// Takes everything that Sightline put into the cluster out again; your resources stay as they are written.
     Eject(eject::EjectArgs),
     /// Prints the CustomResourceDefinitions, or writes one file each.
@@ -54,6 +57,7 @@ impl Cli {
             Command::Render(args) => args.run(),
             Command::Explain(args) => args.run(),
             Command::Preview(args) => args.run(),
+            Command::Lint(args) => args.run(),
             Command::Eject(args) => args.run(),
             Command::Crds { out } => print_crds(out.as_deref()),
             Command::Rbac(args) => {
