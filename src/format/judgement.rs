@@ -1,8 +1,8 @@
 //! All there is to say of one format string that somebody else wrote, into a configuration that is not ours.
 
 use super::checker::{self, Findings, Reader};
-use super::diagnostic::Diagnostic;
-use super::setting::Setting;
+use super::diagnostic::{Diagnostic, Kind};
+use super::setting::{Dialect, Setting};
 use super::{kuma, lint};
 
 /// What a format string makes.
@@ -33,6 +33,12 @@ pub fn judge(text: &str, form: Form, setting: Setting, has_extensions: bool) -> 
         kuma: setting.dialect.kuma(),
     };
     let mut findings = Findings::default();
+    // Meshes take it for no format, and Envoy's own format then.
+    if text.is_empty() && form == Form::Line && setting.dialect == Dialect::Envoy {
+        let help = "write a text, or leave the format out for Envoy's own";
+        let empty = Diagnostic::whole(Kind::Empty, "text", "the text is empty", help);
+        findings.errors.push(empty);
+    }
     checker::check(text, "text", reader, &mut findings);
     if let Some(version) = reader.kuma {
         kuma::check_replacements(text, "text", version, &mut findings);

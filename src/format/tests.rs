@@ -648,6 +648,20 @@ fn verdicts() -> Vec<(String, Vec<(EnvoyVersion, &'static str)>)> {
 }
 
 #[test]
+fn a_line_of_envoys_own_configuration_is_judged_as_that_envoy_judges_it() {
+    for (string, by_version) in verdicts() {
+        for (version, verdict) in by_version {
+            let judged = judge(&string, Form::Line, Setting::new(Dialect::Envoy, version), true);
+            assert_eq!(
+                judged.errors.is_empty(),
+                verdict == "ok",
+                "{string:?} on {version}: {judged:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn of_thousands_of_errors_some_are_reported_and_none_is_hidden_by_warnings() {
     let errors = compile(&text_spec(&"%NOPE%".repeat(1000)), OLDEST).expect_err("no such operator");
     assert_eq!(errors.iter().count(), 64);

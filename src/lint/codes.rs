@@ -35,10 +35,12 @@ impl Severity {
 /// What is said of the files around formats and filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// A string that should hold YAML or JSON does not.
+    /// A string that should hold YAML or JSON does not, or a value has another shape.
     Unreadable,
     /// A filter that is an error on TCP connections, where both kinds of traffic are logged.
     NeverOnTcp,
+    /// A filter beyond the bounds of the checker, which Envoy may take.
+    Unchecked,
 }
 
 /// What a code is about.
@@ -202,8 +204,11 @@ codes! {
     "SL150" Place::NeverOnTcp "never-true-on-tcp" Warning
         "The filter reads what only HTTP has: on TCP connections it is an error, and none of them is logged."
         "Say so with `has(request.method) && …`, or add what is to hold on TCP: `… || !has(request.method)`.";
+    "SL151" Place::Unchecked "unchecked-filter" Warning
+        "The expression is longer, or more deeply nested, than what is checked here; Envoy may take it."
+        "Shorten it, or make it flatter.";
     "SL200" Place::Unreadable "unreadable-text" Error
-        "A string that should hold YAML or JSON cannot be read, so all of it is ignored or refused."
+        "A value cannot be read: a string that holds no YAML or JSON, or a format or match of another shape. All of it is ignored or refused."
         "Correct the text at the place named.";
 }
 

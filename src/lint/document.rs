@@ -14,6 +14,9 @@ use crate::yaml::YamlError;
 /// Most levels of a document: nobody writes more, and dropping a tree takes stack for each.
 const DEEPEST: usize = 256;
 
+/// Most values of a document, those of aliases counted wherever they stand: aliases of aliases make any number of a few.
+const MOST_VALUES: usize = 2_000_000;
+
 /// One document of a text.
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -29,6 +32,10 @@ pub struct Node(Rc<Inner>);
 struct Inner {
     content: Content,
     span: Range<usize>,
+    /// Values in it, itself included.
+    values: usize,
+    /// Levels of it, 1 for a scalar.
+    depth: usize,
 }
 
 #[derive(Debug)]
@@ -62,8 +69,14 @@ impl Document {
 }
 
 impl Node {
-    fn new(content: Content, span: Range<usize>) -> Self {
-        Self(Rc::new(Inner { content, span }))
+    /// A scalar.
+    fn scalar(content: Content, span: Range<usize>) -> Self {
+        Self(Rc::new(Inner {
+            content,
+            span,
+            values: 1,
+            depth: 1,
+        }))
     }
 
     /// The value of a member of a mapping; of a key that stands twice the last counts, and merge keys (`<<`) are followed.
@@ -137,6 +150,10 @@ impl Node {
         }
     }
 
+    fn is_null(&self) -> bool {
+        matches!(&self.0.content, Content::Scalar { value, is_string: false, .. } if plain_value(value).is_null())
+    }
+
     /// The value without its place.
     pub fn to_value(&self) -> Value {
         match &self.0.content {
@@ -194,7 +211,7 @@ impl Builder {
                 let is_string = style != ScalarStyle::Plain || is_string_tag(tag.as_ref());
                 let value = value.into_owned();
                 self.finish(
-                    Node::new(
+                    Node::scalar(
                         Content::Scalar {
                             value,
                             style,
@@ -207,7 +224,7 @@ impl Builder {
             }
             Event::SequenceStart(_, anchor, _) => self.open(false, anchor, span.start)?,
             Event::MappingStart(_, anchor, _) => self.open(true, anchor, span.start)?,
-            Event::SequenceEnd | Event::MappingEnd => self.close(span.end),
+            Event::SequenceEnd | Event::MappingEnd => self.close(span.end)?,
             Event::Alias(id) => {
                 let node = self.anchors.get(&id).ok_or("an alias within its own anchor")?.clone();
                 self.finish(node, 0);
@@ -230,15 +247,30 @@ impl Builder {
         Ok(())
     }
 
-    fn close(&mut self, end: usize) {
-        let Some(open) = self.open.pop() else { return };
+    fn close(&mut self, end: usize) -> Result<(), &'static str> {
+        let Some(open) = self.open.pop() else { return Ok(()) };
+        let values = 1 + open.nodes.iter().map(|node| node.0.values).sum::<usize>();
+        let depth = 1 + open.nodes.iter().map(|node| node.0.depth).max().unwrap_or_default();
+        if depth > DEEPEST {
+            return Err("too deeply nested");
+        }
+        if values > MOST_VALUES {
+            return Err("too many values, those of aliases included,");
+        }
         let content = if open.is_mapping {
             let mut nodes = open.nodes.into_iter();
             Content::Mapping(std::iter::from_fn(|| Some((nodes.next()?, nodes.next()?))).collect())
         } else {
             Content::Sequence(open.nodes)
         };
-        self.finish(Node::new(content, open.start..end.max(open.start)), open.anchor);
+        let inner = Inner {
+            content,
+            span: open.start..end.max(open.start),
+            values,
+            depth,
+        };
+        self.finish(Node(Rc::new(inner)), open.anchor);
+        Ok(())
     }
 
     fn finish(&mut self, node: Node, anchor: usize) {
@@ -247,15 +279,9 @@ impl Builder {
         }
         match self.open.last_mut() {
             Some(open) => open.nodes.push(node),
-            None if node.to_value_is_null() => {}
+            None if node.is_null() => {}
             None => self.documents.push(Document { root: node }),
         }
-    }
-}
-
-impl Node {
-    fn to_value_is_null(&self) -> bool {
-        matches!(&self.0.content, Content::Scalar { value, is_string: false, .. } if plain_value(value).is_null())
     }
 }
 
@@ -293,5 +319,17 @@ mod tests {
     fn what_is_nested_too_deeply_is_refused() {
         let deep = format!("{}{}", "[".repeat(DEEPEST + 1), "]".repeat(DEEPEST + 1));
         assert!(Document::read_all(&deep).is_err());
+        let level = |anchor: usize, value: &str| format!("a{anchor}: &a{anchor} {value}\n");
+        let chain = |value: &dyn Fn(usize) -> String| -> String {
+            (0..300)
+                .map(|at| level(at, &if at == 0 { "x".into() } else { value(at - 1) }))
+                .collect()
+        };
+        assert!(
+            Document::read_all(&chain(&|before| format!("[*a{before}]"))).is_err(),
+            "by aliases"
+        );
+        let bomb = Document::read_all(&chain(&|before| format!("[*a{before}, *a{before}]")));
+        assert!(bomb.unwrap_err().to_string().contains("aliases"));
     }
 }

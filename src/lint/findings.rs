@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::codes::{About, Code, Place, code};
 use super::located::Located;
 use super::source_map::SourceMap;
-use crate::filter;
+use crate::filter::{self, FilterError};
 use crate::format::{self, Diagnostic, Dialect, EnvoyVersion, Form, Setting, Traffic};
 
 /// What files are checked for.
@@ -112,11 +112,43 @@ impl Judge {
         self.push(About::Format(kind), map, path, span, message, help);
     }
 
-    /// A filter in CEL.
+    /// A filter in CEL, of somebody else. An empty one is none.
     pub fn filter(&mut self, value: &Located, traffic: Traffic) {
-        let Some(text) = value.as_string() else { return };
-        let (map, path) = (value.source_map(), value.path());
+        let Some(text) = value.as_string().filter(|text| !text.is_empty()) else {
+            return;
+        };
         match filter::check(text, self.options.oldest) {
+            // The bounds are ours, and not Envoy's.
+            Err(error) if error.kind == filter::Kind::Length && !text.trim().is_empty() => {
+                self.place(
+                    Place::Unchecked,
+                    &value.source_map(),
+                    value.path(),
+                    0..0,
+                    &error.message,
+                );
+            }
+            checked => self.checked_filter(value, text, traffic, checked),
+        }
+    }
+
+    /// A filter in CEL, of ours.
+    pub fn own_filter(&mut self, value: &Located, traffic: Traffic) {
+        if let Some(text) = value.as_string() {
+            self.checked_filter(value, text, traffic, filter::check(text, self.options.oldest));
+        }
+    }
+
+    /// A match of ours that gave no filter.
+    pub fn bad_match(&mut self, value: &Located, error: FilterError) {
+        let about = About::Filter(error.kind);
+        let help = lower_first(code(about).remedy);
+        self.push(about, &value.source_map(), value.path(), 0..0, error.message, help);
+    }
+
+    fn checked_filter(&mut self, value: &Located, text: &str, traffic: Traffic, checked: Result<String, FilterError>) {
+        let (map, path) = (value.source_map(), value.path());
+        match checked {
             Ok(_) if traffic == Traffic::Both && filter::needs_http(text) => {
                 let about = Place::NeverOnTcp;
                 let message = "this is an error on TCP connections, and none of them is logged";
@@ -136,7 +168,7 @@ impl Judge {
         }
     }
 
-    /// A string that holds no YAML or JSON.
+    /// A string that holds no YAML or JSON, or a value of another shape.
     pub fn unreadable(&mut self, value: &Located, why: &str) {
         self.place(Place::Unreadable, &value.source_map(), value.path(), 0..0, why);
     }

@@ -173,6 +173,44 @@ fn filters_of_telemetries_are_checked() {
 }
 
 #[test]
+fn the_checkers_own_bounds_are_no_error_of_somebody_elses_filter() {
+    let long = format!("response.code == {}", "1 + ".repeat(2000) + "1");
+    let telemetry = |expression: &str| {
+        format!(
+            "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nspec: {{accessLogging: [{{filter: {{expression: '{expression}'}}}}]}}\n"
+        )
+    };
+    let log = |expression: &str| {
+        format!(
+            "apiVersion: sightline.dev/v1alpha1\nkind: TrafficLog\nspec: {{filter: {{type: Expression, expression: '{expression}'}}}}\n"
+        )
+    };
+    assert_eq!(found(&telemetry(&long))[0].0, "SL151");
+    assert_eq!(found(&log(&long))[0].0, "SL100");
+    assert_eq!((found(&telemetry("")), found(&log(""))[0].0), (Vec::new(), "SL100"));
+}
+
+#[test]
+fn a_match_of_a_traffic_log_is_checked() {
+    let log = |wanted: &str| {
+        format!(
+            "apiVersion: sightline.dev/v1alpha1\nkind: TrafficLog\nspec: {{filter: {{type: Match, match: {wanted}}}}}\n"
+        )
+    };
+    assert_eq!(found(&log("{responseFlags: [UF], minDuration: 500ms}")), []);
+    for (id, wanted) in [
+        ("SL106", "{}"),
+        ("SL107", "{responseFlags: [XX]}"),
+        ("SL200", "{minDuration: soon}"),
+        ("SL200", "{methods: GET}"),
+    ] {
+        let text = log(wanted);
+        let ids: Vec<&str> = found(&text).into_iter().map(|(id, ..)| id).collect();
+        assert_eq!(ids, [id], "{wanted}");
+    }
+}
+
+#[test]
 fn our_own_kinds_are_checked_by_the_compiler_of_the_operator() {
     let text = "apiVersion: sightline.dev/v1alpha1
 kind: TrafficLog

@@ -9,7 +9,7 @@ use super::formats::{self, Lines, oldest_envoy};
 use super::membership::{self, istio_of, name_of};
 use super::targets::{self, Place};
 use crate::conditions::{Finding, Reason};
-use crate::crds::{IstioMesh, LogFilter, ObservabilityMesh, Permission, TrafficLog};
+use crate::crds::{IstioMesh, LogFilter, LogMatch, ObservabilityMesh, Permission, TrafficLog};
 use crate::filter;
 use crate::format::EnvoyVersion;
 use crate::snapshot::{Key, View};
@@ -185,16 +185,22 @@ fn compile_filter(filter: &LogFilter, oldest: EnvoyVersion) -> Result<String, Fi
             &"the member of that type is missing; apply the TrafficLog again.",
         ));
     };
+    let Some(wanted) = to_match(wanted) else {
+        return Err(bad(
+            "match.minDuration",
+            &"this is no span of time; write one such as 500ms.",
+        ));
+    };
+    filter::from_match(&wanted).map_err(|error| bad("match", &error))
+}
+
+/// Properties as filters are made of; `None` where `minDuration` is no span of time.
+pub fn to_match(wanted: &LogMatch) -> Option<filter::Match> {
     let min_duration = match &wanted.min_duration {
         None => None,
-        Some(span) => Some(span.get().ok_or_else(|| {
-            bad(
-                "match.minDuration",
-                &"this is no span of time; write one such as 500ms.",
-            )
-        })?),
+        Some(span) => Some(span.get()?),
     };
-    let wanted = filter::Match {
+    Some(filter::Match {
         min_status: wanted.min_status.and_then(|status| u16::try_from(status).ok()),
         min_duration,
         methods: wanted.methods.clone(),
@@ -202,6 +208,5 @@ fn compile_filter(filter: &LogFilter, oldest: EnvoyVersion) -> Result<String, Fi
         path_prefixes: wanted.path_prefixes.clone(),
         response_flags: wanted.response_flags.clone(),
         include_tcp: wanted.include_tcp,
-    };
-    filter::from_match(&wanted).map_err(|error| bad("match", &error))
+    })
 }

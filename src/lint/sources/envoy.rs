@@ -71,11 +71,12 @@ impl Walk<'_> {
 
     /// The log's own members are deprecated, and still read.
     fn file_log(&mut self, log: &Located, traffic: Traffic) {
-        if let Some(line) = log.get("format") {
+        // In proto, an empty text is none.
+        if let Some(line) = log.get("format").filter(|line| line.as_string() != Some("")) {
             self.judge.format(&line, used(Form::Line, traffic, false));
         }
         for names in [["json_format", "jsonFormat"], ["typed_json_format", "typedJsonFormat"]] {
-            self.values(log.either(names), traffic, false);
+            self.values(log.either(names).as_ref(), traffic, false);
         }
         self.substitution(log, traffic);
     }
@@ -92,7 +93,8 @@ impl Walk<'_> {
         for line in inline.into_iter().chain(deprecated) {
             self.judge.format(&line, used(Form::Line, traffic, has_extensions));
         }
-        self.values(format.either(["json_format", "jsonFormat"]), traffic, has_extensions);
+        let json = format.either(["json_format", "jsonFormat"]);
+        self.values(json.as_ref(), traffic, has_extensions);
     }
 
     fn otlp_log(&mut self, log: &Located, traffic: Traffic) {
@@ -105,8 +107,8 @@ impl Walk<'_> {
         }
     }
 
-    fn values(&mut self, values: Option<Located>, traffic: Traffic, has_extensions: bool) {
-        for text in values.iter().flat_map(Located::strings) {
+    fn values(&mut self, values: Option<&Located>, traffic: Traffic, has_extensions: bool) {
+        for text in values.map(Located::strings).unwrap_or_default() {
             self.judge.format(&text, used(Form::Value, traffic, has_extensions));
         }
     }

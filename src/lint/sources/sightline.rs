@@ -4,9 +4,11 @@ use serde::Deserialize;
 
 use super::super::findings::Judge;
 use super::super::located::Located;
-use crate::crds::{LineFormat, LogFormat};
+use crate::crds::{LineFormat, LogFormat, LogMatch};
+use crate::filter;
 use crate::format::{self, Diagnostic, Dialect, Setting, Traffic};
 use crate::policy::formats::{has_tcp_line, spec};
+use crate::policy::traffic_log::to_match;
 
 /// Judges an object of ours.
 pub fn judge(kind: &str, document: &Located, judge: &mut Judge) {
@@ -16,7 +18,10 @@ pub fn judge(kind: &str, document: &Located, judge: &mut Judge) {
                 judge_format(&format, judge);
             }
             if let Some(expression) = document.at(&["spec", "filter", "expression"]) {
-                judge.filter(&expression, Traffic::Both);
+                judge.own_filter(&expression, Traffic::Both);
+            }
+            if let Some(wanted) = document.at(&["spec", "filter", "match"]) {
+                judge_match(&wanted, judge);
             }
         }
         "ObservabilityMesh" => {
@@ -54,6 +59,18 @@ fn judge_line(line: &LineFormat, written: &Located, traffic: Traffic, judge: &mu
     for diagnostic in diagnostics {
         let member = member(written, &diagnostic.path).unwrap_or_else(|| written.clone());
         judge.diagnostic(diagnostic, &member.source_map(), member.path());
+    }
+}
+
+fn judge_match(written: &Located, judge: &mut Judge) {
+    let wanted = match LogMatch::deserialize(written.node().to_value()) {
+        Ok(wanted) => wanted,
+        Err(error) => return judge.unreadable(written, &format!("this is no match: {error}")),
+    };
+    match to_match(&wanted).map(|wanted| filter::from_match(&wanted)) {
+        None => judge.unreadable(written, "`minDuration` is no span of time; write one such as 500ms"),
+        Some(Err(error)) => judge.bad_match(written, error),
+        Some(Ok(_)) => {}
     }
 }
 
