@@ -149,7 +149,7 @@ impl Judge {
     fn checked_filter(&mut self, value: &Located, text: &str, traffic: Traffic, checked: Result<String, FilterError>) {
         let (map, path) = (value.source_map(), value.path());
         match checked {
-            Ok(_) if traffic == Traffic::Both && filter::needs_http(text) => {
+            Ok(_) if traffic != Traffic::Http && filter::needs_http(text) => {
                 let about = Place::NeverOnTcp;
                 let message = "this is an error on TCP connections, and none of them is logged";
                 self.place(about, &map, path, 0..0, message);

@@ -191,6 +191,28 @@ fn the_checkers_own_bounds_are_no_error_of_somebody_elses_filter() {
 }
 
 #[test]
+fn the_place_in_a_filter_with_blanks_before_it_is_that_in_the_file() {
+    let text = "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nspec: {accessLogging: [{filter: {expression: '  response.cod == 1'}}]}\n";
+    assert_eq!(found(text)[0].1, "response.cod");
+    assert_eq!(lint(text, OPTIONS).unwrap()[0].span, 2..14);
+}
+
+#[test]
+fn a_trap_of_one_traffic_is_none_of_the_other() {
+    let log = |filter: &str, expression: &str| {
+        format!(
+            "static_resources:\n  listeners:\n  - filter_chains:\n    - filters:\n      - typed_config:\n          '@type': x/y.{filter}\n          access_log:\n          - filter: {{extension_filter: {{typed_config: {{'@type': x/y.ExpressionFilter, expression: '{expression}'}}}}}}\n"
+        )
+    };
+    assert_eq!(found(&log("HttpConnectionManager", "response.code >= 400")), []);
+    assert_eq!(found(&log("TcpProxy", "response.code >= 400"))[0].0, "SL150");
+    assert_eq!(
+        found(&log("TcpProxy", "has(request.method) && response.code >= 400")),
+        []
+    );
+}
+
+#[test]
 fn a_match_of_a_traffic_log_is_checked() {
     let log = |wanted: &str| {
         format!(
