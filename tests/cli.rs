@@ -822,8 +822,16 @@ fn the_exit_code_of_lint_says_whether_something_was_found_or_could_not_be_read()
     lint(&["--text", "%NOPE%"]).ends_with(1);
     lint(&["--text", "%KUMA_MESH%\n"]).ends_with(1);
     lint(&["--text", "%KUMA_MESH%\n", "--mesh", "kuma"]).ends_with(0);
-    lint(&["/does/not/exist.yaml"]).ends_with(2);
-    sightline(&["lint", "-"], Some("a: [")).ends_with(2);
+    let missing = lint(&["/does/not/exist.yaml"]);
+    missing.ends_with(2);
+    assert_eq!(missing.stderr.matches("No such file").count(), 1, "{}", missing.stderr);
+    let unreadable = sightline(&["lint", "-"], Some("a: ["));
+    unreadable.ends_with(2);
+    assert!(
+        unreadable.stderr.starts_with("error: -: not valid YAML: "),
+        "{}",
+        unreadable.stderr
+    );
     lint(&["--explain", "SL999"]).ends_with(2);
     let explained = lint(&["--explain", "sl012"]);
     explained.ends_with(0);

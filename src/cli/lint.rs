@@ -1,12 +1,11 @@
 //! `sightline lint`: broken formats and filters in files, before a proxy finds them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use super::files;
+use super::files::{self, FilesError};
 use crate::format::{Dialect, EnvoyVersion, KumaVersion};
 use crate::lint::codes::{Code, Severity};
 use crate::lint::{Finding, Options, json, lint, lint_format, text};
@@ -119,27 +118,31 @@ impl LintArgs {
             return (vec![Checked { file, text, findings }], true);
         }
         let (mut checked, mut is_all_read) = (Vec::new(), true);
-        let mut tell = |error: anyhow::Error| {
-            eprintln!("error: {error:#}");
-            is_all_read = false;
-        };
-        let files = self
-            .paths
-            .iter()
-            .filter_map(|path| files::expand(path).map_err(|error| tell(error.into())).ok());
-        for path in files.flatten().collect::<Vec<_>>() {
-            match self.check_file(&path) {
-                Ok(file) => checked.push(file),
-                Err(error) => tell(error),
+        for path in &self.paths {
+            let files = files::expand(path).map(|files| files.into_iter().map(|file| self.check_file(&file)));
+            let results = match files {
+                Ok(files) => files.collect(),
+                Err(error) => vec![Err(error)],
+            };
+            for result in results {
+                match result {
+                    Ok(file) => checked.push(file),
+                    Err(error) => {
+                        eprintln!("error: {error}");
+                        is_all_read = false;
+                    }
+                }
             }
         }
         (checked, is_all_read)
     }
 
-    fn check_file(&self, path: &std::path::Path) -> anyhow::Result<Checked> {
+    fn check_file(&self, path: &Path) -> Result<Checked, FilesError> {
         let (file, text) = files::read_text(path)?;
-        let findings = lint(&text, self.options()).with_context(|| file.clone())?;
-        Ok(Checked { file, text, findings })
+        match lint(&text, self.options()) {
+            Ok(findings) => Ok(Checked { file, text, findings }),
+            Err(source) => Err(FilesError::Yaml { file, source }),
+        }
     }
 
     fn print(&self, checked: &[Checked]) -> anyhow::Result<()> {

@@ -92,6 +92,9 @@ const FILTERS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Says which codes fire.
+type Check<'a> = &'a dyn Fn(&str) -> Vec<&'static str>;
+
 /// Codes with tests of their own below.
 const ELSEWHERE: &[&str] = &["SL054", "SL100", "SL106", "SL107", "SL151"];
 
@@ -111,7 +114,7 @@ fn each_code_fires_and_does_not_nearly() {
             "{{apiVersion: telemetry.istio.io/v1, kind: Telemetry, spec: {{accessLogging: [{{filter: {{expression: \"{expression}\"}}}}]}}}}"
         ))
     };
-    let checks: [(_, &dyn Fn(&str) -> Vec<&'static str>); 3] = [(LINES, &line), (FORMATS, &format), (FILTERS, &filter)];
+    let checks: [(_, Check<'_>); 3] = [(LINES, &line), (FORMATS, &format), (FILTERS, &filter)];
     let mut fired: Vec<&str> = ELSEWHERE.to_vec();
     for (cases, check) in checks {
         for (id, fires, nearly) in cases {
@@ -257,14 +260,17 @@ fn the_checkers_own_bounds_are_no_error_of_somebody_elses_filter() {
             "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nspec: {{accessLogging: [{{filter: {{expression: '{expression}'}}}}]}}\n"
         )
     };
-    let log = |expression: &str| {
+    let traffic_log = |expression: &str| {
         format!(
             "apiVersion: sightline.dev/v1alpha1\nkind: TrafficLog\nspec: {{filter: {{type: Expression, expression: '{expression}'}}}}\n"
         )
     };
     assert_eq!(found(&telemetry(&long))[0].0, "SL151");
-    assert_eq!(found(&log(&long))[0].0, "SL100");
-    assert_eq!((found(&telemetry("")), found(&log(""))[0].0), (Vec::new(), "SL100"));
+    assert_eq!(found(&traffic_log(&long))[0].0, "SL100");
+    assert_eq!(
+        (found(&telemetry("")), found(&traffic_log(""))[0].0),
+        (Vec::new(), "SL100")
+    );
 }
 
 #[test]
