@@ -106,8 +106,12 @@ async fn one_at_a_time(world: &World, revisions: usize) -> Result<()> {
                 let why = condition_of(&mesh, "AgentsInSync")
                     .map(|c| c.message)
                     .unwrap_or_default();
+                ensure!(
+                    !why.contains("BeingRolledByOther"),
+                    "a restart of ours shows as somebody else's: {why}"
+                );
                 // Pods that a node of a busy machine loses for a moment are no part of a restart.
-                if state != "Blocked" || !why.contains("(NotAvailable)") {
+                if state != "Blocked" {
                     states.insert(state);
                 }
             }
