@@ -1,7 +1,7 @@
 //! The compiler of formats alone, from its own sources: to instrument all of what the operator depends on would take
 //! minutes, and fuzz none of it.
 
-#![allow(missing_docs, dead_code)]
+#![allow(missing_docs, dead_code, unused_imports)]
 
 #[path = "../src/cel/mod.rs"]
 pub mod cel;

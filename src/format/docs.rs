@@ -41,7 +41,9 @@ fn heading(page: &mut String, name: &str, of: &str, form: &Form) {
 /// What each supported Envoy takes that the one before it does not, and then every operator.
 pub fn operators() -> String {
     let mut page = String::from("\n| from | taken |\n| --- | --- |\n");
-    let all = || table::operator_names().filter_map(table::operator);
+    let mut names: Vec<&str> = table::operator_names().collect();
+    names.sort_unstable();
+    let all = || names.iter().filter_map(|name| table::operator(name));
     for version in EnvoyVersion::supported() {
         let is_first = version == EnvoyVersion::OLDEST_SUPPORTED;
         let new: Vec<String> = all().flat_map(|operator| taken_since(operator, version)).collect();

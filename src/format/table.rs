@@ -108,10 +108,21 @@ pub(super) enum Grammar {
 const EXTENSIONS_ADDED_BY_MESHES: [&str; 1] = ["envoy.formatter.req_without_query"];
 
 struct Table {
-    /// By the length of their names, of which few have the same: faster to search than by a hash.
+    /// By [`bucket`], which few names have the same of: faster to search than by a hash of the whole name.
     operators: Vec<Vec<Operator>>,
     /// Rows that could not be read. A test proves that there is none.
     malformed: Vec<String>,
+}
+
+/// Some three for each operator.
+const BUCKETS: usize = 512;
+
+/// Of a name its length and three of its characters.
+fn bucket(name: &str) -> usize {
+    let bytes = name.as_bytes();
+    let character = |at: usize| bytes.get(at).copied().map_or(0, usize::from);
+    let (length, last) = (bytes.len(), bytes.len().saturating_sub(1));
+    (length + 31 * character(0) + 67 * character(length / 2) + 5 * character(last)) % BUCKETS
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| read(SOURCE));
@@ -128,24 +139,20 @@ pub(super) fn operator_names() -> impl Iterator<Item = &'static str> {
 
 impl Table {
     fn get(&self, name: &str) -> Option<&Operator> {
-        let same_length = self.operators.get(name.len())?;
-        same_length.iter().find(|operator| operator.name == name)
+        let candidates = self.operators.get(bucket(name))?;
+        candidates.iter().find(|operator| operator.name == name)
     }
 
     fn insert(&mut self, operator: Operator) {
-        let length = operator.name.len();
-        if self.operators.len() <= length {
-            self.operators.resize_with(length + 1, Vec::new);
-        }
-        if let Some(same_length) = self.operators.get_mut(length) {
-            same_length.push(operator);
+        if let Some(bucket) = self.operators.get_mut(bucket(operator.name)) {
+            bucket.push(operator);
         }
     }
 }
 
 fn read(source: &'static str) -> Table {
     let mut table = Table {
-        operators: Vec::new(),
+        operators: std::iter::repeat_with(Vec::new).take(BUCKETS).collect(),
         malformed: Vec::new(),
     };
     let mut lines = source.lines();

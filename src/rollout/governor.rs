@@ -304,9 +304,9 @@ fn is_seen(workload: &Value) -> bool {
     number("/status/observedGeneration") >= number("/metadata/generation")
 }
 
-/// Whether the restart that we wrote is rolled out completely, see [`Wanted::rolled_out`].
+/// Whether the present pod template is rolled out completely, see [`Wanted::rolled_out`].
 pub fn rolled_out(kind: WorkloadKind, workload: &Value) -> bool {
-    rolled_by_us(workload) && progress(kind, workload).complete
+    progress(kind, workload).complete
 }
 
 /// What the governor remembers between decisions. To lose it (a crash, a new leader) costs one more quiet period, never a
@@ -1228,6 +1228,36 @@ mod tests {
         );
         partitioned["updateStrategy"]["rollingUpdate"]["partition"] = json!(0);
         assert_eq!(state(&partitioned, &status("b", 2)), RolloutState::Complete);
+    }
+
+    #[test]
+    fn our_note_on_an_agent_that_is_in_sync_as_it_is_makes_it_nobodys_rollout() {
+        let through = json!({"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1});
+        let mut agent = live(&json!({"replicas": 1}), &through, false);
+        let mut reads = Parts::new(b"key");
+        reads.config_map("m", None);
+        let wanted = Wanted {
+            reads: Some(reads),
+            pods_are_younger: true,
+            rolled_out: rolled_out(WorkloadKind::Deployment, &agent),
+            ..Wanted::default()
+        };
+        let noted = plan_template(&agent, &wanted, Some(at(9)));
+        assert!(!noted.restarts);
+        json_patch::patch(&mut agent, &noted.patch.unwrap()).unwrap();
+        // The API server counts a change of annotations as a generation, and the controller has not looked yet.
+        agent["metadata"]["generation"] = json!(2);
+        assert_eq!(rollout_state(WorkloadKind::Deployment, &agent), RolloutState::Complete);
+        assert_eq!(plan_template(&agent, &wanted, Some(at(9))).patch, None, "noted once");
+        agent["spec"]["template"]["spec"]["containers"][0]["image"] = json!("theirs:2");
+        assert_eq!(
+            rollout_state(WorkloadKind::Deployment, &agent),
+            RolloutState::Blocked {
+                reason: BlockReason::BeingRolledByOther,
+                complete: false
+            },
+            "what the controller has not looked at is a change of the template"
+        );
     }
 
     #[test]

@@ -40,8 +40,9 @@ pub const IN_SYNC_WITH: &str = "sightline.dev/in-sync-with";
 pub const HASH_KEY: &str = "sightline.dev/hash-key";
 /// Annotation of the workload, a person's: the hash whose rollout failed here, and that the others need not wait for.
 pub const SKIP_FAILED: &str = "sightline.dev/skip-failed";
-/// Annotation of the workload: the [`RESTARTED_TEMPLATE`] that was rolled out completely. Pods that are lost or added after
-/// that do not make it our rollout again.
+/// Annotation of the workload: the digest of a pod template that was rolled out completely. Pods that are lost or added
+/// after that do not make it our rollout again, nor does a change beside the template that its controller has not looked
+/// at (such as this very note) make it somebody else's.
 pub const ROLLED_OUT: &str = "sightline.dev/rolled-out";
 /// Annotation of the workload: the hash that somebody took back from it, and when we put it back within an hour, as JSON
 /// `{"hash": text, "at": [time]}`. It is written with the restart that puts it back, and goes with the next change of ours.
@@ -80,7 +81,8 @@ pub struct Wanted {
     /// Whether all pods of the present template are known to have started after the last change of what is read: then a
     /// workload that carries no hash yet is in sync.
     pub pods_are_younger: bool,
-    /// Whether the restart that we wrote last is rolled out completely, which is noted then ([`ROLLED_OUT`]).
+    /// Whether the present pod template is rolled out completely, which is noted ([`ROLLED_OUT`]) where we restarted it, and
+    /// beside the note that an agent is in sync as it is.
     pub rolled_out: bool,
     /// The hash that we remember to have given it last: where it has to be given again, somebody took it back.
     pub was_given: Option<String>,
@@ -343,11 +345,13 @@ pub fn injected_record(deployment: &Value) -> Injected {
 /// pods that are being made are somebody else's, although our time still stands on the template. A webhook that changes
 /// the template again while it admits our write makes every rollout look like somebody else's.
 pub fn rolled_by_us(deployment: &Value) -> bool {
-    restarted_at(deployment).is_some()
-        && deployment
-            .pointer("/spec/template")
-            .zip(annotation(deployment, RESTARTED_TEMPLATE))
-            .is_some_and(|(template, digest)| template_digest(template) == digest)
+    let restarted = annotation(deployment, RESTARTED_TEMPLATE);
+    restarted_at(deployment).is_some() && restarted.is_some() && restarted == live_digest(deployment).as_deref()
+}
+
+/// The digest of the present pod template.
+fn live_digest(workload: &Value) -> Option<String> {
+    workload.pointer("/spec/template").map(template_digest)
 }
 
 /// Plans the one patch that gives a Deployment what is wanted, and takes away what is not wanted any more.
@@ -416,9 +420,8 @@ pub fn plan_template(deployment: &Value, wanted: &Wanted, now: Option<Timestamp>
         set_or_remove(&mut own, HASH_KEY, parts.as_ref().and_then(Parts::key_id));
         set_or_remove(&mut own, IN_SYNC_WITH, desired.clone());
     }
-    if wanted.rolled_out && !restarts {
-        let digest = annotation(deployment, RESTARTED_TEMPLATE).map(str::to_owned);
-        set_or_remove(&mut own, ROLLED_OUT, digest);
+    if wanted.rolled_out && !restarts && (rolled_by_us(deployment) || carried == Some(Carried::NotJudged)) {
+        set_or_remove(&mut own, ROLLED_OUT, live_digest(deployment));
     }
     let injected: Injected = targets
         .iter()
@@ -506,10 +509,10 @@ fn put_back(workload: &Value, wanted: &Wanted, desired: Option<&str>, now: Times
     is_put_back.then(|| serde_json::to_string(&Reverts { hash, at }).unwrap_or_default())
 }
 
-/// Whether the restart that we wrote last was rolled out completely, by our note.
+/// Whether the present pod template was rolled out completely, by our note.
 pub fn is_noted_rolled_out(workload: &Value) -> bool {
     let noted = annotation(workload, ROLLED_OUT);
-    noted.is_some() && noted == annotation(workload, RESTARTED_TEMPLATE) && rolled_by_us(workload)
+    noted.is_some() && noted == live_digest(workload).as_deref()
 }
 
 /// Whether a workload carries a hash, on its template or noted.

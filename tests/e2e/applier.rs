@@ -51,11 +51,12 @@ async fn an_owner_who_applies_without_our_fields_all_the_time_costs_no_write_and
         tokio::spawn(async move {
             // As Argo CD does with ServerSideApply=true.
             let params = PatchParams::apply("argocd-controller").force();
+            let mut pace = tokio::time::interval(Duration::from_millis(300));
             loop {
+                pace.tick().await;
                 if api.patch(AGENT.2, &params, &Patch::Apply(&manifest)).await.is_ok() {
                     count.fetch_add(1, Ordering::Relaxed);
                 }
-                tokio::time::sleep(Duration::from_millis(300)).await;
             }
         })
     };
@@ -70,10 +71,13 @@ async fn an_owner_who_applies_without_our_fields_all_the_time_costs_no_write_and
 
     // As `kubectl apply` and Helm 3 do: a three-way merge with what they applied the last time.
     let manifest = manifest()?.to_string();
+    times.store(0, Ordering::Relaxed);
     let by_client = async {
+        let mut pace = tokio::time::interval(Duration::from_millis(500));
         loop {
+            pace.tick().await;
             world.apply(&manifest).await?;
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            times.fetch_add(1, Ordering::Relaxed);
         }
     };
     let beside_by_client = tokio::select! {
@@ -84,6 +88,7 @@ async fn an_owner_who_applies_without_our_fields_all_the_time_costs_no_write_and
         beside_by_client <= alone,
         "{beside_by_client} writes of ours beside a client-side applier, {alone} without"
     );
+    ensure!(times.load(Ordering::Relaxed) > 10, "{times:?}");
     matrix::record("28 applied without our fields all the time", "Roll", "ok")
 }
 

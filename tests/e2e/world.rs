@@ -19,7 +19,7 @@ use crate::operator::{LEASE_TIMES, LeaseTimes, Operator, Start, USER};
 /// The promise: what is wrong is said within this time.
 pub const TOLD: Duration = Duration::from_secs(10);
 /// For what has no promised time, on a machine that builds something else as well.
-pub const PATIENCE: Duration = Duration::from_mins(2);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 /// How often a condition is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
 

@@ -131,11 +131,13 @@ async fn a_change_and_its_revert_that_nobody_saw_restart_nothing_and_write_no_ob
 async fn fifty_changes_of_what_an_agent_reads_in_a_moment_restart_it_once() -> Result<()> {
     let world = both_meshes().await?;
     let (before, agent) = (world.written(), world.templates()?);
+    // One by one: each is an event of its own.
+    let mut pace = tokio::time::interval(std::time::Duration::from_millis(10));
     for number in 0..50 {
+        pace.tick().await;
         world.change(SECRET, |secret| {
             secret["data"]["password"] = base64(&format!("p{number}"));
         });
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     world.quiet().await?;
     let writes = world.writes_from(before);

@@ -425,7 +425,10 @@ impl ControlPlane {
 
     /// How long the audit log is now, in bytes.
     pub fn audit_length(&self) -> anyhow::Result<u64> {
-        Ok(fs::metadata(self.audit_log())?.len())
+        let log = fs::read(self.audit_log())?;
+        // The API server may be in the middle of writing the last line.
+        let length = log.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        Ok(u64::try_from(length)?)
     }
 
     /// [`ControlPlane::audit_events`] from a place that [`ControlPlane::audit_length`] gave.

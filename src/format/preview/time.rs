@@ -1,9 +1,9 @@
 //! Times as Envoy's `START_TIME(FORMAT)` prints them: `%s` and `%f` are Envoy's own, `%E…` is Abseil's, the rest is
 //! `strftime` in the C locale, with the flags and widths of glibc.
 
-use k8s_openapi::jiff::Timestamp;
-use k8s_openapi::jiff::civil::{DateTime, Weekday};
-use k8s_openapi::jiff::tz::{Offset, TimeZone};
+use jiff::Timestamp;
+use jiff::civil::{DateTime, Weekday};
+use jiff::tz::{Offset, TimeZone};
 
 /// The format without one, in UTC.
 const DEFAULT: &str = "%Y-%m-%dT%H:%M:%E3SZ";
