@@ -38,6 +38,10 @@ use crate::crds::{GROUP, VERSION, custom_resource_definitions};
 /// The namespace of a namespaced object that names none, as kubectl sets it where its context has no other.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
+/// What the API server adds where it did not run the CEL rules.
+const NOT_CHECKED: &str = "some validation rules were not checked because the object was invalid; correct the existing \
+                           errors to complete validation";
+
 /// Why an object was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
@@ -60,6 +64,13 @@ pub struct Finding {
     pub message: String,
     /// CEL rules rely on what this says is wrong, so they are not run.
     blocking: bool,
+}
+
+impl Finding {
+    /// Whether it is nothing that is wrong, but a note on what was not looked at.
+    pub fn is_note(&self) -> bool {
+        self.message.ends_with(NOT_CHECKED)
+    }
 }
 
 impl fmt::Display for Finding {
@@ -218,12 +229,7 @@ fn validate(kind: &Kind, object: &Value) -> Vec<Finding> {
     findings.extend(schema::validate(&kind.schema, object));
     findings.extend(schema::validate_lists(&kind.schema, object));
     if findings.iter().any(|finding| finding.blocking) {
-        findings.push(Finding::invalid(
-            "",
-            &go::json(&Value::Null),
-            "some validation rules were not checked because the object was invalid; correct the existing errors to \
-             complete validation",
-        ));
+        findings.push(Finding::invalid("", &go::json(&Value::Null), NOT_CHECKED));
     } else if let Err(errors) = kube_cel::validate_compiled(&kind.compiled, object, None) {
         findings.extend(errors.into_iter().map(|error| cel_finding(&error)));
     }

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::files::{self, FilesError};
 use crate::format::{Dialect, EnvoyVersion, KumaVersion};
 use crate::lint::codes::{Code, Severity};
-use crate::lint::{Finding, Options, json, lint, lint_format, text};
+use crate::lint::{Checked, Linter, Options, json, lint_format, text};
 
 /// How findings are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -57,8 +57,8 @@ pub struct LintArgs {
     /// Oldest Envoy that reads the files. Default: the oldest that is supported, so that all take what is found good.
     #[arg(long, value_name = "VERSION", default_value_t = EnvoyVersion::OLDEST_SUPPORTED, hide_default_value = true)]
     envoy_version: EnvoyVersion,
-    /// Who reads formats before Envoy, where a file does not say so by its kind. Default: for our own kinds istio, for
-    /// --text envoy.
+    /// Who reads formats before Envoy, where a file does not say so by its kind. Default: what the ObservabilityMeshes
+    /// among the files say; without any, for our own kinds istio, for --text envoy.
     #[arg(long, value_enum)]
     mesh: Option<Mesh>,
     /// From which severity on a finding makes the exit code 1.
@@ -67,13 +67,6 @@ pub struct LintArgs {
     /// How findings are printed.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
-}
-
-/// A text that was checked.
-struct Checked {
-    file: String,
-    text: String,
-    findings: Vec<Finding>,
 }
 
 impl LintArgs {
@@ -114,35 +107,23 @@ impl LintArgs {
     fn check(&self) -> (Vec<Checked>, bool) {
         if let Some(text) = &self.text {
             let findings = lint_format(text, self.options());
-            let (file, text) = ("--text".to_owned(), text.clone());
-            return (vec![Checked { file, text, findings }], true);
+            let (name, text) = ("--text".to_owned(), text.clone());
+            return (vec![Checked { name, text, findings }], true);
         }
-        let (mut checked, mut is_all_read) = (Vec::new(), true);
+        let mut linter = Linter::new(self.options());
+        let mut is_all_read = true;
         for path in &self.paths {
-            let files = files::expand(path).map(|files| files.into_iter().map(|file| self.check_file(&file)));
-            let results = match files {
-                Ok(files) => files.collect(),
-                Err(error) => vec![Err(error)],
+            let (files, failed) = match files::expand(path) {
+                Ok(files) => (files, None),
+                Err(error) => (Vec::new(), Some(error)),
             };
-            for result in results {
-                match result {
-                    Ok(file) => checked.push(file),
-                    Err(error) => {
-                        eprintln!("error: {error}");
-                        is_all_read = false;
-                    }
-                }
+            let results = files.iter().map(|file| add_file(file, &mut linter));
+            for error in results.filter_map(Result::err).chain(failed) {
+                eprintln!("error: {error}");
+                is_all_read = false;
             }
         }
-        (checked, is_all_read)
-    }
-
-    fn check_file(&self, path: &Path) -> Result<Checked, FilesError> {
-        let (file, text) = files::read_text(path)?;
-        match lint(&text, self.options()) {
-            Ok(findings) => Ok(Checked { file, text, findings }),
-            Err(source) => Err(FilesError::Yaml { file, source }),
-        }
+        (linter.finish(), is_all_read)
     }
 
     fn print(&self, checked: &[Checked]) -> anyhow::Result<()> {
@@ -154,13 +135,13 @@ impl LintArgs {
         match self.output {
             Output::Json => {
                 let entries: Vec<_> = all()
-                    .map(|(of, finding)| json::entry(&of.file, &of.text, finding))
+                    .map(|(of, finding)| json::entry(&of.name, &of.text, finding))
                     .collect();
                 println!("{}", serde_json::to_string_pretty(&entries)?);
             }
             Output::Text => {
                 for (of, finding) in all() {
-                    println!("{}", text::report(&of.file, &of.text, finding));
+                    println!("{}", text::report(&of.name, &of.text, finding));
                 }
                 let count = |severity| all().filter(|(_, finding)| finding.code.severity == severity).count();
                 let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
@@ -174,6 +155,12 @@ impl LintArgs {
         }
         Ok(())
     }
+}
+
+fn add_file(path: &Path, linter: &mut Linter) -> Result<(), FilesError> {
+    let (file, text) = files::read_text(path)?;
+    let added = linter.add(file.clone(), text);
+    added.map_err(|source| FilesError::Yaml { file, source })
 }
 
 fn counted(count: usize, what: &str) -> String {

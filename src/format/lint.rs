@@ -184,7 +184,8 @@ const SECRET_PAIRS: [(&str, &str); 6] = [
 /// Parameters of a query string that are secret by themselves: OAuth's code, and the signatures of signed URLs.
 const SECRET_PARAMETERS: [&str; 3] = ["code", "key", "sig"];
 
-fn is_secret(name: &str) -> bool {
+/// Whether what has this name usually is a secret.
+pub(crate) fn is_secret(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let words: Vec<&str> = lower.split(|c: char| !c.is_ascii_alphanumeric()).collect();
     let pair = |pair: &[&str]| matches!(pair, [a, b] if SECRET_PAIRS.contains(&(*a, *b)));

@@ -68,6 +68,7 @@ pub(crate) use diagnostic::{nearest, shorten};
 pub use express::{Expressed, Inexpressible, in_kmesh, lost_in_otlp};
 pub use judgement::{Form, Judgement, judge, needs_extension};
 pub use kuma::{KumaFormat, from_kuma, to_kuma};
+pub(crate) use lint::is_secret;
 pub use otlp::{OtlpFormat, otlp_attributes};
 pub use setting::{Dialect, Setting, Traffic};
 pub use version::{EnvoyVersion, InvalidKumaVersion, InvalidVersion, KumaVersion};

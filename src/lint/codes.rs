@@ -43,6 +43,73 @@ pub enum Place {
     Unchecked,
 }
 
+/// What is said of objects as a whole, and of several together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Policy {
+    /// A filter that Istio drops.
+    FilterWithoutProviders,
+    /// A Telemetry that Istio ignores.
+    IgnoredTelemetry,
+    /// A provider that no MeshConfig has.
+    UnknownProvider,
+    /// A filter that a later entry replaces.
+    OverwrittenFilter,
+    /// A direction in which `accessLogFile` holds.
+    FallsBack,
+    /// An off switch that switches nothing off.
+    OffWithoutEffect,
+    /// A tracing entry that turns tracing off.
+    TracingOff,
+    /// Two Telemetries that certainly select the same pods.
+    OverlappingSelectors,
+    /// Two Telemetries that may select the same pods.
+    MayOverlap,
+    /// A selector in the root namespace.
+    RootSelector,
+    /// A selector of a waypoint.
+    WaypointSelector,
+    /// A Telemetry for a GatewayClass.
+    GatewayClassTarget,
+    /// A sampling in MeshConfig that does not mean what it says.
+    UnreadSampling,
+    /// A label of an OTLP log that is no text.
+    LabelNotText,
+    /// Two providers with one name.
+    DuplicateProvider,
+    /// A field of Istio's that does nothing.
+    FieldWithoutEffect,
+    /// A misspelt key of MeshConfig.
+    UnknownKey,
+    /// A provider that does not say what it is.
+    ProviderWithoutKind,
+    /// A provider's service under a short name.
+    ShortService,
+    /// A provider's service that may stand in several namespaces.
+    ServiceWithoutNamespace,
+    /// OTLP over HTTP without a timeout.
+    MissingTimeout,
+    /// A secret in MeshConfig.
+    InlineSecret,
+    /// A secret in istiod's environment.
+    SecretByEnvironment,
+    /// `to` beside `rules`.
+    ToWithRules,
+    /// What Kuma 3.0 does not have.
+    GoneInKuma3,
+    /// A reference to no MeshOpenTelemetryBackend.
+    UnknownBackendRef,
+    /// A MeshTrace that samples everything.
+    SamplesAll,
+    /// Two MeshAccessLogs for the same traffic.
+    ReplacedBackends,
+    /// What the API server refuses.
+    Refused,
+    /// A mesh or a backend that is not among the files.
+    UnknownReference,
+    /// A misspelt key of `grpc-logging`.
+    SolarMeshKey,
+}
+
 /// What a code is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum About {
@@ -52,6 +119,8 @@ pub enum About {
     Filter(Filter),
     /// What stands around them.
     Place(Place),
+    /// Objects as a whole.
+    Policy(Policy),
 }
 
 /// A line of the table.
@@ -210,6 +279,99 @@ codes! {
     "SL200" Place::Unreadable "unreadable-text" Error
         "A value cannot be read: a string that holds no YAML or JSON, or a format or match of another shape. All of it is ignored or refused."
         "Correct the text at the place named.";
+    "SL300" Policy::FilterWithoutProviders "filter-without-providers" Error
+        "Istio heeds the filter of an access log only where the same entry names providers: this one is dropped, and everything is logged."
+        "Name the providers in the same entry: `providers: [{name: …}]`.";
+    "SL301" Policy::IgnoredTelemetry "ignored-telemetry" Error
+        "Of the Telemetries of a namespace without selector and targetRefs Istio heeds the oldest, and ignores the others as a whole."
+        "Make one Telemetry of them.";
+    "SL302" Policy::UnknownProvider "unknown-provider" Error
+        "No MeshConfig among the files has a provider of this name: Istio gives nothing for it, says so nowhere, and inherits nothing either."
+        "Correct the name, or add the provider to extensionProviders of MeshConfig.";
+    "SL303" Policy::OverwrittenFilter "overwritten-filter" Error
+        "A later entry names the same provider for the same traffic; only the filter of the last one holds."
+        "Make one entry of them, with `||` between the conditions.";
+    "SL304" Policy::FallsBack "falls-back-to-access-log-file" Warning
+        "A Telemetry speaks of one direction only; in the other, proxies log to MeshConfig's accessLogFile."
+        "Say what holds for the other mode too: `disabled: true` with `providers: [{name: envoy}]`, or the same providers.";
+    "SL305" Policy::OffWithoutEffect "off-without-effect" Error
+        "`disabled: true` without providers turns off what is inherited; nothing is, and MeshConfig's accessLogFile goes on."
+        "Name the provider: `providers: [{name: envoy}]` with `disabled: true`.";
+    "SL306" Policy::TracingOff "tracing-without-provider" Warning
+        "A tracing entry where no provider is named, here or above, turns tracing off, that of defaultConfig.tracing too."
+        "Name a provider, or set defaultProviders.tracing in MeshConfig.";
+    "SL307" Policy::OverlappingSelectors "overlapping-selectors" Warning
+        "Two Telemetries of a namespace select the same pods: the newer wins field by field, and Istio may give the result to pods that only one of them selects."
+        "Give each pod one Telemetry: selectors that exclude each other.";
+    "SL308" Policy::MayOverlap "selectors-may-overlap" Info
+        "Two Telemetries of a namespace both select pods that have the labels of both; what holds there depends on their age, and Istio may give it to other pods too."
+        "Make sure that no pod has both, or let the selectors exclude each other.";
+    "SL309" Policy::RootSelector "selector-in-root-namespace" Warning
+        "A Telemetry with a selector in Istio's root namespace reaches pods of that namespace only."
+        "Put it into the namespace of the pods, or leave the selector out to reach the whole mesh.";
+    "SL310" Policy::WaypointSelector "waypoint-selector" Error
+        "Waypoints never heed a selector."
+        "Use targetRefs that name the Gateway, or a Service or ServiceEntry behind it.";
+    "SL311" Policy::GatewayClassTarget "gateway-class-target" Warning
+        "A Telemetry for a GatewayClass is looked at only in the proxy's own namespace, so it misses the waypoints of other namespaces."
+        "Write a Telemetry in each namespace, with targetRefs that name the Gateway.";
+    "SL320" Policy::UnreadSampling "sampling-not-read" Error
+        "MeshConfig takes a sampling of 0 as not set, and one above 100 as 1 %."
+        "Write `randomSamplingPercentage` in a Telemetry, which can say 0, or a number up to 100.";
+    "SL321" Policy::LabelNotText "label-not-text" Error
+        "The labels of envoyOtelAls are texts: any other value becomes an empty one."
+        "Write the value in quotes, and nested values as labels of their own.";
+    "SL322" Policy::DuplicateProvider "duplicate-provider" Error
+        "Two providers have the same name: Istio keeps one of them only."
+        "Give each a name of its own; upper and lower case make no difference.";
+    "SL323" Policy::FieldWithoutEffect "field-without-effect" Error
+        "Istio takes the field and does nothing with it."
+        "Leave it out, and use what the message says.";
+    "SL324" Policy::UnknownKey "unknown-key" Error
+        "MeshConfig has no such key: Istio ignores it without a word."
+        "Correct the key; the message names the one that is near.";
+    "SL325" Policy::ProviderWithoutKind "provider-without-kind" Error
+        "A provider says nothing of what it is, so it gives nothing."
+        "Add one of the kinds, such as `opentelemetry: {service: …, port: …}`.";
+    "SL326" Policy::ShortService "short-service-name" Error
+        "A provider's service is looked up by its full name: Istio finds no short one, and drops the provider."
+        "Write `NAMESPACE/NAME.NAMESPACE.svc.cluster.local`.";
+    "SL327" Policy::ServiceWithoutNamespace "service-without-namespace" Info
+        "A host that stands in several namespaces is found only with its namespace; without it Istio drops the provider."
+        "Write `NAMESPACE/HOST`, with the namespace of the ServiceEntry.";
+    "SL328" Policy::MissingTimeout "otlp-http-without-timeout" Error
+        "Istio takes OTLP over HTTP without a timeout, and Envoy refuses the listeners."
+        "Set `http.timeout`, such as 5s.";
+    "SL329" Policy::InlineSecret "secret-in-mesh-config" Warning
+        "A header that usually carries a secret has its value in MeshConfig, which many may read and which goes to every proxy."
+        "Send to a collector in the cluster that holds the secret.";
+    "SL330" Policy::SecretByEnvironment "secret-by-environment" Info
+        "`envName` is read from istiod's environment at its start, and the value then stands in the configuration of every proxy."
+        "Send to a collector in the cluster that holds the secret.";
+    "SL340" Policy::ToWithRules "to-with-rules" Error
+        "Kuma refuses a MeshAccessLog that has `to` or `from` beside `rules`."
+        "Make two policies of it: one with `to`, one with `rules`.";
+    "SL341" Policy::GoneInKuma3 "gone-in-kuma-3" Warning
+        "Kuma 3.0 does not have it any more: it is refused, or dropped without a word."
+        "Use what the message names.";
+    "SL342" Policy::UnknownBackendRef "unknown-backend-ref" Warning
+        "No MeshOpenTelemetryBackend among the files has the labels of a backendRef: nothing is sent."
+        "Correct the labels, or add the MeshOpenTelemetryBackend.";
+    "SL343" Policy::SamplesAll "samples-everything" Warning
+        "Without `sampling` Kuma traces every request."
+        "Write `sampling: {overall: …}`.";
+    "SL344" Policy::ReplacedBackends "replaced-backends" Warning
+        "Two MeshAccessLogs are for the same traffic: their lists of backends are not merged, and one of them is without effect."
+        "Make one policy with all backends.";
+    "SL360" Policy::Refused "refused-by-api-server" Error
+        "The API server refuses the object."
+        "Correct what the message says.";
+    "SL361" Policy::UnknownReference "unknown-reference" Error
+        "A policy names a mesh or a backend that no ObservabilityMesh among the files has: it has no effect."
+        "Correct the name, or add what it names.";
+    "SL370" Policy::SolarMeshKey "unknown-solarmesh-key" Warning
+        "SolarMesh's agent does not document this key, which looks like one that it reads."
+        "Write the key as the message says.";
 }
 
 #[cfg(test)]

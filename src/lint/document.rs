@@ -81,12 +81,17 @@ impl Node {
 
     /// The value of a member of a mapping; of a key that stands twice the last counts, and merge keys (`<<`) are followed.
     pub fn get(&self, key: &str) -> Option<&Self> {
+        self.member(key).map(|(_, value)| value)
+    }
+
+    /// The same with the key as it is written.
+    pub fn member(&self, key: &str) -> Option<(&Self, &Self)> {
         let own = self.members().rev().find(|(name, _)| name.as_str() == Some(key));
-        own.map(|(_, value)| value).or_else(|| {
+        own.or_else(|| {
             let merged = self.members().filter(|(name, _)| name.as_str() == Some("<<"));
             merged
                 .flat_map(|(_, value)| value.items_or_self())
-                .find_map(|value| value.get(key))
+                .find_map(|value| value.member(key))
         })
     }
 

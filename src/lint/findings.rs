@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use super::codes::{About, Code, Place, code};
-use super::located::Located;
+use super::codes::{About, Code, Place, Policy, Severity, code};
+use super::located::{Located, Mark};
+use super::policies::Fact;
 use super::source_map::SourceMap;
 use crate::filter::{self, FilterError};
 use crate::format::{self, Diagnostic, Dialect, EnvoyVersion, Form, Setting, Traffic};
@@ -47,6 +48,27 @@ pub struct Finding {
     pub help: String,
 }
 
+impl Finding {
+    /// What is wrong with a value as a whole; what to do is what the table says.
+    pub fn of_policy(policy: Policy, resource: Option<Resource>, mark: Mark, message: String) -> Self {
+        let code = code(About::Policy(policy));
+        Self {
+            code,
+            resource,
+            path: mark.path,
+            span: 0..0,
+            place: mark.place,
+            message,
+            help: lower_first(code.remedy),
+        }
+    }
+
+    /// Whether its line of the file holds a secret, which is not to be printed again.
+    pub fn is_of_secret(&self) -> bool {
+        self.code == code(About::Policy(Policy::InlineSecret))
+    }
+}
+
 /// How a format string is used.
 #[derive(Clone, Copy, Debug)]
 pub struct Use {
@@ -60,12 +82,26 @@ pub struct Use {
     pub has_extensions: bool,
 }
 
+/// What is said of one object.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// What was found, in the order of the file.
+    pub findings: Vec<Finding>,
+    /// What policies are judged by.
+    pub facts: Vec<Fact>,
+    /// The object.
+    pub resource: Option<Resource>,
+    /// Whether anything depends on who reads.
+    pub asked_for_mesh: bool,
+}
+
 /// Judges what the sources find in one document.
 #[derive(Debug)]
 pub struct Judge {
-    /// What is checked for.
-    pub options: Options,
+    options: Options,
     findings: Vec<Finding>,
+    facts: Vec<Fact>,
+    asked_for_mesh: bool,
 }
 
 impl Judge {
@@ -74,6 +110,8 @@ impl Judge {
         Self {
             options,
             findings: Vec::new(),
+            facts: Vec::new(),
+            asked_for_mesh: false,
         }
     }
 
@@ -82,6 +120,54 @@ impl Judge {
         self.findings
             .sort_by_key(|finding| (finding.place.start, finding.place.end));
         self.findings
+    }
+
+    /// What was found in an object, and what is kept of it.
+    pub fn into_judged(mut self, object: &Located) -> Judged {
+        let (facts, asked_for_mesh) = (std::mem::take(&mut self.facts), self.asked_for_mesh);
+        let mut findings = self.into_findings();
+        let is_silent = findings.is_empty() && facts.is_empty();
+        let resource = if is_silent { None } else { object.resource() };
+        for finding in &mut findings {
+            finding.resource.clone_from(&resource);
+        }
+        Judged {
+            findings,
+            facts,
+            resource,
+            asked_for_mesh,
+        }
+    }
+
+    /// The oldest Envoy that reads the files.
+    pub const fn oldest(&self) -> EnvoyVersion {
+        self.options.oldest
+    }
+
+    /// Who reads a string that does not say so itself: what the flag says, or the files. An object whose source asks is
+    /// judged again when all files are read.
+    pub const fn mesh(&mut self) -> Option<Dialect> {
+        self.asked_for_mesh = true;
+        self.options.mesh
+    }
+
+    /// What is wrong with an object as a whole.
+    pub fn policy(&mut self, policy: Policy, mark: Mark, message: String) {
+        self.findings.push(Finding::of_policy(policy, None, mark, message));
+    }
+
+    /// Whether an error was found in a value, or below it.
+    pub fn has_error_in(&self, path: &str) -> bool {
+        let mut errors = self
+            .findings
+            .iter()
+            .filter(|finding| finding.code.severity == Severity::Error);
+        errors.any(|finding| finding.path.starts_with(path))
+    }
+
+    /// Keeps a fact until all files are read.
+    pub fn note(&mut self, fact: Fact) {
+        self.facts.push(fact);
     }
 
     /// A format string. What is no string is none of ours: who reads it refuses it.

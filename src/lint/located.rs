@@ -1,8 +1,10 @@
 //! A value of a document with the way to it: its path, and where it stands in the file.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::document::{Document, Node};
+use super::findings::Resource;
 use super::source_map::SourceMap;
 use crate::yaml::YamlError;
 
@@ -11,6 +13,15 @@ use crate::yaml::YamlError;
 struct Text {
     text: String,
     to_file: SourceMap,
+}
+
+/// Where a value stands: what a finding needs of it when its document is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The way to it.
+    pub path: String,
+    /// Bytes of the file.
+    pub place: Range<usize>,
 }
 
 /// A value and its place.
@@ -129,19 +140,77 @@ impl Located {
         self.node.as_string()
     }
 
+    /// Where it stands as a whole.
+    pub fn mark(&self) -> Mark {
+        self.mark_of(&self.node, self.path.clone())
+    }
+
+    /// Where the key of a member stands, under one of its two names; the whole value where it has no such member.
+    pub fn key_mark(&self, names: [&'static str; 2]) -> Mark {
+        let member = names.into_iter().find_map(|name| Some((name, self.node.member(name)?)));
+        match member {
+            Some((name, (key, _))) => self.mark_of(key, self.path_of(name)),
+            None => self.mark(),
+        }
+    }
+
+    /// Keys of a mapping with what they lead to and where they stand.
+    pub fn keys(&self) -> Vec<(&str, Self, Mark)> {
+        let members = self.node.members();
+        members
+            .filter_map(|(key, value)| {
+                let name = key.as_str()?;
+                Some((name, self.child(name, value), self.mark_of(key, self.path_of(name))))
+            })
+            .collect()
+    }
+
+    fn mark_of(&self, node: &Node, path: String) -> Mark {
+        Mark {
+            path,
+            place: self.text.to_file.place(&node.span()),
+        }
+    }
+
+    /// The text that several keys lead to; empty where there is none.
+    pub fn text_at(&self, keys: &[&str]) -> &str {
+        let value = keys.iter().try_fold(&self.node, |value, key| value.get(key));
+        value.and_then(Node::as_str).unwrap_or_default()
+    }
+
+    /// Group and kind of the object that this is, each empty where it has none.
+    pub fn group_and_kind(&self) -> (&str, &str) {
+        let version = self.text_at(&["apiVersion"]);
+        let group = version.split_once('/').map_or("", |(group, _)| group);
+        (group, self.text_at(&["kind"]))
+    }
+
+    /// What the object that this is calls itself; `None` where it has no kind.
+    pub fn resource(&self) -> Option<Resource> {
+        let resource = Resource {
+            kind: self.text_at(&["kind"]).to_owned(),
+            namespace: self.text_at(&["metadata", "namespace"]).to_owned(),
+            name: self.text_at(&["metadata", "name"]).to_owned(),
+        };
+        (!resource.kind.is_empty()).then_some(resource)
+    }
+
     /// Where its characters stand in the file.
     pub fn source_map(&self) -> SourceMap {
         self.text.to_file.within(&self.node.source_map(&self.text.text))
     }
 
     fn child(&self, key: &str, node: &Node) -> Self {
+        self.with(node, self.path_of(key))
+    }
+
+    fn path_of(&self, key: &str) -> String {
         let is_plain = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '@'));
-        let path = match (self.path.is_empty(), is_plain) {
+        match (self.path.is_empty(), is_plain) {
             (true, true) => key.to_owned(),
             (false, true) => format!("{}.{key}", self.path),
             (_, false) => format!("{}[{key:?}]", self.path),
-        };
-        self.with(node, path)
+        }
     }
 
     fn with(&self, node: &Node, path: String) -> Self {

@@ -1,5 +1,5 @@
-//! `sightline lint`: broken formats and filters, wherever they stand, before a proxy finds them. Pure: texts in, findings
-//! out.
+//! `sightline lint`: broken formats and filters, wherever they stand, before a proxy finds them; and policies that do not
+//! do what they look like. Pure: texts in, findings out.
 //!
 //! | file | what it knows |
 //! | --- | --- |
@@ -9,13 +9,17 @@
 //! | `located` | a value with its path, also in YAML that stands in a string |
 //! | `sources` | where formats and filters stand: a file for each kind of source |
 //! | `findings` | what is judged, and what is said |
+//! | `linter` | files one after the other, and then what all of them together say |
+//! | `policies` | what is wrong between objects, or with one as a whole: a file for each subject |
 //! | `text`, `json` | how it is printed; a new form (SARIF) is a new file |
 
 pub mod codes;
 pub mod document;
 pub mod findings;
 pub mod json;
+mod linter;
 pub mod located;
+mod policies;
 pub mod source_map;
 mod sources;
 pub mod text;
@@ -24,33 +28,21 @@ pub mod text;
 mod tests;
 
 pub use findings::{Finding, Options};
+pub use linter::{Checked, Linter};
 
 use findings::{Judge, Use};
-use located::Located;
 
 use crate::format::{Dialect, Form, Traffic};
 use crate::yaml::YamlError;
 
-/// Checks all objects of a file.
+/// Checks all objects of one file that stands alone.
 ///
 /// # Errors
 /// Where the file is no YAML.
 pub fn lint(text: &str, options: Options) -> Result<Vec<Finding>, YamlError> {
-    let mut findings = Vec::new();
-    for object in Located::of_file(text)?.into_iter().flat_map(sources::objects) {
-        let mut judge = Judge::new(options);
-        sources::judge(&object, &mut judge);
-        let found = judge.into_findings();
-        if found.is_empty() {
-            continue;
-        }
-        let resource = sources::resource(&object);
-        findings.extend(found.into_iter().map(|finding| Finding {
-            resource: resource.clone(),
-            ..finding
-        }));
-    }
-    Ok(findings)
+    let mut linter = Linter::new(options);
+    linter.add(String::new(), text.to_owned())?;
+    Ok(linter.finish().into_iter().flat_map(|file| file.findings).collect())
 }
 
 /// Checks one format: a whole line of text. Its place is that in the text, and its path is `text`.

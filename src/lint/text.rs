@@ -50,8 +50,10 @@ pub fn report(file: &str, text: &str, finding: &Finding) -> String {
     let mut report = format!("{}[{}]: {}\n", code.severity.as_str(), code.id, finding.message);
     // Writing into a String does not fail.
     let _ = writeln!(report, "{margin}--> {file}:{line}:{column}{where_in}");
-    let (excerpt, marks) = excerpt(text, finding);
-    let _ = writeln!(report, "{margin} |\n{line} | {excerpt}\n{margin} | {marks}");
+    if !finding.is_of_secret() {
+        let (excerpt, marks) = excerpt(text, finding);
+        let _ = writeln!(report, "{margin} |\n{line} | {excerpt}\n{margin} | {marks}");
+    }
     let _ = writeln!(report, "{margin} = help: {}", finding.help);
     report
 }

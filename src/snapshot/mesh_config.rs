@@ -136,15 +136,6 @@ fn default_providers(mesh: &Map<String, Value>) -> DefaultProviders {
 /// An entry with the member that says what it is under its JSON name. What is deeper stays as it is written: keys there
 /// may be a user's own.
 fn with_json_names(entry: &Map<String, Value>) -> Map<String, Value> {
-    let json_name = |name: &str| {
-        let mut words = name.split('_');
-        let first = words.next().unwrap_or_default().to_owned();
-        words.fold(first, |so_far, word| {
-            let mut letters = word.chars();
-            let capital = letters.next().map(|letter| letter.to_ascii_uppercase());
-            so_far + &String::from_iter(capital) + letters.as_str()
-        })
-    };
     let snake = entry.iter().map(|(name, value)| (json_name(name), value.clone()));
     let mut named: Map<String, Value> = snake.collect();
     // Where both stand, the JSON name counts.
@@ -155,6 +146,17 @@ fn with_json_names(entry: &Map<String, Value>) -> Map<String, Value> {
             .map(|(name, value)| (name.clone(), value.clone())),
     );
     named
+}
+
+/// The JSON name of a proto field: `log_format` is `logFormat`; one without `_` is its own.
+pub(crate) fn json_name(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |so_far, word| {
+        let mut letters = word.chars();
+        let capital = letters.next().map(|letter| letter.to_ascii_uppercase());
+        so_far + &String::from_iter(capital) + letters.as_str()
+    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use super::super::findings::{Judge, Use};
 use super::super::located::Located;
+use super::super::policies;
 use crate::format::{Dialect, Form, Traffic, needs_extension};
 
 /// Judges `data.mesh`, wherever a ConfigMap has it: Istio's is named `istio`, or `istio-REVISION`.
@@ -17,6 +18,7 @@ pub fn judge_config_map(config_map: &Located, judge: &mut Judge) {
 
 /// Judges a MeshConfig.
 pub fn judge_mesh_config(mesh: &Located, judge: &mut Judge) {
+    policies::mesh_config::note(mesh, judge);
     let encoding = mesh.either(["accessLogEncoding", "access_log_encoding"]);
     // Of the proto's enum, JSON is 1.
     let is_json = encoding.is_some_and(|encoding| matches!(encoding.node().as_str(), Some("JSON" | "1")));

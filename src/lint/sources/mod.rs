@@ -7,20 +7,13 @@ mod mesh_config;
 mod sightline;
 mod telemetry;
 
-use super::findings::{Judge, Resource};
+use super::findings::Judge;
 use super::located::Located;
 
 /// Judges what a document holds. A document of another kind holds nothing.
 pub fn judge(document: &Located, judge: &mut Judge) {
-    let text = |key| {
-        document
-            .node()
-            .get(key)
-            .and_then(|value| value.as_str())
-            .unwrap_or_default()
-    };
-    let group = text("apiVersion").split_once('/').map_or("", |(group, _)| group);
-    match (group, text("kind")) {
+    let (group, kind) = document.group_and_kind();
+    match (group, kind) {
         ("sightline.dev", kind) => sightline::judge(kind, document, judge),
         ("telemetry.istio.io", "Telemetry") => telemetry::judge(document, judge),
         ("", "ConfigMap") => mesh_config::judge_config_map(document, judge),
@@ -38,20 +31,4 @@ pub fn objects(document: Located) -> Vec<Located> {
         Some(items) => items.items(),
         None => vec![document],
     }
-}
-
-/// What an object calls itself.
-pub fn resource(object: &Located) -> Option<Resource> {
-    let text = |keys: &[&str]| {
-        let value = object.at(keys);
-        value
-            .and_then(|value| Some(value.node().as_str()?.to_owned()))
-            .unwrap_or_default()
-    };
-    let resource = Resource {
-        kind: text(&["kind"]),
-        namespace: text(&["metadata", "namespace"]),
-        name: text(&["metadata", "name"]),
-    };
-    (!resource.kind.is_empty()).then_some(resource)
 }

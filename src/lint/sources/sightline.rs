@@ -51,9 +51,9 @@ fn judge_format(format: &Located, judge: &mut Judge) {
 
 fn judge_line(line: &LineFormat, written: &Located, traffic: Traffic, judge: &mut Judge) {
     // What we render is read by a mesh, never by Envoy as it stands.
-    let mesh = judge.options.mesh.filter(|mesh| *mesh != Dialect::Envoy);
+    let mesh = judge.mesh().filter(|mesh| *mesh != Dialect::Envoy);
     let dialect = mesh.unwrap_or(Dialect::Istio);
-    let setting = Setting::new(dialect, judge.options.oldest).with(traffic);
+    let setting = Setting::new(dialect, judge.oldest()).with(traffic);
     let diagnostics: Vec<Diagnostic> = match format::compile(&spec(line), setting) {
         Ok(compiled) => compiled.warnings,
         Err(errors) => errors.iter().cloned().collect(),
