@@ -813,6 +813,62 @@ data:
 }
 
 #[test]
+fn lint_judges_policies_over_all_files_of_a_folder() {
+    let folder = TempDir::new().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let telemetry = |provider: &str| {
+        format!(
+            "apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {{name: logs, namespace: shop}}
+spec:
+  accessLogging:
+  - providers:
+    - name: {provider}
+"
+        )
+    };
+    write("a.yaml", &telemetry("filed"));
+    let lint = |args: &[&str]| sightline(&[&["lint", folder.path().to_str().unwrap()], args].concat(), None);
+    lint(&[]).ends_with(0);
+    write(
+        "b.yaml",
+        "apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |
+    extensionProviders:
+    - name: file
+      envoyFileAccessLog: {}
+",
+    );
+    let bad = lint(&[]);
+    bad.ends_with(1);
+    let message = "error[SL302]: no MeshConfig among the files has a provider `filed`; did you mean `file`?\n";
+    assert!(bad.stdout.starts_with(message), "{}", bad.stdout);
+    let path = "spec.accessLogging[0].providers[0].name";
+    let place = format!(
+        " --> {}:7:13 (Telemetry shop/logs, {path})\n",
+        folder.path().join("a.yaml").display()
+    );
+    assert!(bad.stdout.contains(&place), "{}", bad.stdout);
+    assert!(
+        bad.stdout.contains("7 |     - name: filed\n  |             ^^^^^\n"),
+        "{}",
+        bad.stdout
+    );
+    let json = lint(&["-o", "json"]);
+    let findings: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(findings.as_array().unwrap().len(), 1);
+    assert_eq!(findings[0]["path"], path);
+    assert_eq!(findings[0]["resource"]["name"], "logs");
+
+    write("a.yaml", &telemetry("FILE"));
+    lint(&["--fail-on", "warning"]).ends_with(0);
+}
+
+#[test]
 fn the_exit_code_of_lint_says_whether_something_was_found_or_could_not_be_read() {
     let lint = |args: &[&str]| sightline(&[&["lint"], args].concat(), None);
     lint(&["--text", "%PROTOCOL%\n"]).ends_with(0);

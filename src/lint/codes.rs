@@ -70,6 +70,8 @@ pub enum Policy {
     WaypointSelector,
     /// A Telemetry for a GatewayClass.
     GatewayClassTarget,
+    /// A second provider of a tracing entry.
+    ExtraProvider,
     /// A sampling in MeshConfig that does not mean what it says.
     UnreadSampling,
     /// A label of an OTLP log that is no text.
@@ -92,6 +94,8 @@ pub enum Policy {
     InlineSecret,
     /// A secret in istiod's environment.
     SecretByEnvironment,
+    /// A provider of a shared MeshConfig that istiod's own has too.
+    ShadowedProvider,
     /// `to` beside `rules`.
     ToWithRules,
     /// What Kuma 3.0 does not have.
@@ -108,6 +112,12 @@ pub enum Policy {
     UnknownReference,
     /// A misspelt key of `grpc-logging`.
     SolarMeshKey,
+    /// A ratio that is none.
+    SamplerRatio,
+    /// Resource attributes that cannot be read.
+    ResourceAttributes,
+    /// A variable that InterLink reads in another way.
+    InterLinkEnvironment,
 }
 
 /// What a code is about.
@@ -315,6 +325,9 @@ codes! {
     "SL311" Policy::GatewayClassTarget "gateway-class-target" Warning
         "A Telemetry for a GatewayClass is looked at only in the proxy's own namespace, so it misses the waypoints of other namespaces."
         "Write a Telemetry in each namespace, with targetRefs that name the Gateway.";
+    "SL312" Policy::ExtraProvider "extra-tracing-provider" Warning
+        "Of the providers of a tracing entry Istio takes the first, even where it is unknown."
+        "Name one provider; a collector can send spans to several places.";
     "SL320" Policy::UnreadSampling "sampling-not-read" Error
         "MeshConfig takes a sampling of 0 as not set, and one above 100 as 1 %."
         "Write `randomSamplingPercentage` in a Telemetry, which can say 0, or a number up to 100.";
@@ -348,6 +361,9 @@ codes! {
     "SL330" Policy::SecretByEnvironment "secret-by-environment" Info
         "`envName` is read from istiod's environment at its start, and the value then stands in the configuration of every proxy."
         "Send to a collector in the cluster that holds the secret.";
+    "SL331" Policy::ShadowedProvider "shadowed-provider" Error
+        "A shared MeshConfig loses to istiod's own: of two providers with one name, istiod takes that of its own map."
+        "Give the shared one a name of its own.";
     "SL340" Policy::ToWithRules "to-with-rules" Error
         "Kuma refuses a MeshAccessLog that has `to` or `from` beside `rules`."
         "Make two policies of it: one with `to`, one with `rules`.";
@@ -372,6 +388,15 @@ codes! {
     "SL370" Policy::SolarMeshKey "unknown-solarmesh-key" Warning
         "SolarMesh's agent does not document this key, which looks like one that it reads."
         "Write the key as the message says.";
+    "SL380" Policy::SamplerRatio "sampler-ratio" Error
+        "The argument of a ratio sampler is a number from 0 to 1: any other is ignored, and everything is sampled."
+        "Divide the percentage by 100.";
+    "SL381" Policy::ResourceAttributes "resource-attributes" Warning
+        "An SDK that cannot read one entry of OTEL_RESOURCE_ATTRIBUTES discards all of them."
+        "Write `key=value` with commas between entries, and `%2C`, `%3D` and `%25` for `,`, `=` and `%` in values.";
+    "SL382" Policy::InterLinkEnvironment "interlink-environment" Error
+        "InterLink does not read a variable as it looks: tracing stays off, or the virtual node stops."
+        "Write what the message says.";
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::super::codes::Policy;
+use super::super::document::Node;
 use super::super::findings::Judge;
 use super::super::located::{Located, Mark};
 use super::{Fact, Facts, Found, Noted};
@@ -122,7 +123,7 @@ fn judge_sampling(spec: &Located, judge: &mut Judge) {
 
 /// `rules` are left out: two that fit both log.
 fn traffic(spec: &Located) -> BTreeMap<String, Mark> {
-    let target = |of: &Located| match of.node().get("targetRef").map(|target| target.to_value()) {
+    let target = |of: &Located| match of.node().get("targetRef").map(Node::to_value) {
         None | Some(Value::Null) => json!({"kind": "Mesh"}),
         Some(target) => target,
     };
@@ -175,7 +176,7 @@ fn check_replaced(facts: Facts<'_>) -> Vec<Found> {
         Fact::MeshAccessLog(log) => Some(log),
         _ => None,
     });
-    let mut by_traffic: BTreeMap<(&str, &str, &str), Vec<(&str, &Noted, &Mark)>> = BTreeMap::new();
+    let mut by_traffic: BTreeMap<_, Vec<(&str, &Noted, &Mark)>> = BTreeMap::new();
     for (noted, log) in logs {
         for (traffic, mark) in &log.traffic {
             let key = (log.mesh.as_str(), log.namespace.as_str(), traffic.as_str());

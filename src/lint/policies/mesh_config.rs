@@ -15,7 +15,7 @@ use crate::snapshot::mesh_config::json_name;
 #[derive(Clone, Debug)]
 pub struct MeshConfig {
     /// Names of the extension providers.
-    pub providers: Vec<String>,
+    pub providers: Vec<(String, Mark)>,
     /// `rootNamespace`; empty where it is not set.
     pub root_namespace: String,
     /// Whether proxies log to `accessLogFile`.
@@ -44,7 +44,7 @@ pub fn note(mesh: &Located, judge: &mut Judge) {
             .unwrap_or_default()
     };
     let defaults = mesh.either(["defaultProviders", "default_providers"]);
-    let named = |names| {
+    let defaults_of = |names| {
         let listed = defaults
             .as_ref()
             .map(|defaults| items(defaults, names))
@@ -53,12 +53,12 @@ pub fn note(mesh: &Located, judge: &mut Judge) {
         listed.iter().filter_map(name).collect()
     };
     judge.note(Fact::MeshConfig(MeshConfig {
-        providers: providers.iter().filter_map(name).map(|name| name.to_owned()).collect(),
+        providers: providers.iter().filter_map(named).collect(),
         root_namespace: text(["rootNamespace", "root_namespace"]),
         has_access_log_file: !text(["accessLogFile", "access_log_file"]).is_empty(),
-        default_logging: named(["accessLogging", "access_logging"]),
-        default_tracing: named(["tracing", "tracing"]),
-        default_metrics: named(["metrics", "metrics"]),
+        default_logging: defaults_of(["accessLogging", "access_logging"]),
+        default_tracing: defaults_of(["tracing", "tracing"]),
+        default_metrics: defaults_of(["metrics", "metrics"]),
     }));
 }
 
@@ -68,6 +68,10 @@ fn items(value: &Located, names: [&'static str; 2]) -> Vec<Located> {
 
 fn name(provider: &Located) -> Option<&str> {
     provider.node().get("name")?.as_str()
+}
+
+fn named(provider: &Located) -> Option<(String, Mark)> {
+    Some((name(provider)?.to_owned(), provider.get("name")?.mark()))
 }
 
 /// 0 is the value of a field that is not set, and then istiod's own default holds.
@@ -185,7 +189,7 @@ fn judge_service(service: &Located, judge: &mut Judge) {
     if host.parse::<IpAddr>().is_ok() {
         return;
     }
-    if !host.contains('.') || host.ends_with(".svc") {
+    if !host.contains('.') || host.rsplit('.').next() == Some("svc") {
         let message = format!("`{written}` is no full name of a service, and Istio finds none");
         judge.policy(Policy::ShortService, service.mark(), message);
     } else if namespace.is_none() && !host.contains(".svc.") {

@@ -12,9 +12,11 @@
 //! | `providers` | Telemetries and the providers of MeshConfig |
 //! | `wasm_plugin` | Istio's WasmPlugin |
 //! | `kuma` | Kuma's policies |
+//! | `environment` | environment of workloads: OpenTelemetry's, InterLink's |
 //! | `sightline` | our own kinds |
 //! | `solarmesh` | SolarMesh's `grpc-logging` |
 
+mod environment;
 mod kuma;
 pub mod mesh_config;
 mod providers;
@@ -115,6 +117,7 @@ pub fn note(object: &Located, judge: &mut Judge) {
         ("extensions.istio.io", "WasmPlugin") => wasm_plugin::note(object, judge),
         ("kuma.io", kind) => kuma::note(kind, object, judge),
         ("", "ConfigMap") => solarmesh::note(object, judge),
+        ("apps" | "batch", _) | ("", "Pod") => environment::note(object, judge),
         _ => {}
     }
 }

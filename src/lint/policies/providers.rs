@@ -16,6 +16,10 @@ const BUILT_IN: [&str; 3] = ["envoy", "prometheus", "stackdriver"];
 /// Names of our own providers: they stand in a map of ours, which is not among files.
 const OURS: &str = "sightline-";
 
+/// istiod's own map, and the beginning of that of a revision.
+const ISTIODS_MAP: &str = "istio";
+const REVISIONS_MAP: &str = "istio-";
+
 /// Judges Telemetries and MeshConfigs together.
 pub fn check(facts: Facts<'_>) -> Vec<Found> {
     let configs: Vec<(&Noted, &MeshConfig)> = facts
@@ -25,6 +29,7 @@ pub fn check(facts: Facts<'_>) -> Vec<Found> {
         })
         .collect();
     let mut found = check_names(facts, &configs);
+    found.extend(check_shadowed(facts, &configs));
     let inherited = Inherited::new(facts, &configs);
     for (noted, telemetry) in all(facts) {
         found.extend(check_fallback(noted, telemetry, &inherited));
@@ -38,9 +43,9 @@ fn check_names(facts: Facts<'_>, configs: &[(&Noted, &MeshConfig)]) -> Vec<Found
     if configs.is_empty() {
         return Vec::new();
     }
-    let names = configs.iter().flat_map(|(_, config)| &config.providers);
-    let known: BTreeSet<String> = names
-        .map(|name| name.to_ascii_lowercase())
+    let providers = configs.iter().flat_map(|(_, config)| &config.providers);
+    let known: BTreeSet<String> = providers
+        .map(|(name, _)| name.to_ascii_lowercase())
         .chain(BUILT_IN.map(str::to_owned))
         .collect();
     let judge = |noted: &Noted, (name, mark): &(String, Mark)| {
@@ -74,12 +79,43 @@ fn check_names(facts: Facts<'_>, configs: &[(&Noted, &MeshConfig)]) -> Vec<Found
     telemetries.chain(defaults).collect()
 }
 
+/// Providers of a shared map (`SHARED_MESH_CONFIG`) that istiod's own map has too: its own wins.
+fn check_shadowed(facts: Facts<'_>, configs: &[(&Noted, &MeshConfig)]) -> Vec<Found> {
+    let map = |noted: &Noted| {
+        let resource = noted
+            .resource
+            .as_ref()
+            .filter(|resource| resource.kind == "ConfigMap")?;
+        let is_own = resource.name == ISTIODS_MAP || resource.name.starts_with(REVISIONS_MAP);
+        Some((resource.namespace.clone(), is_own))
+    };
+    let mut own: BTreeMap<(String, &str), &Noted> = BTreeMap::new();
+    for (noted, config) in configs {
+        if let Some((namespace, true)) = map(noted) {
+            let names = config.providers.iter();
+            own.extend(names.map(|(name, _)| ((namespace.clone(), name.as_str()), *noted)));
+        }
+    }
+    let mut found = Vec::new();
+    for (noted, config) in configs {
+        let Some((namespace, false)) = map(noted) else { continue };
+        found.extend(config.providers.iter().filter_map(|(name, mark)| {
+            let winner = facts.called(own.get(&(namespace.clone(), name.as_str()))?, noted);
+            let message = format!("{winner} has a provider `{name}` too, and istiod takes that one");
+            Some(noted.finding(Policy::ShadowedProvider, mark, message))
+        }));
+    }
+    found
+}
+
 /// What a Telemetry builds on.
 struct Inherited<'a> {
     /// Whether proxies log to `accessLogFile` where nothing else is said.
     has_access_log_file: bool,
     /// Whether all proxies trace to a default provider.
     has_default_tracing: bool,
+    /// Whether any MeshConfig is known.
+    has_config: bool,
     /// The Telemetries of a namespace without selector and targets.
     for_all: BTreeMap<&'a str, Vec<&'a Telemetry>>,
     roots: BTreeSet<&'a str>,
@@ -94,6 +130,7 @@ impl<'a> Inherited<'a> {
         }
         Self {
             has_access_log_file: configs.iter().any(|(_, config)| falls_back(config)),
+            has_config: !configs.is_empty(),
             has_default_tracing: configs.iter().any(|(_, config)| !config.default_tracing.is_empty()),
             for_all,
             roots: roots(facts),
@@ -145,6 +182,10 @@ fn check_tracing(noted: &Noted, telemetry: &Telemetry, inherited: &Inherited<'_>
         !entry.is_off && sides.any(|side| !inherited.names_provider(telemetry, side, |telemetry| &telemetry.traces))
     };
     let entry = telemetry.traces.iter().find(turns_off)?;
-    let message = "no provider is named here or above, so this turns tracing off".to_owned();
-    Some(noted.finding(Policy::TracingOff, &entry.mark, message))
+    let message = if inherited.has_config {
+        "no provider is named here or above, so this turns tracing off"
+    } else {
+        "no provider is named here or above: without one in defaultProviders of MeshConfig, this turns tracing off"
+    };
+    Some(noted.finding(Policy::TracingOff, &entry.mark, message.to_owned()))
 }

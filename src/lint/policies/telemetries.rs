@@ -39,7 +39,7 @@ pub fn note_gateway(object: &Located, judge: &mut Judge) {
 }
 
 /// All Telemetries.
-pub fn all<'a>(facts: Facts<'a>) -> impl Iterator<Item = Of<'a>> {
+pub fn all(facts: Facts<'_>) -> impl Iterator<Item = Of<'_>> {
     facts.of(|fact| match fact {
         Fact::Telemetry(telemetry) => Some(telemetry),
         _ => None,
@@ -52,12 +52,12 @@ pub fn roots(facts: Facts<'_>) -> BTreeSet<&str> {
         Fact::MeshConfig(config) => Some(config),
         _ => None,
     });
-    let names = configs.map(|(_, config)| config.root_namespace.as_str());
-    let named: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
-    if named.is_empty() {
+    let set = configs.map(|(_, config)| config.root_namespace.as_str());
+    let roots: BTreeSet<&str> = set.filter(|name| !name.is_empty()).collect();
+    if roots.is_empty() {
         BTreeSet::from([ROOT])
     } else {
-        named
+        roots
     }
 }
 

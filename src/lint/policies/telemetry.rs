@@ -98,6 +98,12 @@ pub fn note(object: &Located, judge: &mut Judge) {
         let later = telemetry.logs.get(index + 1..).unwrap_or_default();
         judge_filter(entry, later, judge);
     }
+    for entry in &telemetry.traces {
+        if let [_, (second, mark), ..] = entry.providers.as_slice() {
+            let message = format!("Istio traces to the first provider only, never to `{second}`");
+            judge.policy(Policy::ExtraProvider, mark.clone(), message);
+        }
+    }
     judge.note(Fact::Telemetry(telemetry));
 }
 

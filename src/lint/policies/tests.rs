@@ -115,8 +115,15 @@ fn selecting(labels: &str, rest: &str) -> String {
 
 fn of_telemetries() -> Vec<Case> {
     let on = "accessLogging: [{providers: [{name: envoy}]}]";
-    let here = format!("{HERE}selector: {{matchLabels: ");
     vec![
+        (
+            "SL312",
+            vec![telemetry("a", "tracing: [{providers: [{name: x}, {name: »y}]}]")],
+            vec![telemetry(
+                "a",
+                "tracing: [{providers: [{name: x}], match: {mode: CLIENT}}, {providers: [{name: y}], match: {mode: SERVER}}]",
+            )],
+        ),
         (
             "SL300",
             vec![telemetry(
@@ -203,6 +210,13 @@ fn of_telemetries() -> Vec<Case> {
                 root("a", "tracing: [{providers: [{name: x}]}]"),
             ],
         ),
+    ]
+}
+
+fn of_selectors() -> Vec<Case> {
+    let on = "accessLogging: [{providers: [{name: envoy}]}]";
+    let here = format!("{HERE}selector: {{matchLabels: ");
+    vec![
         (
             "SL307",
             vec![
@@ -273,7 +287,16 @@ fn of_telemetries() -> Vec<Case> {
 
 fn of_mesh_config() -> Vec<Case> {
     let service = "service: a.b.svc.cluster.local, port: 80";
+    let shared = |name: &str| {
+        let text = mesh_config(&format!("extensionProviders:\n- name: {name}\n  prometheus: {{}}"));
+        text.replacen("name: istio,", "name: shared,", 1)
+    };
     vec![
+        (
+            "SL331",
+            vec![provider("prometheus: {}"), shared("»x")],
+            vec![provider("prometheus: {}"), shared("y")],
+        ),
         (
             "SL320",
             vec![mesh_config("defaultConfig:\n  tracing:\n    sampling: »0")],
@@ -351,6 +374,47 @@ fn of_mesh_config() -> Vec<Case> {
             vec![provider(&format!(
                 "zipkin: {{{service}, headers: [{{name: a, value: b}}]}}"
             ))],
+        ),
+    ]
+}
+
+/// A Deployment with one container of this image.
+fn deployment(image: &str, env: &str) -> String {
+    let spec = format!("template:\n    spec:\n      containers:\n      - image: {image}\n        env: {env}");
+    object("apps/v1", "Deployment", "shop", "a", &spec)
+}
+
+fn of_workloads() -> Vec<Case> {
+    let sampler = |ratio: &str| {
+        let env =
+            "[{name: OTEL_TRACES_SAMPLER, value: parentbased_traceidratio}, {name: OTEL_TRACES_SAMPLER_ARG, value: ";
+        deployment("cart", &format!("{env}{ratio}}}]"))
+    };
+    let attributes = |value: &str| deployment("cart", &format!("[{{name: OTEL_RESOURCE_ATTRIBUTES, value: {value}}}]"));
+    let certificate =
+        "{name: TELEMETRY_CA_CRT_FILEPATH, value: »/ca}, {name: TELEMETRY_CLIENT_KEY_FILEPATH, value: /key}";
+    let whole = format!("{certificate}, {{name: TELEMETRY_CLIENT_CRT_FILEPATH, value: /crt}}").replace(HERE, "");
+    let interlink = "ghcr.io/interlink-hq/interlink/virtual-kubelet:1";
+    vec![
+        ("SL380", vec![sampler("»'5'")], vec![sampler("'0.05'")]),
+        (
+            "SL381",
+            vec![attributes("»'a=b,c'"), attributes("»a=5%")],
+            vec![attributes("'a=b,c=5%25'"), attributes("$(A)")],
+        ),
+        (
+            "SL382",
+            vec![
+                deployment(
+                    interlink,
+                    "[{name: ENABLE_TRACING, value: »'true'}, {name: TELEMETRY_ENDPOINT, value: »'http://a:4317'}]",
+                ),
+                deployment(interlink, &format!("[{certificate}]")),
+            ],
+            vec![
+                deployment(interlink, &format!("[{{name: ENABLE_TRACING, value: '1'}}, {whole}]")),
+                deployment("cart", "[{name: ENABLE_TRACING, value: 'true'}]"),
+            ],
         ),
     ]
 }
@@ -437,7 +501,14 @@ fn of_others() -> Vec<Case> {
 
 #[test]
 fn each_code_of_policies_fires_at_its_place_and_does_not_nearly() {
-    let cases = [of_telemetries(), of_mesh_config(), of_others()].concat();
+    let cases = [
+        of_telemetries(),
+        of_selectors(),
+        of_mesh_config(),
+        of_others(),
+        of_workloads(),
+    ]
+    .concat();
     for (id, fires, nearly) in &cases {
         assert_found(id, fires);
         assert_silent(nearly);
@@ -573,7 +644,7 @@ fn formats_are_read_by_the_mesh_of_an_observability_mesh_also_in_a_file_before_i
         log.findings.iter().map(|finding| finding.code.id).collect()
     };
     let unknown = ["SL008"];
-    assert_eq!(of_log(&[log.clone()], None), unknown);
+    assert_eq!(of_log(std::slice::from_ref(&log), None), unknown);
     assert_eq!(of_log(&[log.clone(), mesh("Kuma")], None), [""; 0]);
     assert_eq!(
         of_log(&[log.clone(), mesh("Kuma"), mesh("Istio")], None),
