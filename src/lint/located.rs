@@ -145,9 +145,9 @@ impl Located {
         self.mark_of(&self.node, self.path.clone())
     }
 
-    /// Where the key of a member stands, under one of its two names; the whole value where it has no such member.
-    pub fn key_mark(&self, names: [&'static str; 2]) -> Mark {
-        let member = names.into_iter().find_map(|name| Some((name, self.node.member(name)?)));
+    /// Where the key of a member stands, under the first of its names; the whole value where it has no such member.
+    pub fn key_mark(&self, names: &[&str]) -> Mark {
+        let member = names.iter().find_map(|name| Some((name, self.node.member(name)?)));
         match member {
             Some((name, (key, _))) => self.mark_of(key, self.path_of(name)),
             None => self.mark(),

@@ -80,7 +80,7 @@ pub fn note(kind: &str, object: &Located, judge: &mut Judge) {
             ] {
                 if spec.get(key).is_some() {
                     let message = format!("Kuma 3.0 drops `{key}` of a Mesh without a word; use {instead}");
-                    judge.policy(Policy::GoneInKuma3, spec.key_mark([key, key]), message);
+                    judge.policy(Policy::GoneInKuma3, spec.key_mark(&[key]), message);
                 }
             }
         }
@@ -91,7 +91,7 @@ pub fn note(kind: &str, object: &Located, judge: &mut Judge) {
                 "MeshTrace"
             };
             let message = format!("Kuma 3.0 has no {kind}; use {instead}");
-            judge.policy(Policy::GoneInKuma3, object.key_mark(["kind", "kind"]), message);
+            judge.policy(Policy::GoneInKuma3, object.key_mark(&["kind"]), message);
         }
         _ => {}
     }
@@ -105,11 +105,11 @@ fn judge_sections(spec: &Located, judge: &mut Judge) {
     let beside = ["to", "from"].into_iter().find(|key| has_entries(spec, key));
     if let Some(key) = beside.filter(|_| has_entries(spec, "rules")) {
         let message = format!("Kuma refuses `{key}` beside `rules`");
-        judge.policy(Policy::ToWithRules, spec.key_mark(["rules", "rules"]), message);
+        judge.policy(Policy::ToWithRules, spec.key_mark(&["rules"]), message);
     }
     if has_entries(spec, "from") {
         let message = "Kuma 3.0 has no `from`: beside `to` it is dropped without a word; use `rules`, from 2.10 on";
-        judge.policy(Policy::GoneInKuma3, spec.key_mark(["from", "from"]), message.to_owned());
+        judge.policy(Policy::GoneInKuma3, spec.key_mark(&["from"]), message.to_owned());
     }
 }
 
@@ -117,7 +117,7 @@ fn judge_sampling(spec: &Located, judge: &mut Judge) {
     let Some(default) = spec.get("default") else { return };
     if has_entries(&default, "backends") && default.get("sampling").is_none() {
         let message = "no sampling is set, so Kuma traces every request".to_owned();
-        judge.policy(Policy::SamplesAll, default.key_mark(["backends", "backends"]), message);
+        judge.policy(Policy::SamplesAll, default.key_mark(&["backends"]), message);
     }
 }
 
@@ -150,7 +150,7 @@ fn note_backend_refs(value: &Located, mesh: &str, judge: &mut Judge) {
     for (key, member) in value.members() {
         if key == "backendRef" && member.text_at(&["kind"]) == "MeshOpenTelemetryBackend" {
             judge.note(Fact::BackendRef(BackendRef {
-                mark: value.key_mark(["backendRef", "backendRef"]),
+                mark: value.key_mark(&["backendRef"]),
                 mesh: mesh.to_owned(),
                 labels: labels(member.get("labels")),
             }));

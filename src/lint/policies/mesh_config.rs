@@ -32,7 +32,7 @@ pub struct MeshConfig {
 pub fn note(mesh: &Located, judge: &mut Judge) {
     judge_keys(mesh, MESH_CONFIG, judge);
     judge_sampling(mesh, judge);
-    let providers = items(mesh, ["extensionProviders", "extension_providers"]);
+    let providers = items(mesh, &["extensionProviders", "extension_providers"]);
     judge_names(&providers, judge);
     for provider in &providers {
         judge_provider(provider, judge);
@@ -44,7 +44,7 @@ pub fn note(mesh: &Located, judge: &mut Judge) {
             .unwrap_or_default()
     };
     let defaults = mesh.either(["defaultProviders", "default_providers"]);
-    let defaults_of = |names| {
+    let defaults_of = |names: &[&str]| {
         let listed = defaults
             .as_ref()
             .map(|defaults| items(defaults, names))
@@ -56,14 +56,16 @@ pub fn note(mesh: &Located, judge: &mut Judge) {
         providers: providers.iter().filter_map(named).collect(),
         root_namespace: text(["rootNamespace", "root_namespace"]),
         has_access_log_file: !text(["accessLogFile", "access_log_file"]).is_empty(),
-        default_logging: defaults_of(["accessLogging", "access_logging"]),
-        default_tracing: defaults_of(["tracing", "tracing"]),
-        default_metrics: defaults_of(["metrics", "metrics"]),
+        default_logging: defaults_of(&["accessLogging", "access_logging"]),
+        default_tracing: defaults_of(&["tracing"]),
+        default_metrics: defaults_of(&["metrics"]),
     }));
 }
 
-fn items(value: &Located, names: [&'static str; 2]) -> Vec<Located> {
-    value.either(names).map(|list| list.items()).unwrap_or_default()
+/// Entries of the list under the first of these names.
+fn items(value: &Located, names: &[&str]) -> Vec<Located> {
+    let list = names.iter().find_map(|name| value.get(name));
+    list.map(|list| list.items()).unwrap_or_default()
 }
 
 fn name(provider: &Located) -> Option<&str> {
@@ -133,7 +135,7 @@ fn judge_kind(known: &str, kind: &Located, mark: &Mark, judge: &mut Judge) {
             let names = ["accessToken", "access_token"];
             if kind.either(names).is_some() {
                 let message = "istiod never hands the accessToken to a proxy; use a collector that holds it";
-                no_effect(judge, kind.key_mark(names), message);
+                no_effect(judge, kind.key_mark(&names), message);
             }
         }
         "opentelemetry" => {
@@ -141,10 +143,10 @@ fn judge_kind(known: &str, kind: &Located, mark: &Mark, judge: &mut Judge) {
                 judge_otlp_http(kind, &http, judge);
             }
             if let Some(grpc) = kind.get("grpc") {
-                judge_headers(&grpc, ["initialMetadata", "initial_metadata"], judge);
+                judge_headers(&grpc, &["initialMetadata", "initial_metadata"], judge);
             }
         }
-        "zipkin" => judge_headers(kind, ["headers", "headers"], judge),
+        "zipkin" => judge_headers(kind, &["headers"], judge),
         "envoyOtelAls" => judge_labels(kind, judge),
         "envoyHttpAls" | "envoyTcpAls" | "datadog" => {}
         _ => return,
@@ -157,13 +159,9 @@ fn judge_kind(known: &str, kind: &Located, mark: &Mark, judge: &mut Judge) {
 fn judge_otlp_http(kind: &Located, http: &Located, judge: &mut Judge) {
     if http.get("timeout").is_none() {
         let message = "OTLP over HTTP has no timeout, and Envoy refuses the listeners that trace to it";
-        judge.policy(
-            Policy::MissingTimeout,
-            kind.key_mark(["http", "http"]),
-            message.to_owned(),
-        );
+        judge.policy(Policy::MissingTimeout, kind.key_mark(&["http"]), message.to_owned());
     }
-    judge_headers(http, ["headers", "headers"], judge);
+    judge_headers(http, &["headers"], judge);
 }
 
 fn judge_labels(kind: &Located, judge: &mut Judge) {
@@ -199,17 +197,17 @@ fn judge_service(service: &Located, judge: &mut Judge) {
 }
 
 /// The place is that of the key: no message and no excerpt of ours shows a secret.
-fn judge_headers(of: &Located, names: [&'static str; 2], judge: &mut Judge) {
+fn judge_headers(of: &Located, names: &[&str], judge: &mut Judge) {
     for header in items(of, names) {
         let name = name(&header).unwrap_or_default();
         let value = header.node().get("value").and_then(|value| value.as_str());
         if value.is_some_and(|value| !value.is_empty() && (is_secret(name) || has_scheme(value))) {
             let message = format!("the value of `{name}` stands here in plain text, and goes to every proxy");
-            judge.policy(Policy::InlineSecret, header.key_mark(["value", "value"]), message);
+            judge.policy(Policy::InlineSecret, header.key_mark(&["value"]), message);
         }
         if header.either(["envName", "env_name"]).is_some() {
             let message = format!("the value of `{name}` is istiod's, read at its start, and goes to every proxy");
-            let mark = header.key_mark(["envName", "env_name"]);
+            let mark = header.key_mark(&["envName", "env_name"]);
             judge.policy(Policy::SecretByEnvironment, mark, message);
         }
     }

@@ -147,7 +147,7 @@ fn read(object: &Located) -> Telemetry {
             .into_iter()
             .filter_map(label)
             .collect(),
-        selector_mark: spec.as_ref().unwrap_or(object).key_mark(["selector", "selector"]),
+        selector_mark: spec.as_ref().unwrap_or(object).key_mark(&["selector"]),
         targets: list("targetRefs").into_iter().chain(single).map(target).collect(),
         logs: entries("accessLogging"),
         traces: entries("tracing"),
@@ -171,6 +171,6 @@ fn entry(entry: &Located) -> Entry {
         },
         providers: providers.into_iter().filter_map(named).collect(),
         is_off: is_true("disabled") || is_true("disableSpanReporting"),
-        filter: entry.get("filter").map(|_| entry.key_mark(["filter", "filter"])),
+        filter: entry.get("filter").map(|_| entry.key_mark(&["filter"])),
     }
 }

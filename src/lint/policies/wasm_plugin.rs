@@ -10,6 +10,6 @@ pub fn note(object: &Located, judge: &mut Judge) {
     let names = ["verificationKey", "verification_key"];
     if spec.either(names).is_some_and(|key| key.as_string() != Some("")) {
         let message = "Istio verifies no signature; pin the module by `sha256`";
-        judge.policy(Policy::FieldWithoutEffect, spec.key_mark(names), message.to_owned());
+        judge.policy(Policy::FieldWithoutEffect, spec.key_mark(&names), message.to_owned());
     }
 }
