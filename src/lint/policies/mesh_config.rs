@@ -142,6 +142,11 @@ fn judge_kind(known: &str, kind: &Located, mark: &Mark, judge: &mut Judge) {
             if let Some(http) = kind.get("http") {
                 judge_otlp_http(kind, &http, judge);
             }
+            let sampler = kind.either(["dynatraceSampler", "dynatrace_sampler"]);
+            let api = sampler.and_then(|sampler| sampler.either(["httpService", "http_service"]));
+            if let Some(http) = api.and_then(|api| api.get("http")) {
+                judge_headers(&http, &["headers"], judge);
+            }
             if let Some(grpc) = kind.get("grpc") {
                 judge_headers(&grpc, &["initialMetadata", "initial_metadata"], judge);
             }

@@ -128,6 +128,7 @@ pub const MESH_CONFIG: &[Key] = &[
         &Members(&[("tracing", &Any), ("metrics", &Any), ("accessLogging", &Any)]),
     ),
     ("defaultServiceExportTo", &Any),
+    ("defaultTrafficPolicy", &Any),
     ("defaultVirtualServiceExportTo", &Any),
     ("disableEnvoyListenerLog", &Any),
     ("discoverySelectors", &Any),
@@ -147,8 +148,6 @@ pub const MESH_CONFIG: &[Key] = &[
     ("ingressService", &Any),
     ("localityLbSetting", &Any),
     ("meshMTLS", &Any),
-    ("mixerCheckServer", &Any),
-    ("mixerReportServer", &Any),
     ("outboundClusterStatName", &Any),
     ("outboundTrafficPolicy", &Any),
     ("pathNormalization", &Any),
@@ -157,14 +156,15 @@ pub const MESH_CONFIG: &[Key] = &[
     ("proxyInboundListenPort", &Any),
     ("proxyListenPort", &Any),
     ("rootNamespace", &Any),
+    ("serviceEntryVisibility", &Any),
     ("serviceScopeConfigs", &Any),
     ("serviceSettings", &Any),
     ("tcpKeepalive", &Any),
-    ("thriftConfig", &Any),
     ("tlsDefaults", &Any),
     ("trustDomain", &Any),
     ("trustDomainAliases", &Any),
     ("verifyCertificateAtClient", &Any),
+    ("zoneAwareLbSetting", &Any),
 ];
 
 /// Points out keys that nearly are those of a value. True where there are any.

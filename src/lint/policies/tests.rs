@@ -330,7 +330,9 @@ fn of_mesh_config() -> Vec<Case> {
                     1,
                 ),
             ],
-            vec![mesh_config("access_log_format: |\n  a\nsomethingNew: 1")],
+            vec![mesh_config(
+                "access_log_format: |\n  a\nsomethingNew: 1\ndefaultTrafficPolicy: {}",
+            )],
         ),
         (
             "SL325",
@@ -359,9 +361,14 @@ fn of_mesh_config() -> Vec<Case> {
         ),
         (
             "SL329",
-            vec![provider(&format!(
-                "opentelemetry: {{{service}, grpc: {{initialMetadata: [{{name: api-key, »value: hush}}]}}}}"
-            ))],
+            vec![
+                provider(&format!(
+                    "opentelemetry: {{{service}, grpc: {{initialMetadata: [{{name: api-key, »value: hush}}]}}}}"
+                )),
+                provider(&format!(
+                    "opentelemetry: {{{service}, dynatraceSampler: {{httpService: {{http: {{headers: [{{name: a, »value: Api-Token b}}]}}}}}}}}"
+                )),
+            ],
             vec![provider(&format!(
                 "opentelemetry: {{{service}, grpc: {{initialMetadata: [{{name: x-tenant, value: shop}}]}}}}"
             ))],
