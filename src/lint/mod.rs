@@ -24,6 +24,7 @@ pub mod text;
 mod tests;
 
 pub use findings::{Finding, Options};
+pub use sources::{SERVED, ServedKind};
 
 use findings::{Judge, Use};
 use located::Located;
