@@ -11,10 +11,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sightline::admission::admit;
 use sightline::yaml::read_documents;
 use tempfile::TempDir;
+use wiremock::matchers::{method, path, query_param};
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
 const MESH: &str = "apiVersion: sightline.dev/v1alpha1
 kind: ObservabilityMesh
@@ -54,8 +56,11 @@ impl Run {
 }
 
 fn sightline(args: &[&str], stdin: Option<&str>) -> Run {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_sightline"))
-        .args(args)
+    run(Command::new(env!("CARGO_BIN_EXE_sightline")).args(args), stdin)
+}
+
+fn run(command: &mut Command, stdin: Option<&str>) -> Run {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -898,4 +903,237 @@ fn the_exit_code_of_lint_says_whether_something_was_found_or_could_not_be_read()
     );
     let json = lint(&["--text", "%PROTOCOL%\n", "-o", "json"]);
     assert_eq!(json.stdout, "[]\n");
+}
+
+#[test]
+fn lint_takes_patterns_and_reads_each_file_once() {
+    let wrong = "meshConfig: {accessLogFormat: '%NOPE%'}\n";
+    let files = Files::new(&[
+        ("a/mesh.yaml", wrong),
+        ("a/b/mesh.yml", wrong),
+        ("a/.hidden/mesh.yaml", wrong),
+    ]);
+    let lint = |pattern: &str| sightline(&["lint", "-o", "json", files.path(pattern).to_str().unwrap()], None);
+    let found = |pattern: &str| {
+        let run = lint(pattern);
+        run.ends_with(1);
+        let findings: Value = serde_json::from_str(&run.stdout).unwrap();
+        let files = findings
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|finding| finding["file"].as_str().unwrap().to_owned());
+        files
+            .map(|file| file.rsplit_once("/a/").unwrap().1.to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found("**/*.yaml"), ["mesh.yaml"]);
+    assert_eq!(found("a/*"), ["mesh.yaml"], "no folders");
+    assert_eq!(found("**/*"), ["b/mesh.yml", "mesh.yaml"], "each once");
+    let none = lint("**/*.json");
+    none.ends_with(2);
+    assert!(none.stderr.contains("no file matches the pattern"), "{}", none.stderr);
+    let bad = lint("a/***.yaml");
+    bad.ends_with(2);
+    assert!(bad.stderr.contains("no pattern such as"), "{}", bad.stderr);
+}
+
+#[test]
+fn versions_of_istio_and_kuma_say_what_lint_checks_for() {
+    let lint = |args: &[&str]| sightline(&[&["lint", "--text"], args].concat(), None);
+    lint(&["%QUERY_PARAMS%\n"]).ends_with(1);
+    lint(&["%QUERY_PARAMS%\n", "--istio-version", "1.28"]).ends_with(1);
+    lint(&["%QUERY_PARAMS%\n", "--istio-version", "1.30.2"]).ends_with(0);
+    lint(&[
+        "%QUERY_PARAMS%\n",
+        "--istio-version",
+        "v1.30",
+        "--envoy-version",
+        "1.38",
+    ])
+    .ends_with(0);
+    lint(&["%KUMA_ZONE%", "--kuma-version", "2.14"]).ends_with(0);
+    lint(&["%KUMA_ZONE%", "--mesh", "kuma", "--kuma-version", "2.13"]).ends_with(1);
+    for (args, words) in [
+        (
+            ["--istio-version", "1.30", "--envoy-version", "1.36"],
+            "--istio-version 1.30 stands for Envoy 1.38, and --envoy-version says 1.36",
+        ),
+        (
+            ["--mesh", "istio", "--kuma-version", "2.14"],
+            "--kuma-version goes with --mesh kuma only",
+        ),
+        (
+            ["--istio-version", "2.0", "--mesh", "istio"],
+            "`2.0` is no Istio version; write it as `1.30`",
+        ),
+    ] {
+        let run = lint(&[&["x"], args.as_slice()].concat());
+        run.ends_with(2);
+        assert!(run.stderr.contains(words), "{}", run.stderr);
+    }
+}
+
+/// A cluster that answers some lists, in two contexts of a kubeconfig: the current one leads nowhere.
+struct Cluster {
+    runtime: tokio::runtime::Runtime,
+    server: MockServer,
+    folder: TempDir,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let server = runtime.block_on(MockServer::start());
+        let folder = TempDir::new().unwrap();
+        let cluster = |name: &str, uri: &str| json!({"name": name, "cluster": {"server": uri}});
+        let context = |name: &str| json!({"name": name, "context": {"cluster": name, "user": "me"}});
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "nowhere",
+            "clusters": [cluster("shop", &server.uri()), cluster("nowhere", "http://127.0.0.1:1")],
+            "contexts": [context("shop"), context("nowhere")],
+            "users": [{"name": "me", "user": {}}],
+        });
+        std::fs::write(folder.path().join("kubeconfig"), kubeconfig.to_string()).unwrap();
+        Self {
+            runtime,
+            server,
+            folder,
+        }
+    }
+
+    /// Answers a list, of objects with this name at most.
+    fn list(&self, list_path: &str, name: Option<&str>, items: &Value) {
+        let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items});
+        let mut mock = Mock::given(method("GET")).and(path(list_path));
+        if let Some(name) = name {
+            mock = mock.and(query_param("fieldSelector", format!("metadata.name={name}")));
+        }
+        self.mount(mock.respond_with(ResponseTemplate::new(200).set_body_json(list)));
+    }
+
+    fn refuse(&self, list_path: &str, code: u16) {
+        let status = json!({
+            "apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "message": "you may not",
+            "reason": "Forbidden",
+        });
+        let answer = ResponseTemplate::new(code).set_body_json(status);
+        self.mount(Mock::given(method("GET")).and(path(list_path)).respond_with(answer));
+    }
+
+    fn mount(&self, mock: Mock) {
+        self.runtime.block_on(mock.mount(&self.server));
+    }
+
+    fn lint(&self, args: &[&str]) -> Run {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sightline"));
+        command.env("KUBECONFIG", self.folder.path().join("kubeconfig"));
+        run(command.args(["lint", "--cluster"]).args(args), None)
+    }
+}
+
+const TELEMETRIES: &str = "/apis/telemetry.istio.io/v1/telemetries";
+
+#[test]
+fn lint_of_a_cluster_checks_what_is_in_force_and_names_what_it_did_not_see() {
+    let cluster = Cluster::new();
+    let telemetry = |expression: &str| {
+        json!({
+            "metadata": {"name": "errors", "namespace": "shop", "managedFields": [{"manager": "kubectl"}]},
+            "spec": {"accessLogging": [{"filter": {"expression": expression}}]},
+        })
+    };
+    cluster.list(TELEMETRIES, None, &json!([telemetry("response.cod == 1")]));
+    cluster.refuse("/apis/networking.istio.io/v1alpha3/envoyfilters", 403);
+    let map = |name: &str, data: &Value| json!({"metadata": {"name": name, "namespace": "istio-system"}, "data": data});
+    let names = ["istio", "istio-ca-root-cert", "unrelated", "shared"];
+    let names: Vec<Value> = names.iter().map(|name| map(name, &Value::Null)).collect();
+    cluster.list("/api/v1/configmaps", None, &json!(names));
+    let maps = "/api/v1/namespaces/istio-system/configmaps";
+    let mesh = |format: &str| json!({"mesh": format!("accessLogFormat: \"{format}\"\n")});
+    cluster.list(maps, Some("istio"), &json!([map("istio", &mesh("%NOPE%"))]));
+    cluster.list(maps, Some("shared"), &json!([map("shared", &mesh("%NADA%"))]));
+    let observability = json!({
+        "metadata": {"name": "default"},
+        "spec": {"mesh": {"type": "Istio", "istio": {"meshConfig": {"mode": "Shared", "configMapName": "shared"}}}},
+    });
+    cluster.list(
+        "/apis/sightline.dev/v1alpha1/observabilitymeshes",
+        None,
+        &json!([observability]),
+    );
+
+    let run = cluster.lint(&["--context", "shop"]);
+    run.ends_with(1);
+    let headers: Vec<&str> = run
+        .stdout
+        .lines()
+        .filter(|line| line.contains("--> "))
+        .map(str::trim)
+        .collect();
+    assert_eq!(
+        headers,
+        [
+            "--> cluster:Telemetry/shop/errors:9:19 (Telemetry shop/errors, spec.accessLogging[0].filter.expression)",
+            "--> cluster:ConfigMap/istio-system/istio:8:24 (ConfigMap istio-system/istio, data.mesh.accessLogFormat)",
+            "--> cluster:ConfigMap/istio-system/shared:8:24 (ConfigMap istio-system/shared, data.mesh.accessLogFormat)",
+        ],
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stdout.contains("9 |       expression: response.cod == 1\n"),
+        "{}",
+        run.stdout
+    );
+    let unseen = "not looked at: envoyfilters.networking.istio.io: no right to list them: you may not\n";
+    assert!(run.stderr.contains(unseen), "{}", run.stderr);
+    let absent = "not looked at: meshaccesslogs.kuma.io: the cluster does not know this kind\n";
+    assert!(run.stderr.contains(absent), "{}", run.stderr);
+    assert!(run.stderr.contains("4 files checked"), "{}", run.stderr);
+
+    cluster.list(
+        "/apis/telemetry.istio.io/v1/namespaces/shop/telemetries",
+        None,
+        &json!([telemetry("connection.id == 1u")]),
+    );
+    let one = cluster.lint(&["--context", "shop", "-n", "shop"]);
+    one.ends_with(0);
+    assert!(
+        !one.stderr.contains("observabilitymeshes"),
+        "of no namespace: {}",
+        one.stderr
+    );
+}
+
+#[test]
+fn lint_ends_with_2_where_a_cluster_cannot_be_read() {
+    let cluster = Cluster::new();
+    let nothing = cluster.lint(&["--context", "shop"]);
+    nothing.ends_with(2);
+    assert!(
+        nothing.stderr.contains("error: nothing of the cluster could be read\n"),
+        "{}",
+        nothing.stderr
+    );
+    let nowhere = cluster.lint(&[]);
+    nowhere.ends_with(2);
+    assert!(
+        nowhere.stderr.contains("error: list telemetries: "),
+        "{}",
+        nowhere.stderr
+    );
+    let unknown = cluster.lint(&["--context", "other"]);
+    unknown.ends_with(2);
+    assert!(
+        unknown.stderr.contains("no cluster of the context other"),
+        "{}",
+        unknown.stderr
+    );
+    // What is there and gives no answer is no kind that may be missing.
+    cluster.list("/api/v1/configmaps", None, &json!([]));
+    cluster.lint(&["--context", "shop"]).ends_with(0);
+    cluster.refuse(TELEMETRIES, 500);
+    cluster.lint(&["--context", "shop"]).ends_with(2);
+    cluster.lint(&["--text", "x"]).ends_with(2);
 }

@@ -42,6 +42,20 @@ pub enum FilesError {
         /// Which document, from 1.
         number: usize,
     },
+    /// A pattern that is none.
+    #[error("{file}: no such file, and no pattern such as '**/*.yaml': {source}")]
+    Pattern {
+        /// The pattern.
+        file: String,
+        /// Why.
+        source: glob::PatternError,
+    },
+    /// A pattern without files.
+    #[error("{file}: no file matches the pattern")]
+    NoMatch {
+        /// The pattern.
+        file: String,
+    },
     /// A folder without files.
     #[error("{file}: the folder holds no .yaml, .yml or .json file")]
     Empty {
@@ -61,9 +75,13 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Document>, FilesError> {
     Ok(documents)
 }
 
-/// The files that a path means: itself, or what is below a folder, sorted.
+/// The files that a path means: itself, what is below a folder, or what matches a pattern such as `**/*.yaml`, sorted.
 pub fn expand(path: &Path) -> Result<Vec<PathBuf>, FilesError> {
     if !path.is_dir() {
+        let pattern = path.to_str().filter(|text| text.contains(['*', '?', '[']));
+        if let Some(pattern) = pattern.filter(|_| !path.exists()) {
+            return matching(pattern);
+        }
         return Ok(vec![path.to_owned()]);
     }
     let files = files_below(path)?;
@@ -71,6 +89,26 @@ pub fn expand(path: &Path) -> Result<Vec<PathBuf>, FilesError> {
         return Err(FilesError::Empty {
             file: path.display().to_string(),
         });
+    }
+    Ok(files)
+}
+
+/// The files that match, sorted. What begins with a dot is left out, as a shell does; of folders that match, nothing counts.
+fn matching(pattern: &str) -> Result<Vec<PathBuf>, FilesError> {
+    let file = || pattern.to_owned();
+    let options = glob::MatchOptions {
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+        ..glob::MatchOptions::default()
+    };
+    let matches = glob::glob_with(pattern, options).map_err(|source| FilesError::Pattern { file: file(), source })?;
+    let matches = matches.filter(|path| !path.as_ref().is_ok_and(|path| path.is_dir()));
+    let files: Vec<PathBuf> = matches.collect::<Result<_, _>>().map_err(|error| FilesError::Read {
+        file: error.path().display().to_string(),
+        source: error.into(),
+    })?;
+    if files.is_empty() {
+        return Err(FilesError::NoMatch { file: file() });
     }
     Ok(files)
 }

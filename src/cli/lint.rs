@@ -1,14 +1,19 @@
 //! `sightline lint`: broken formats and filters in files, before a proxy finds them.
 
-use std::path::{Path, PathBuf};
+mod cluster;
+mod versions;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
 use super::files::{self, FilesError};
-use crate::format::{Dialect, EnvoyVersion, KumaVersion};
+use crate::format::{Dialect, KumaVersion};
 use crate::lint::codes::{Code, Severity};
 use crate::lint::{Checked, Linter, Options, json, lint_format, text};
+use cluster::ClusterArgs;
+use versions::VersionArgs;
 
 /// How findings are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -44,9 +49,11 @@ enum Bar {
 /// Exit code 0: nothing found at or over the bar. 1: something found. 2: something could not be read.
 #[derive(Debug, Args)]
 pub struct LintArgs {
-    /// Files, folders (with all .yaml, .yml and .json files below them) or - (standard input): our own kinds, Istio's
-    /// Telemetry and MeshConfig (in its ConfigMap), Envoy's bootstrap. What else stands there is left alone.
-    #[arg(value_name = "FILE", required_unless_present_any = ["text", "explain"], conflicts_with_all = ["text", "explain"])]
+    /// Files, folders (with all .yaml, .yml and .json files below them), patterns in quotes such as '**/*.yaml', or -
+    /// (standard input): our own kinds, Istio's Telemetry, EnvoyFilter and MeshConfig (in its ConfigMap, an IstioOperator or
+    /// values of charts), Kuma's policies, Envoy Gateway's EnvoyProxy, Envoy's bootstrap. What else stands there is left
+    /// alone.
+    #[arg(value_name = "FILE", required_unless_present_any = ["text", "explain", "cluster"], conflicts_with_all = ["text", "explain"])]
     paths: Vec<PathBuf>,
     /// Checks this one format instead of files: a whole line of text.
     #[arg(long, value_name = "FORMAT", conflicts_with = "explain", allow_hyphen_values = true)]
@@ -54,9 +61,10 @@ pub struct LintArgs {
     /// Says what a code means and what to do.
     #[arg(long, value_name = "CODE")]
     explain: Option<String>,
-    /// Oldest Envoy that reads the files. Default: the oldest that is supported, so that all take what is found good.
-    #[arg(long, value_name = "VERSION", default_value_t = EnvoyVersion::OLDEST_SUPPORTED, hide_default_value = true)]
-    envoy_version: EnvoyVersion,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    #[command(flatten)]
+    versions: VersionArgs,
     /// Who reads formats before Envoy, where a file does not say so by its kind. Default: what the ObservabilityMeshes
     /// among the files say; without any, for our own kinds istio, for --text envoy.
     #[arg(long, value_enum)]
@@ -75,7 +83,14 @@ impl LintArgs {
         if let Some(code) = &self.explain {
             return Ok(explain(code));
         }
-        let (checked, is_all_read) = self.check();
+        let options = match self.options() {
+            Ok(options) => options,
+            Err(error) => {
+                eprintln!("error: {error}");
+                return Ok(ExitCode::from(2));
+            }
+        };
+        let (checked, is_all_read) = self.check(options);
         self.print(&checked)?;
         let bar = match self.fail_on {
             Bar::Error => Severity::Error,
@@ -91,39 +106,67 @@ impl LintArgs {
         )
     }
 
-    fn options(&self) -> Options {
-        let dialect = |mesh| match mesh {
-            Mesh::Envoy => Dialect::Envoy,
-            Mesh::Istio => Dialect::Istio,
-            Mesh::Kuma => Dialect::Kuma(KumaVersion::OLDEST_SUPPORTED),
+    fn options(&self) -> Result<Options, String> {
+        let kuma = self.versions.kuma();
+        let mesh = match (self.mesh, kuma) {
+            (Some(Mesh::Envoy | Mesh::Istio), Some(_)) => {
+                return Err("--kuma-version goes with --mesh kuma only: leave one of them out".to_owned());
+            }
+            (Some(Mesh::Envoy), None) => Some(Dialect::Envoy),
+            (Some(Mesh::Istio), None) => Some(Dialect::Istio),
+            (Some(Mesh::Kuma), None) => Some(Dialect::Kuma(KumaVersion::OLDEST_SUPPORTED)),
+            (None, None) => None,
+            (_, Some(version)) => Some(Dialect::Kuma(version)),
         };
-        Options {
-            oldest: self.envoy_version,
-            mesh: self.mesh.map(dialect),
-        }
+        Ok(Options {
+            oldest: self.versions.oldest()?,
+            mesh,
+        })
     }
 
     /// What can be read is checked; what cannot is told on stderr, and the second value is false.
-    fn check(&self) -> (Vec<Checked>, bool) {
+    fn check(&self, options: Options) -> (Vec<Checked>, bool) {
         if let Some(text) = &self.text {
-            let findings = lint_format(text, self.options());
+            let findings = lint_format(text, options);
             let (name, text) = ("--text".to_owned(), text.clone());
             return (vec![Checked { name, text, findings }], true);
         }
-        let mut linter = Linter::new(self.options());
-        let mut is_all_read = true;
-        for path in &self.paths {
-            let (files, failed) = match files::expand(path) {
-                Ok(files) => (files, None),
-                Err(error) => (Vec::new(), Some(error)),
-            };
-            let results = files.iter().map(|file| add_file(file, &mut linter));
-            for error in results.filter_map(Result::err).chain(failed) {
-                eprintln!("error: {error}");
-                is_all_read = false;
-            }
+        let mut linter = Linter::new(options);
+        let files = self.paths.iter().flat_map(|path| match files::expand(path) {
+            Ok(files) => files.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        });
+        let added = files.map(|file| {
+            let (name, text) = files::read_text(&file?)?;
+            Ok(add(name, text, &mut linter)?)
+        });
+        let mut failures: Vec<anyhow::Error> = added.filter_map(Result::err).collect();
+        failures.extend(self.add_cluster(&mut linter));
+        for error in &failures {
+            eprintln!("error: {error}");
         }
-        (linter.finish(), is_all_read)
+        (linter.finish(), failures.is_empty())
+    }
+
+    /// Adds what the cluster has, and returns what could not be read.
+    fn add_cluster(&self, linter: &mut Linter) -> Vec<anyhow::Error> {
+        if !self.cluster.is_wanted() {
+            return Vec::new();
+        }
+        let read = match self.cluster.read() {
+            Ok(read) => read,
+            Err(error) => return vec![anyhow::anyhow!("{error:#}")],
+        };
+        for what in read.unseen {
+            eprintln!("not looked at: {what}");
+        }
+        let added = read.texts.into_iter().map(|(name, text)| add(name, text, linter));
+        let unreadable = added.filter_map(Result::err).map(Into::into);
+        read.failures
+            .into_iter()
+            .map(anyhow::Error::msg)
+            .chain(unreadable)
+            .collect()
     }
 
     fn print(&self, checked: &[Checked]) -> anyhow::Result<()> {
@@ -157,8 +200,7 @@ impl LintArgs {
     }
 }
 
-fn add_file(path: &Path, linter: &mut Linter) -> Result<(), FilesError> {
-    let (file, text) = files::read_text(path)?;
+fn add(file: String, text: String, linter: &mut Linter) -> Result<(), FilesError> {
     let added = linter.add(file.clone(), text);
     added.map_err(|source| FilesError::Yaml { file, source })
 }

@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use http::HeaderValue;
 use http::header::USER_AGENT;
 use kube::Config;
+use kube::config::KubeConfigOptions;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -133,9 +134,27 @@ impl RunArgs {
 
 /// How to reach the cluster of the current kubeconfig or service account, as who.
 pub(super) async fn config(identity: &str) -> anyhow::Result<Config> {
-    let mut config = Config::infer()
-        .await
-        .context("no cluster: set KUBECONFIG, or run in a pod with a service account")?;
+    let config = Config::infer().await;
+    prepared(
+        config.context("no cluster: set KUBECONFIG, or run in a pod with a service account")?,
+        identity,
+    )
+}
+
+/// The same for the cluster of a context of the kubeconfig.
+pub(super) async fn config_of_context(context: &str, identity: &str) -> anyhow::Result<Config> {
+    let options = KubeConfigOptions {
+        context: Some(context.to_owned()),
+        ..KubeConfigOptions::default()
+    };
+    let config = Config::from_kubeconfig(&options).await;
+    prepared(
+        config.with_context(|| format!("no cluster of the context {context}"))?,
+        identity,
+    )
+}
+
+fn prepared(mut config: Config, identity: &str) -> anyhow::Result<Config> {
     // kube would retry POST too; our queue tries whole passes again, which are idempotent.
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(10));

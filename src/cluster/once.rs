@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use kube::api::{ApiResource, ListParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList, PartialObjectMeta};
 use serde_json::Value;
 
 use super::api::{CallError, call, own_resource, scoped, to_value};
@@ -137,26 +137,60 @@ fn state_of_call(error: &CallError) -> Option<WatchState> {
     }
 }
 
-async fn list(
+/// The objects of a resource.
+///
+/// # Errors
+/// Where a call fails.
+pub async fn list(
     client: &Client,
     resource: &ApiResource,
     scope: &Scope,
     labels: Option<&str>,
 ) -> Result<Vec<Value>, CallError> {
     let (api, fields) = scoped(client, resource, scope);
-    let mut params = ListParams {
+    let params = ListParams {
         label_selector: labels.map(str::to_owned),
         field_selector: fields,
-        limit: Some(PAGE_SIZE),
         ..ListParams::default()
     };
-    let mut objects = Vec::new();
+    let objects = all_pages(&resource.plural, params, async |params| api.list(params).await).await?;
+    Ok(objects.into_iter().map(to_value).collect())
+}
+
+/// The names of a resource's objects, without what is in them.
+///
+/// # Errors
+/// Where a call fails.
+pub async fn names(client: &Client, resource: &ApiResource, scope: &Scope) -> Result<Vec<Key>, CallError> {
+    let (api, field_selector) = scoped(client, resource, scope);
+    let params = ListParams {
+        field_selector,
+        ..ListParams::default()
+    };
+    let objects = all_pages(&resource.plural, params, async |params| api.list_metadata(params).await).await?;
+    let key = |object: &PartialObjectMeta<DynamicObject>| {
+        let metadata = &object.metadata;
+        Key::new(
+            metadata.namespace.as_deref().unwrap_or_default(),
+            metadata.name.as_deref().unwrap_or_default(),
+        )
+    };
+    Ok(objects.iter().map(key).collect())
+}
+
+async fn all_pages<T: Clone>(
+    plural: &str,
+    mut params: ListParams,
+    page: impl AsyncFn(&ListParams) -> kube::Result<ObjectList<T>>,
+) -> Result<Vec<T>, CallError> {
+    params.limit = Some(PAGE_SIZE);
+    let mut items = Vec::new();
     loop {
-        let page = call("list", &resource.plural, api.list(&params)).await?;
-        objects.extend(page.items.into_iter().map(to_value));
+        let page = call("list", plural, page(&params)).await?;
+        items.extend(page.items);
         params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
         if params.continue_token.is_none() {
-            return Ok(objects);
+            return Ok(items);
         }
     }
 }

@@ -229,10 +229,7 @@ pub(super) fn check_replacements(source: &str, path: &str, version: KumaVersion,
         let at = |part: &Part<'_>| matches!(part, Part::Operator(operator) if operator.span.start == start);
         parsed.parts.iter().any(at)
     };
-    let replaced = table::operator_names().filter(|name| {
-        let operator = table::operator(name).map(|operator| operator.availability);
-        matches!(operator, Some(Availability::Kuma(since)) if since <= version)
-    });
+    let replaced = table::operator_names().filter(|name| is_replaced(name, version));
     for name in replaced {
         let placeholder = format!("%{name}%");
         for (start, _) in source
@@ -246,6 +243,38 @@ pub(super) fn check_replacements(source: &str, path: &str, version: KumaVersion,
             findings.errors.push(error);
         }
     }
+}
+
+/// The Kuma that began to replace its operators in attributes of OpenTelemetry's log records. Those before it did so in
+/// the body alone (`reference/kuma-kmesh-behaviour.md`).
+const ATTRIBUTES_SINCE: KumaVersion = KumaVersion::new(2, 14);
+
+/// The operators of Kuma's own that a Kuma from `oldest` on may leave as they are in the value of an OpenTelemetry
+/// attribute, so that Envoy refuses the listener. Those that it does not know at all are left to [`super::judge`].
+pub fn unreplaced_in_attribute(source: &str, oldest: KumaVersion) -> Vec<Diagnostic> {
+    if oldest >= ATTRIBUTES_SINCE {
+        return Vec::new();
+    }
+    let parts = parser::parse(source).parts.into_iter();
+    parts
+        .filter_map(|part| match part {
+            Part::Operator(operator) if is_replaced(operator.name.text, oldest) => Some(operator),
+            _ => None,
+        })
+        .map(|operator| {
+            let name = operator.name.text;
+            let message = format!(
+                "Kuma {oldest} leaves `{name}` in an attribute as it is, and Envoy refuses it; Kuma ≥ {ATTRIBUTES_SINCE} replaces it"
+            );
+            let help = "leave it out until Kuma is upgraded, or write it into the body";
+            Diagnostic::at(Kind::TooNew, "text", source, operator.span, &message, help)
+        })
+        .collect()
+}
+
+fn is_replaced(name: &str, version: KumaVersion) -> bool {
+    let availability = table::operator(name).map(|operator| operator.availability);
+    matches!(availability, Some(Availability::Kuma(since)) if since <= version)
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ pub use diagnostic::{Diagnostic, FormatErrors, Kind};
 pub(crate) use diagnostic::{nearest, shorten};
 pub use express::{Expressed, Inexpressible, in_kmesh, lost_in_otlp};
 pub use judgement::{Form, Judgement, judge, needs_extension};
-pub use kuma::{KumaFormat, from_kuma, to_kuma};
+pub use kuma::{KumaFormat, from_kuma, to_kuma, unreplaced_in_attribute};
 pub(crate) use lint::is_secret;
 pub use otlp::{OtlpFormat, otlp_attributes};
 pub use setting::{Dialect, Setting, Traffic};

@@ -186,6 +186,16 @@ impl Judge {
         }
     }
 
+    /// A format string that makes the value of a span's tag, or its name.
+    pub fn span_text(&mut self, value: &Located) {
+        let Some(text) = value.as_string() else { return };
+        if let Err(errors) = format::check_text(text, self.options.oldest) {
+            for error in errors.iter() {
+                self.diagnostic(error.clone(), &value.source_map(), value.path());
+            }
+        }
+    }
+
     /// What the compiler said of a string.
     pub fn diagnostic(&mut self, diagnostic: Diagnostic, map: &SourceMap, path: &str) {
         let Diagnostic {

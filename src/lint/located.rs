@@ -185,14 +185,24 @@ impl Located {
         (group, self.text_at(&["kind"]))
     }
 
-    /// What the object that this is calls itself; `None` where it has no kind.
+    /// What the object that this is calls itself, in Kubernetes' form or in Kuma's own; `None` where it has no kind.
     pub fn resource(&self) -> Option<Resource> {
-        let resource = Resource {
-            kind: self.text_at(&["kind"]).to_owned(),
-            namespace: self.text_at(&["metadata", "namespace"]).to_owned(),
-            name: self.text_at(&["metadata", "name"]).to_owned(),
+        let text = |keys: &[&str]| self.text_at(keys).to_owned();
+        let kubernetes = Resource {
+            kind: text(&["kind"]),
+            namespace: text(&["metadata", "namespace"]),
+            name: text(&["metadata", "name"]),
         };
-        (!resource.kind.is_empty()).then_some(resource)
+        let universal = Resource {
+            kind: text(&["type"]),
+            namespace: String::new(),
+            name: text(&["name"]),
+        };
+        let is_named = !universal.kind.is_empty() && !universal.name.is_empty();
+        match kubernetes.kind.as_str() {
+            "" => is_named.then_some(universal),
+            _ => Some(kubernetes),
+        }
     }
 
     /// Where its characters stand in the file.

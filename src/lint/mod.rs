@@ -29,6 +29,7 @@ mod tests;
 
 pub use findings::{Finding, Options};
 pub use linter::{Checked, Linter};
+pub use sources::{SERVED, ServedKind};
 
 use findings::{Judge, Use};
 

@@ -3,18 +3,31 @@
 
 use std::collections::HashSet;
 
+use super::super::document::Node;
 use super::super::findings::{Judge, Use};
 use super::super::located::Located;
 use crate::format::{Dialect, Form, Traffic};
 
-/// Judges a bootstrap: a document with one of the parts that only Envoy's have.
+/// Judges a document of Envoy's: a bootstrap, which has one of the parts that only Envoy's have, or a file of resources that
+/// Envoy watches.
 pub fn judge(document: &Located, judge: &mut Judge) {
     let parts = [
         ["static_resources", "staticResources"],
         ["dynamic_resources", "dynamicResources"],
     ];
-    if parts.into_iter().any(|names| document.either(names).is_some()) {
+    let is_bootstrap = parts.into_iter().any(|names| document.node().either(names).is_some());
+    let resources = document.node().get("resources").map(Node::items).unwrap_or_default();
+    if is_bootstrap || resources.iter().any(|resource| resource.get("@type").is_some()) {
         judge_typed(document, judge);
+    }
+}
+
+/// Judges a text that may be such a document. Any other text, a template of one included, is nobody's concern here.
+pub fn judge_text(text: &Located, judge: &mut Judge) {
+    // All types of access loggers have this in their name. To look for it costs next to nothing; to parse does.
+    let is_likely = text.as_string().is_some_and(|text| text.contains("access_loggers."));
+    if is_likely && let Ok(Some(document)) = text.embedded() {
+        self::judge(&document, judge);
     }
 }
 
@@ -38,12 +51,18 @@ impl Walk<'_> {
         if !self.seen.insert((value.node().identity(), traffic)) {
             return;
         }
-        let type_url = value
-            .node()
-            .get("@type")
-            .and_then(|url| url.as_str())
-            .unwrap_or_default();
-        let message = type_url.rsplit(['/', '.']).next().unwrap_or_default();
+        let own = message(value.node().get("@type"));
+        // It carries a message of another type.
+        if own == "TypedStruct"
+            && let Some(carried) = value.get("value")
+        {
+            let url = value.node().either(["type_url", "typeUrl"]);
+            return self.message(message(url.map(|(_, url)| url)), &carried, traffic);
+        }
+        self.message(own, value, traffic);
+    }
+
+    fn message(&mut self, message: &str, value: &Located, traffic: Traffic) {
         let traffic = match message {
             "HttpConnectionManager" => Traffic::Http,
             "TcpProxy" => Traffic::Tcp,
@@ -99,8 +118,8 @@ impl Walk<'_> {
 
     fn otlp_log(&mut self, log: &Located, traffic: Traffic) {
         let has_extensions = has_extensions(log);
-        let names = ["resource_attributes", "resourceAttributes"];
-        for part in [log.get("body"), log.get("attributes"), log.either(names)] {
+        // Attributes of the resource are no formats: Envoy 1.36 to 1.40 took `%NOPE%` in one.
+        for part in [log.get("body"), log.get("attributes")] {
             for text in part.iter().flat_map(any_values) {
                 self.judge.format(&text, used(Form::Value, traffic, has_extensions));
             }
@@ -114,8 +133,14 @@ impl Walk<'_> {
     }
 }
 
+/// The name of a message, from its type's URL.
+fn message(url: Option<&Node>) -> &str {
+    let url = url.and_then(Node::as_str).unwrap_or_default();
+    url.rsplit(['/', '.']).next().unwrap_or_default()
+}
+
 /// The strings of OpenTelemetry's AnyValue: keys of attributes are none.
-fn any_values(value: &Located) -> Vec<Located> {
+pub fn any_values(value: &Located) -> Vec<Located> {
     let own = value.either(["string_value", "stringValue"]);
     let members = value.members().into_iter().map(|(_, member)| member);
     let below = members.chain(value.items()).flat_map(|value| any_values(&value));

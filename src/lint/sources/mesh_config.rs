@@ -6,12 +6,9 @@ use super::super::located::Located;
 use super::super::policies;
 use crate::format::{Dialect, Form, Traffic, needs_extension};
 
-/// Judges `data.mesh`, wherever a ConfigMap has it: Istio's is named `istio`, or `istio-REVISION`.
-pub fn judge_config_map(config_map: &Located, judge: &mut Judge) {
-    let Some(text) = config_map.at(&["data", "mesh"]) else {
-        return;
-    };
-    if let Some(mesh) = embedded(&text, judge) {
+/// Judges the text at `data.mesh`, wherever a ConfigMap has it: Istio's is named `istio`, or `istio-REVISION`.
+pub fn judge_text(text: &Located, judge: &mut Judge) {
+    if let Some(mesh) = embedded(text, judge) {
         judge_mesh_config(&mesh, judge);
     }
 }
@@ -77,7 +74,8 @@ const fn used(form: Form, has_extensions: bool) -> Use {
     }
 }
 
-fn embedded(text: &Located, judge: &mut Judge) -> Option<Located> {
+/// The YAML or JSON that a string holds. One that holds none is a finding.
+pub fn embedded(text: &Located, judge: &mut Judge) -> Option<Located> {
     text.embedded().unwrap_or_else(|error| {
         judge.unreadable(text, &format!("the text is {error}"));
         None
