@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::files::{self, FilesError};
 use crate::format::{Dialect, EnvoyVersion, KumaVersion};
 use crate::lint::codes::{Code, Severity};
+use crate::lint::cost::{self, Priced};
 use crate::lint::{Finding, Options, json, lint, lint_format, text};
 
 /// How findings are printed.
@@ -64,6 +65,10 @@ pub struct LintArgs {
     /// From which severity on a finding makes the exit code 1.
     #[arg(long, value_enum, default_value_t = Bar::Error)]
     fail_on: Bar,
+    /// Prints what each format costs instead: bytes of a typical line, and the weight of its operators for Envoy. Exit code
+    /// 1: a format is refused, so that it costs nothing.
+    #[arg(long, conflicts_with = "explain")]
+    cost: bool,
     /// How findings are printed.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -81,6 +86,9 @@ impl LintArgs {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         if let Some(code) = &self.explain {
             return Ok(explain(code));
+        }
+        if self.cost {
+            return self.print_costs();
         }
         let (checked, is_all_read) = self.check();
         self.print(&checked)?;
@@ -143,6 +151,60 @@ impl LintArgs {
             Ok(findings) => Ok(Checked { file, text, findings }),
             Err(source) => Err(FilesError::Yaml { file, source }),
         }
+    }
+
+    /// What can be read is told; what cannot is told on stderr.
+    fn print_costs(&self) -> anyhow::Result<ExitCode> {
+        let (files, is_all_read) = match &self.text {
+            Some(text) => {
+                let priced = vec![cost::cost_of_format(text, self.options())];
+                (vec![("--text".to_owned(), text.clone(), priced)], true)
+            }
+            None => self.costs(),
+        };
+        let all = || {
+            files
+                .iter()
+                .flat_map(|(file, text, priced)| priced.iter().map(move |one| (file, text, one)))
+        };
+        match self.output {
+            Output::Json => {
+                let entries: Vec<_> = all().map(|(file, text, one)| cost::entry(file, text, one)).collect();
+                println!("{}", serde_json::to_string_pretty(&entries)?);
+            }
+            Output::Text => all().for_each(|(file, text, one)| print!("{}", cost::report(file, text, one))),
+        }
+        let is_refused = all().any(|(_, _, one)| one.cost.is_err());
+        Ok(match (is_all_read, is_refused) {
+            (false, _) => ExitCode::from(2),
+            (true, true) => ExitCode::from(1),
+            (true, false) => ExitCode::SUCCESS,
+        })
+    }
+
+    /// Files with their texts and formats, and whether all could be read.
+    fn costs(&self) -> (Vec<(String, String, Vec<Priced>)>, bool) {
+        let (mut read, mut is_all_read) = (Vec::new(), true);
+        let price = |path: &Path| {
+            let (file, text) = files::read_text(path)?;
+            match cost::costs(&text, self.options()) {
+                Ok(priced) => Ok((file, text, priced)),
+                Err(source) => Err(FilesError::Yaml { file, source }),
+            }
+        };
+        for path in &self.paths {
+            let files = files::expand(path).map(|files| files.iter().map(|file| price(file)).collect());
+            for result in files.unwrap_or_else(|error| vec![Err(error)]) {
+                match result {
+                    Ok(file) => read.push(file),
+                    Err(error) => {
+                        eprintln!("error: {error}");
+                        is_all_read = false;
+                    }
+                }
+            }
+        }
+        (read, is_all_read)
     }
 
     fn print(&self, checked: &[Checked]) -> anyhow::Result<()> {

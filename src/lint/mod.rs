@@ -9,9 +9,11 @@
 //! | `located` | a value with its path, also in YAML that stands in a string |
 //! | `sources` | where formats and filters stand: a file for each kind of source |
 //! | `findings` | what is judged, and what is said |
+//! | `cost` | what the formats that stand there cost |
 //! | `text`, `json` | how it is printed; a new form (SARIF) is a new file |
 
 pub mod codes;
+pub mod cost;
 pub mod document;
 pub mod findings;
 pub mod json;
