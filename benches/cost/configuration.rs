@@ -280,6 +280,8 @@ fn connection_manager(action: Value, logs: &[Value]) -> Value {
             }},
             {"name": "router", "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+                // One of them tells a time, and responses would differ in length.
+                "suppress_envoy_headers": true,
             }},
         ],
         "route_config": {"virtual_hosts": [{

@@ -114,8 +114,9 @@ async fn weigh(release: Release, cases: &[Case], rounds: usize) -> anyhow::Resul
     let places: Vec<Places> = cases
         .iter()
         .map(|case| Places {
-            empty: place(case.setting, Logged::EMPTY),
-            unit: place(case.setting, Logged::units()),
+            // The unit is told where a request costs least, and so disturbs least.
+            empty: place(Setting::Direct, Logged::EMPTY),
+            unit: place(Setting::Direct, Logged::units()),
             with: place(case.setting, case.with.clone()),
             without: case.without.clone().map(|without| place(case.setting, without)),
             count: case.count,
@@ -174,6 +175,8 @@ struct Places {
 struct Bench {
     measured: Envoy,
     around: Envoy,
+    /// Where one listens to the other; goes after both.
+    _sockets: tempfile::TempDir,
 }
 
 impl Bench {
@@ -184,9 +187,11 @@ impl Bench {
         let behind = around.listener("behind").await?;
         let measured = configuration::measured(listeners, sockets.path(), behind, &secrets);
         let measured = Envoy::start(release, measured).await?;
-        // Sockets live as long as the Envoys do; the folder is removed by them who own it.
-        let _ = sockets.keep();
-        Ok(Self { measured, around })
+        Ok(Self {
+            measured,
+            around,
+            _sockets: sockets,
+        })
     }
 
     async fn client(&self, index: usize, setting: Setting) -> anyhow::Result<Client> {
