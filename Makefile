@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 CARGO ?= cargo
 
-.PHONY: help demo test test-unit cluster cluster-stop tools lint generate golden fmt bench fuzz
+.PHONY: help demo test test-unit cluster cluster-stop tools lint generate golden fmt bench bench-cost fuzz
 
 help: ## Says what the targets do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -39,6 +39,10 @@ golden: tools ## Writes what tests/render, tests/explain, tests/chart and tests/
 
 bench: ## Measures the compiler of formats beside serde_json: docs/benchmarks.md
 	@$(CARGO) bench --bench format
+
+bench-cost: ## Measures what operators cost the real Envoy and writes src/format/cost.tsv: docs/cost.md (5 minutes)
+	@tools/envoy/install.sh >/dev/null
+	@$(CARGO) bench --quiet --profile dev --bench cost
 
 fuzz: ## Fuzzes the compiler of formats, each target for SECONDS_EACH (10)
 	@tools/fuzz.sh $(SECONDS_EACH)

@@ -11,7 +11,9 @@ use clap::{Args, ValueEnum};
 use super::files::{self, FilesError};
 use crate::format::{Dialect, KumaVersion};
 use crate::lint::codes::{Code, Severity};
+use crate::lint::cost::{self, Priced};
 use crate::lint::{Checked, Linter, Options, json, lint_format, text};
+use crate::yaml::YamlError;
 use cluster::ClusterArgs;
 use versions::VersionArgs;
 
@@ -72,6 +74,10 @@ pub struct LintArgs {
     /// From which severity on a finding makes the exit code 1.
     #[arg(long, value_enum, default_value_t = Bar::Error)]
     fail_on: Bar,
+    /// Prints what each format costs instead: bytes of a typical line, and the weight of its operators for Envoy. Exit code
+    /// 1: a format is refused, so that it costs nothing.
+    #[arg(long, conflicts_with = "explain")]
+    cost: bool,
     /// How findings are printed.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -90,6 +96,9 @@ impl LintArgs {
                 return Ok(ExitCode::from(2));
             }
         };
+        if self.cost {
+            return self.print_costs(options);
+        }
         let (checked, is_all_read) = self.check(options);
         self.print(&checked)?;
         let bar = match self.fail_on {
@@ -132,41 +141,77 @@ impl LintArgs {
             return (vec![Checked { name, text, findings }], true);
         }
         let mut linter = Linter::new(options);
+        let is_all_read = self.read(|name, text| linter.add(name, text));
+        (linter.finish(), is_all_read)
+    }
+
+    /// Hands over each name and text of the files and the cluster. What cannot be read is told on stderr, and the answer
+    /// is false.
+    fn read(&self, mut take: impl FnMut(String, String) -> Result<(), YamlError>) -> bool {
+        let mut take = |name: String, text: String| {
+            let taken = take(name.clone(), text);
+            taken.map_err(|source| FilesError::Yaml { file: name, source })
+        };
         let files = self.paths.iter().flat_map(|path| match files::expand(path) {
             Ok(files) => files.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error)],
         });
-        let added = files.map(|file| {
+        let taken = files.map(|file| {
             let (name, text) = files::read_text(&file?)?;
-            Ok(add(name, text, &mut linter)?)
+            take(name, text)
         });
-        let mut failures: Vec<anyhow::Error> = added.filter_map(Result::err).collect();
-        failures.extend(self.add_cluster(&mut linter));
-        for error in &failures {
-            eprintln!("error: {error}");
+        let mut failures: Vec<String> = taken.filter_map(Result::err).map(|error| error.to_string()).collect();
+        if self.cluster.is_wanted() {
+            match self.cluster.read() {
+                Ok(read) => {
+                    for what in read.unseen {
+                        eprintln!("not looked at: {what}");
+                    }
+                    failures.extend(read.failures);
+                    let taken = read.texts.into_iter().map(|(name, text)| take(name, text));
+                    failures.extend(taken.filter_map(Result::err).map(|error| error.to_string()));
+                }
+                Err(error) => failures.push(format!("{error:#}")),
+            }
         }
-        (linter.finish(), failures.is_empty())
+        for failure in &failures {
+            eprintln!("error: {failure}");
+        }
+        failures.is_empty()
     }
 
-    /// Adds what the cluster has, and returns what could not be read.
-    fn add_cluster(&self, linter: &mut Linter) -> Vec<anyhow::Error> {
-        if !self.cluster.is_wanted() {
-            return Vec::new();
-        }
-        let read = match self.cluster.read() {
-            Ok(read) => read,
-            Err(error) => return vec![anyhow::anyhow!("{error:#}")],
+    /// What can be read is told; what cannot is told on stderr.
+    fn print_costs(&self, options: Options) -> anyhow::Result<ExitCode> {
+        let mut files: Vec<(String, String, Vec<Priced>)> = Vec::new();
+        let is_all_read = if let Some(text) = &self.text {
+            let priced = vec![cost::cost_of_format(text, options)];
+            files.push(("--text".to_owned(), text.clone(), priced));
+            true
+        } else {
+            self.read(|name, text| {
+                let priced = cost::costs(&text, options)?;
+                files.push((name, text, priced));
+                Ok(())
+            })
         };
-        for what in read.unseen {
-            eprintln!("not looked at: {what}");
+        let all = || {
+            files
+                .iter()
+                .flat_map(|(file, text, priced)| priced.iter().map(move |one| (file, text, one)))
+        };
+        match self.output {
+            Output::Json => {
+                let entries: Vec<_> = all().map(|(file, text, one)| cost::entry(file, text, one)).collect();
+                println!("{}", serde_json::to_string_pretty(&entries)?);
+            }
+            Output::Text => all().for_each(|(file, text, one)| print!("{}", cost::report(file, text, one))),
         }
-        let added = read.texts.into_iter().map(|(name, text)| add(name, text, linter));
-        let unreadable = added.filter_map(Result::err).map(Into::into);
-        read.failures
-            .into_iter()
-            .map(anyhow::Error::msg)
-            .chain(unreadable)
-            .collect()
+        let is_refused = all().any(|(_, _, one)| one.cost.is_err());
+        Ok(match (is_all_read, is_refused) {
+            (false, _) => ExitCode::from(2),
+            (true, true) => ExitCode::from(1),
+            (true, false) => ExitCode::SUCCESS,
+        })
     }
 
     fn print(&self, checked: &[Checked]) -> anyhow::Result<()> {
@@ -198,11 +243,6 @@ impl LintArgs {
         }
         Ok(())
     }
-}
-
-fn add(file: String, text: String, linter: &mut Linter) -> Result<(), FilesError> {
-    let added = linter.add(file.clone(), text);
-    added.map_err(|source| FilesError::Yaml { file, source })
 }
 
 fn counted(count: usize, what: &str) -> String {

@@ -1,8 +1,9 @@
-//! Tables for `docs/format.md`, made of what the compiler itself goes by.
+//! Tables for `docs/format.md` and `docs/cost.md`, made of what the compiler itself goes by.
 
 use std::fmt::Write as _;
 
 use super::Preset;
+use super::cost;
 use super::presets::{Form, PresetField};
 use super::setting::Traffic;
 use super::table::{self, Availability, JsonType, Operator, Presence};
@@ -36,6 +37,33 @@ fn heading(page: &mut String, name: &str, of: &str, form: &Form) {
     for PresetField { name, value } in form.fields {
         let _ = writeln!(page, "| `{name}` | `{value}` |");
     }
+}
+
+/// What operators, and what stands around them, cost Envoy, for `docs/cost.md`.
+pub fn costs() -> String {
+    let mut page =
+        String::from("\n| what | measured | weight | middle half | bytes |\n| --- | --- | --- | --- | --- |\n");
+    for row in cost::rows() {
+        let name = match row.kind {
+            "operator" => format!("`{}`", row.name),
+            "variant" => row.name.to_owned(),
+            kind => format!("{kind}: {}", row.name),
+        };
+        let measured = row.measured.replace('|', "\\|");
+        let bytes = if row.bytes == 0 {
+            String::new()
+        } else {
+            row.bytes.to_string()
+        };
+        let _ = match row.weight {
+            Some(weight) => {
+                let (low, high) = row.spread;
+                writeln!(page, "| {name} | `{measured}` | {weight} | {low}–{high} | {bytes} |")
+            }
+            None => writeln!(page, "| {name} | as `{measured}` |  |  |  |"),
+        };
+    }
+    page
 }
 
 /// What each supported Envoy takes that the one before it does not, and then every operator.

@@ -21,6 +21,7 @@
 //! | `judgement` | all there is to say of one string of somebody else's configuration |
 //! | `express` | what a target cannot say of a format |
 //! | `convert` | from a text to fields |
+//! | `cost.tsv`, `cost` | what a format costs Envoy, from measured figures |
 //! | `connection` | which operators say nothing on TCP connections |
 //! | `presets`, `compose` | formats with a name, and what `fields` and `omit` do to them |
 //! | `preview` | the line that Envoy would print for a described request |
@@ -39,6 +40,7 @@ mod checker;
 mod compose;
 mod connection;
 mod convert;
+pub mod cost;
 mod diagnostic;
 pub mod docs;
 mod express;

@@ -2,12 +2,16 @@
 
 use std::ops::Range;
 
+use serde::Serialize;
+use serde_json::Value;
+
 use super::codes::{About, Code, Place, Policy, Severity, code};
+use super::cost::Written;
 use super::located::{Located, Mark};
 use super::policies::Fact;
 use super::source_map::SourceMap;
 use crate::filter::{self, FilterError};
-use crate::format::{self, Diagnostic, Dialect, EnvoyVersion, Form, Setting, Traffic};
+use crate::format::{self, CompiledFormat, Diagnostic, Dialect, EnvoyVersion, Form, Setting, Traffic};
 
 /// What files are checked for.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +23,7 @@ pub struct Options {
 }
 
 /// The object that a finding is in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Resource {
     /// Its kind.
     pub kind: String,
@@ -102,6 +106,8 @@ pub struct Judge {
     findings: Vec<Finding>,
     facts: Vec<Fact>,
     asked_for_mesh: bool,
+    /// `None` where nobody asks what formats cost.
+    formats: Option<Vec<Written>>,
 }
 
 impl Judge {
@@ -112,6 +118,44 @@ impl Judge {
             findings: Vec::new(),
             facts: Vec::new(),
             asked_for_mesh: false,
+            formats: None,
+        }
+    }
+
+    /// One that keeps the formats that it meets.
+    pub fn keeping_formats(options: Options) -> Self {
+        Self {
+            formats: Some(Vec::new()),
+            ..Self::new(options)
+        }
+    }
+
+    /// The formats that it met, in the order of the file.
+    pub fn into_formats(self) -> Vec<Written> {
+        let mut formats = self.formats.unwrap_or_default();
+        formats.sort_by_key(|written| written.at);
+        formats
+    }
+
+    /// Keeps a whole format that stands at a value.
+    pub fn keep(&mut self, value: &Located, traffic: Traffic, omit_empty_values: bool, format: CompiledFormat) {
+        if let Some(formats) = &mut self.formats {
+            formats.push(Written {
+                path: value.path().to_owned(),
+                at: value.source_map().place(&(0..0)).start,
+                traffic,
+                format,
+                omit_empty_values,
+            });
+        }
+    }
+
+    /// Keeps a format whose members are written as they are read.
+    pub fn keep_members(&mut self, value: &Located, traffic: Traffic) {
+        if self.formats.is_some()
+            && let Value::Object(members) = value.node().to_value()
+        {
+            self.keep(value, traffic, false, CompiledFormat::Json(members));
         }
     }
 
@@ -173,6 +217,9 @@ impl Judge {
     /// A format string. What is no string is none of ours: who reads it refuses it.
     pub fn format(&mut self, value: &Located, used: Use) {
         if let Some(text) = value.as_string() {
+            if used.form == Form::Line {
+                self.keep(value, used.traffic, false, CompiledFormat::Text(text.to_owned()));
+            }
             self.format_text(text, &value.source_map(), value.path(), used);
         }
     }

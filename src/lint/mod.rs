@@ -11,9 +11,11 @@
 //! | `findings` | what is judged, and what is said |
 //! | `linter` | files one after the other, and then what all of them together say |
 //! | `policies` | what is wrong between objects, or with one as a whole: a file for each subject |
+//! | `cost` | what the formats that stand there cost |
 //! | `text`, `json` | how it is printed; a new form (SARIF) is a new file |
 
 pub mod codes;
+pub mod cost;
 pub mod document;
 pub mod findings;
 pub mod json;

@@ -3,10 +3,12 @@
 
 use std::collections::HashSet;
 
+use serde_json::{Map, Value};
+
 use super::super::document::Node;
 use super::super::findings::{Judge, Use};
 use super::super::located::Located;
-use crate::format::{Dialect, Form, Traffic};
+use crate::format::{CompiledFormat, Dialect, Form, Traffic};
 
 /// Judges a document of Envoy's: a bootstrap, which has one of the parts that only Envoy's have, or a file of resources that
 /// Envoy watches.
@@ -118,6 +120,10 @@ impl Walk<'_> {
 
     fn otlp_log(&mut self, log: &Located, traffic: Traffic) {
         let has_extensions = has_extensions(log);
+        if let Some(attributes) = log.get("attributes") {
+            let format = CompiledFormat::Json(attribute_values(&attributes));
+            self.judge.keep(&attributes, traffic, false, format);
+        }
         // Attributes of the resource are no formats: Envoy 1.36 to 1.40 took `%NOPE%` in one.
         for part in [log.get("body"), log.get("attributes")] {
             for text in part.iter().flat_map(any_values) {
@@ -127,6 +133,9 @@ impl Walk<'_> {
     }
 
     fn values(&mut self, values: Option<&Located>, traffic: Traffic, has_extensions: bool) {
+        if let Some(values) = values {
+            self.judge.keep_members(values, traffic);
+        }
         for text in values.map(Located::strings).unwrap_or_default() {
             self.judge.format(&text, used(Form::Value, traffic, has_extensions));
         }
@@ -145,6 +154,17 @@ pub fn any_values(value: &Located) -> Vec<Located> {
     let members = value.members().into_iter().map(|(_, member)| member);
     let below = members.chain(value.items()).flat_map(|value| any_values(&value));
     own.into_iter().chain(below).collect()
+}
+
+/// OpenTelemetry's KeyValueList as members; what is no string is none of a format.
+fn attribute_values(list: &Located) -> Map<String, Value> {
+    let entries = list.get("values").into_iter().flat_map(|values| values.items());
+    let member = |entry: Located| {
+        let key = entry.get("key")?.as_string()?.to_owned();
+        let value = entry.get("value")?.either(["string_value", "stringValue"])?;
+        Some((key, value.as_string()?.into()))
+    };
+    entries.filter_map(member).collect()
 }
 
 /// Whether a format names the extension that `REQ_WITHOUT_QUERY` needs.

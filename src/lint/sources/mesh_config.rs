@@ -58,6 +58,7 @@ fn judge_line(text: &Located, judge: &mut Judge) {
 
 /// istiod looks for operators that need an extension in the outermost strings only, but adds it for all.
 fn judge_labels(labels: &Located, judge: &mut Judge) {
+    judge.keep_members(labels, Traffic::Both);
     let mut outermost = labels.node().members();
     let has_extensions = outermost.any(|(_, value)| value.as_string().is_some_and(needs_extension));
     for text in labels.strings() {

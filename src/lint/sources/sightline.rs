@@ -55,7 +55,10 @@ fn judge_line(line: &LineFormat, written: &Located, traffic: Traffic, judge: &mu
     let dialect = mesh.unwrap_or(Dialect::Istio);
     let setting = Setting::new(dialect, judge.oldest()).with(traffic);
     let diagnostics: Vec<Diagnostic> = match format::compile(&spec(line), setting) {
-        Ok(compiled) => compiled.warnings,
+        Ok(compiled) => {
+            judge.keep(written, traffic, line.omit_empty_values, compiled.format);
+            compiled.warnings
+        }
         Err(errors) => errors.iter().cloned().collect(),
     };
     for diagnostic in diagnostics {
