@@ -3,7 +3,7 @@
 //!
 //! | file | what it knows |
 //! | --- | --- |
-//! | `codes` | the codes, their meanings and remedies: one table |
+//! | `crate::codes` | the codes, their meanings and remedies: one table |
 //! | `document` | YAML and JSON as a tree whose values know where they stand |
 //! | `source_map` | where each character of a string stands in the file |
 //! | `located` | a value with its path, also in YAML that stands in a string |
@@ -11,7 +11,6 @@
 //! | `findings` | what is judged, and what is said |
 //! | `text`, `json` | how it is printed; a new form (SARIF) is a new file |
 
-pub mod codes;
 pub mod document;
 pub mod findings;
 pub mod json;
@@ -23,6 +22,7 @@ pub mod text;
 #[cfg(test)]
 mod tests;
 
+pub use crate::codes;
 pub use findings::{Finding, Options};
 
 use findings::{Judge, Use};
