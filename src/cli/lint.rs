@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::files::{self, FilesError};
 use crate::format::{Dialect, EnvoyVersion, KumaVersion};
 use crate::lint::codes::{Code, Severity};
-use crate::lint::{Finding, Options, json, lint, lint_format, text};
+use crate::lint::{Finding, Options, docs, json, lint, lint_format, sarif, text};
 
 /// How findings are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -17,6 +17,8 @@ enum Output {
     Text,
     /// For programs: an array, a member for each finding.
     Json,
+    /// For code scanners: SARIF 2.1.0.
+    Sarif,
 }
 
 /// Who reads a format before Envoy does.
@@ -82,15 +84,15 @@ impl LintArgs {
         if let Some(code) = &self.explain {
             return Ok(explain(code));
         }
-        let (checked, is_all_read) = self.check();
-        self.print(&checked)?;
+        let (checked, unread) = self.check();
+        self.print(&checked, &unread)?;
         let bar = match self.fail_on {
             Bar::Error => Severity::Error,
             Bar::Warning => Severity::Warning,
         };
         let mut findings = checked.iter().flat_map(|checked| &checked.findings);
         Ok(
-            match (is_all_read, findings.any(|finding| finding.code.severity >= bar)) {
+            match (unread.is_empty(), findings.any(|finding| finding.code.severity >= bar)) {
                 (false, _) => ExitCode::from(2),
                 (true, true) => ExitCode::from(1),
                 (true, false) => ExitCode::SUCCESS,
@@ -110,14 +112,14 @@ impl LintArgs {
         }
     }
 
-    /// What can be read is checked; what cannot is told on stderr, and the second value is false.
-    fn check(&self) -> (Vec<Checked>, bool) {
+    /// What can be read is checked; what cannot is told on stderr, and in the second value.
+    fn check(&self) -> (Vec<Checked>, Vec<String>) {
         if let Some(text) = &self.text {
             let findings = lint_format(text, self.options());
             let (file, text) = ("--text".to_owned(), text.clone());
-            return (vec![Checked { file, text, findings }], true);
+            return (vec![Checked { file, text, findings }], Vec::new());
         }
-        let (mut checked, mut is_all_read) = (Vec::new(), true);
+        let (mut checked, mut unread) = (Vec::new(), Vec::new());
         for path in &self.paths {
             let files = files::expand(path).map(|files| files.into_iter().map(|file| self.check_file(&file)));
             let results = match files {
@@ -129,12 +131,12 @@ impl LintArgs {
                     Ok(file) => checked.push(file),
                     Err(error) => {
                         eprintln!("error: {error}");
-                        is_all_read = false;
+                        unread.push(error.to_string());
                     }
                 }
             }
         }
-        (checked, is_all_read)
+        (checked, unread)
     }
 
     fn check_file(&self, path: &Path) -> Result<Checked, FilesError> {
@@ -145,7 +147,7 @@ impl LintArgs {
         }
     }
 
-    fn print(&self, checked: &[Checked]) -> anyhow::Result<()> {
+    fn print(&self, checked: &[Checked], unread: &[String]) -> anyhow::Result<()> {
         let all = || {
             checked
                 .iter()
@@ -157,6 +159,10 @@ impl LintArgs {
                     .map(|(of, finding)| json::entry(&of.file, &of.text, finding))
                     .collect();
                 println!("{}", serde_json::to_string_pretty(&entries)?);
+            }
+            Output::Sarif => {
+                let found = all().map(|(of, finding)| (of.file.as_str(), of.text.as_str(), finding));
+                println!("{}", serde_json::to_string_pretty(&sarif::log(found, unread))?);
             }
             Output::Text => {
                 for (of, finding) in all() {
@@ -185,13 +191,6 @@ fn explain(id: &str) -> ExitCode {
         eprintln!("error: there is no code {id}; codes look like SL001, and each finding names its own");
         return ExitCode::from(2);
     };
-    println!(
-        "{} {} ({})\n\n{}\n{}",
-        code.id,
-        code.name,
-        code.severity.as_str(),
-        code.meaning,
-        code.remedy
-    );
+    print!("{}", docs::explanation(code));
     ExitCode::SUCCESS
 }

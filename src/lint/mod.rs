@@ -9,12 +9,16 @@
 //! | `located` | a value with its path, also in YAML that stands in a string |
 //! | `sources` | where formats and filters stand: a file for each kind of source |
 //! | `findings` | what is judged, and what is said |
-//! | `text`, `json` | how it is printed; a new form (SARIF) is a new file |
+//! | `text`, `json`, `sarif` | how it is printed; a new form is a new file |
+//! | `examples`, `docs` | what each code looks like; `--explain` and `docs/lint` |
 
+pub mod docs;
 pub mod document;
+pub mod examples;
 pub mod findings;
 pub mod json;
 pub mod located;
+pub mod sarif;
 pub mod source_map;
 mod sources;
 pub mod text;
