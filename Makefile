@@ -38,8 +38,8 @@ golden: tools ## Writes what tests/render, tests/explain, tests/chart, tests/for
 	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test lint recorded
 	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test chart every_case_is_linted_by_helm_and_rendered_as_recorded
 
-bench: ## Measures the compiler of formats beside serde_json: docs/benchmarks.md
-	@$(CARGO) bench --bench format
+bench: ## Measures the compiler of formats beside serde_json, and lint beside the YAML parser: docs/benchmarks.md
+	@$(CARGO) bench --bench format --bench lint
 
 fuzz: ## Fuzzes the compiler of formats, each target for SECONDS_EACH (10)
 	@tools/fuzz.sh $(SECONDS_EACH)
