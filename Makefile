@@ -28,17 +28,18 @@ cluster-stop: ## Stops the one that runs in DIR
 lint: ## Checks formatting, clippy, licences and bans of dependencies
 	@tools/lint.sh
 
-generate: ## Writes config/crd, config/rbac, docs/reasons.md and the chart's copies, rules, flags and schema from the code
+generate: ## Writes config/crd, config/rbac, docs/reasons.md, docs/lint and the chart's copies, rules, flags and schema from the code
 	@SIGHTLINE_GENERATE=1 $(CARGO) test --quiet --test generated
 
-golden: tools ## Writes what tests/render, tests/explain, tests/chart and tests/format record anew; review is the diff
+golden: tools ## Writes what tests/render, tests/explain, tests/chart, tests/format and tests/lint record anew; review is the diff
 	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test render every_case_comes_out_as_recorded
 	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test explain every_sample_is_explained_as_recorded
 	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test format recorded
+	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test lint recorded
 	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test chart every_case_is_linted_by_helm_and_rendered_as_recorded
 
-bench: ## Measures the compiler of formats beside serde_json: docs/benchmarks.md
-	@$(CARGO) bench --bench format
+bench: ## Measures the compiler of formats beside serde_json, and lint beside the YAML parser: docs/benchmarks.md
+	@$(CARGO) bench --bench format --bench lint
 
 bench-cost: ## Measures what operators cost the real Envoy and writes src/format/cost.tsv: docs/cost.md (5 minutes)
 	@tools/envoy/install.sh >/dev/null

@@ -76,7 +76,8 @@ const REASONS_INTRO: &str = "<!-- Generated from src/conditions.rs by `make gene
 # Conditions and reasons
 
 Every resource says in `status.conditions` whether it took effect and, where it did not, why and what to do. Each
-condition has a reason of this page and a message that names the object at fault. `kubectl get sightline -A` shows
+condition has a reason of this page and a message that names the object at fault. What is wrong with a format or a filter
+has a code besides, such as `SL007`: [the codes](lint/README.md). `kubectl get sightline -A` shows
 `Ready` with its reason; `-o wide` adds the message.
 
 | condition | True means |

@@ -6,6 +6,7 @@
 //! - [`format`]: Envoy's access-log format language.
 //! - [`filter`]: access-log filters: from what users write to CEL that Envoy takes.
 //! - [`cel`]: CEL as Envoy's access logs take it.
+//! - [`codes`]: the codes of what is wrong with formats, filters and the files around them.
 //! - [`snapshot`]: the world as plain data, and a view of it that remembers what was read.
 //! - [`policy`]: who wins: from resources to what each workload effectively gets.
 //! - [`render`]: from effective policy to the objects that meshes and agents read.
@@ -26,6 +27,7 @@ pub mod admission;
 pub mod cel;
 pub mod cli;
 pub mod cluster;
+pub mod codes;
 pub mod conditions;
 pub mod controllers;
 pub mod crds;

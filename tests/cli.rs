@@ -252,7 +252,8 @@ fn what_nobody_wants_of_a_format_ends_with_0_and_the_gravest_is_told_first() {
     run.ends_with(0);
     let line = run.stderr.lines().find(|line| line.contains("AcceptedWithWarnings"));
     let line = line.unwrap_or_else(|| panic!("{}", run.stderr));
-    let start = "TrafficLog shop/all: AcceptedWithWarnings: spec.format: text, character 34, `%REQ(COOKIE)%`: ";
+    let start =
+        "TrafficLog shop/all: AcceptedWithWarnings: spec.format: SL055 at text, character 34, `%REQ(COOKIE)%`: ";
     assert!(line.starts_with(start) && line.ends_with(" (And 1 more.)"), "{line}");
     let fine = LOG.replace("{}", "{format: {text: '%REQ(X-A):64%'}}");
     let run = render(&documents(&[MESH, &fine]), &[]);
@@ -679,7 +680,7 @@ fn preview_points_at_what_is_wrong_with_a_format_and_ends_with_1() {
     run.ends_with(1);
     assert_eq!(run.stdout, "");
     assert!(
-        run.stderr.starts_with("error: text, character 4, `REQQ`"),
+        run.stderr.starts_with("error: SL007 at text, character 4, `REQQ`"),
         "{}",
         run.stderr
     );

@@ -12,7 +12,7 @@ use super::files::{self, FilesError};
 use crate::format::{Dialect, KumaVersion};
 use crate::lint::codes::{Code, Severity};
 use crate::lint::cost::{self, Priced};
-use crate::lint::{Checked, Linter, Options, json, lint_format, text};
+use crate::lint::{Checked, Linter, Options, docs, json, lint_format, sarif, text};
 use crate::yaml::YamlError;
 use cluster::ClusterArgs;
 use versions::VersionArgs;
@@ -24,6 +24,8 @@ enum Output {
     Text,
     /// For programs: an array, a member for each finding.
     Json,
+    /// For code scanners: SARIF 2.1.0.
+    Sarif,
 }
 
 /// Who reads a format before Envoy does.
@@ -99,15 +101,15 @@ impl LintArgs {
         if self.cost {
             return self.print_costs(options);
         }
-        let (checked, is_all_read) = self.check(options);
-        self.print(&checked)?;
+        let (checked, unread) = self.check(options);
+        self.print(&checked, &unread)?;
         let bar = match self.fail_on {
             Bar::Error => Severity::Error,
             Bar::Warning => Severity::Warning,
         };
         let mut findings = checked.iter().flat_map(|checked| &checked.findings);
         Ok(
-            match (is_all_read, findings.any(|finding| finding.code.severity >= bar)) {
+            match (unread.is_empty(), findings.any(|finding| finding.code.severity >= bar)) {
                 (false, _) => ExitCode::from(2),
                 (true, true) => ExitCode::from(1),
                 (true, false) => ExitCode::SUCCESS,
@@ -133,21 +135,20 @@ impl LintArgs {
         })
     }
 
-    /// What can be read is checked; what cannot is told on stderr, and the second value is false.
-    fn check(&self, options: Options) -> (Vec<Checked>, bool) {
+    /// What can be read is checked; what cannot is told on stderr, and in the second value.
+    fn check(&self, options: Options) -> (Vec<Checked>, Vec<String>) {
         if let Some(text) = &self.text {
             let findings = lint_format(text, options);
             let (name, text) = ("--text".to_owned(), text.clone());
-            return (vec![Checked { name, text, findings }], true);
+            return (vec![Checked { name, text, findings }], Vec::new());
         }
         let mut linter = Linter::new(options);
-        let is_all_read = self.read(|name, text| linter.add(name, text));
-        (linter.finish(), is_all_read)
+        let unread = self.read(|name, text| linter.add(name, text));
+        (linter.finish(), unread)
     }
 
-    /// Hands over each name and text of the files and the cluster. What cannot be read is told on stderr, and the answer
-    /// is false.
-    fn read(&self, mut take: impl FnMut(String, String) -> Result<(), YamlError>) -> bool {
+    /// Hands over each name and text of the files and the cluster. What cannot be read is told on stderr, and is the answer.
+    fn read(&self, mut take: impl FnMut(String, String) -> Result<(), YamlError>) -> Vec<String> {
         let mut take = |name: String, text: String| {
             let taken = take(name.clone(), text);
             taken.map_err(|source| FilesError::Yaml { file: name, source })
@@ -177,16 +178,16 @@ impl LintArgs {
         for failure in &failures {
             eprintln!("error: {failure}");
         }
-        failures.is_empty()
+        failures
     }
 
     /// What can be read is told; what cannot is told on stderr.
     fn print_costs(&self, options: Options) -> anyhow::Result<ExitCode> {
         let mut files: Vec<(String, String, Vec<Priced>)> = Vec::new();
-        let is_all_read = if let Some(text) = &self.text {
+        let unread = if let Some(text) = &self.text {
             let priced = vec![cost::cost_of_format(text, options)];
             files.push(("--text".to_owned(), text.clone(), priced));
-            true
+            Vec::new()
         } else {
             self.read(|name, text| {
                 let priced = cost::costs(&text, options)?;
@@ -205,16 +206,17 @@ impl LintArgs {
                 println!("{}", serde_json::to_string_pretty(&entries)?);
             }
             Output::Text => all().for_each(|(file, text, one)| print!("{}", cost::report(file, text, one))),
+            Output::Sarif => anyhow::bail!("SARIF knows no costs; print them with -o text or -o json"),
         }
         let is_refused = all().any(|(_, _, one)| one.cost.is_err());
-        Ok(match (is_all_read, is_refused) {
+        Ok(match (unread.is_empty(), is_refused) {
             (false, _) => ExitCode::from(2),
             (true, true) => ExitCode::from(1),
             (true, false) => ExitCode::SUCCESS,
         })
     }
 
-    fn print(&self, checked: &[Checked]) -> anyhow::Result<()> {
+    fn print(&self, checked: &[Checked], unread: &[String]) -> anyhow::Result<()> {
         let all = || {
             checked
                 .iter()
@@ -226,6 +228,10 @@ impl LintArgs {
                     .map(|(of, finding)| json::entry(&of.name, &of.text, finding))
                     .collect();
                 println!("{}", serde_json::to_string_pretty(&entries)?);
+            }
+            Output::Sarif => {
+                let found = all().map(|(of, finding)| (of.name.as_str(), of.text.as_str(), finding));
+                println!("{}", serde_json::to_string_pretty(&sarif::log(found, unread))?);
             }
             Output::Text => {
                 for (of, finding) in all() {
@@ -254,13 +260,6 @@ fn explain(id: &str) -> ExitCode {
         eprintln!("error: there is no code {id}; codes look like SL001, and each finding names its own");
         return ExitCode::from(2);
     };
-    println!(
-        "{} {} ({})\n\n{}\n{}",
-        code.id,
-        code.name,
-        code.severity.as_str(),
-        code.meaning,
-        code.remedy
-    );
+    print!("{}", docs::explanation(code));
     ExitCode::SUCCESS
 }

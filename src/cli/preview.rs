@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::files::{self, Document};
 use crate::admission;
+use crate::codes::Coded;
 use crate::crds::{Encoding, FormatField, FormatPreset, LineFormat, LogFormat, ObservabilityMesh, TrafficLog};
 use crate::explain::{marked, source_of};
 use crate::format::preview::{Preview, Sample, preview};
@@ -237,7 +238,7 @@ impl PreviewArgs {
 
 /// A finding, with carets below what is meant.
 fn report(kind: &str, name: &str, line: &LineFormat, diagnostic: &Diagnostic) {
-    eprintln!("{kind}: {name}{diagnostic}");
+    eprintln!("{kind}: {name}{}", Coded(diagnostic));
     let source = source_of(line, &diagnostic.path);
     if let Some((text, carets)) = source.and_then(|source| marked(source, &diagnostic.span)) {
         eprintln!("  {text}\n  {carets}");

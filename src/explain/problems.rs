@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::Eye;
 use super::model::{ConditionSeen, Detail, Origin, PolicySeen, Problem};
+use crate::codes::{About, code};
 use crate::conditions::{ConditionType, Finding, Reason, Truth};
 use crate::crds::{LineFormat, LogFormat, ObservabilityMesh, TrafficLog};
 use crate::filter;
@@ -173,7 +174,7 @@ fn of_expression(expression: &str, oldest: EnvoyVersion) -> Option<Detail> {
     let (line, carets) = error.place.clone().and_then(|place| marked(source, &place)).unzip();
     Some(Detail {
         path: "spec.filter.expression".into(),
-        message: error.message,
+        message: format!("{}: {}", code(About::Filter(error.kind)).id, error.message),
         line,
         carets,
     })
@@ -187,7 +188,12 @@ fn of_format(path: &str, format: &LogFormat, oldest: EnvoyVersion, said: Said) -
         let (line, carets) = marked.unzip();
         Detail {
             path: format!("{path}{below}.{}", diagnostic.path),
-            message: format!("{}; {}", diagnostic.message, diagnostic.help),
+            message: format!(
+                "{}: {}; {}",
+                code(About::Format(diagnostic.kind)).id,
+                diagnostic.message,
+                diagnostic.help
+            ),
             line,
             carets,
         }

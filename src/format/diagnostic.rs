@@ -156,7 +156,8 @@ pub struct FormatErrors {
     needs: Option<EnvoyVersion>,
 }
 
-fn others(count: usize) -> String {
+/// That there are more errors than the one that is named; empty where there are none.
+pub(crate) fn others(count: usize) -> String {
     match count {
         0 => String::new(),
         1 => " (and 1 more error)".to_owned(),

@@ -66,7 +66,7 @@ use checker::{Findings, Reader};
 pub use connection::http_operators;
 pub use convert::text_to_fields;
 pub use diagnostic::{Diagnostic, FormatErrors, Kind};
-pub(crate) use diagnostic::{nearest, shorten};
+pub(crate) use diagnostic::{nearest, others, shorten};
 pub use express::{Expressed, Inexpressible, in_kmesh, lost_in_otlp};
 pub use judgement::{Form, Judgement, judge, needs_extension};
 pub use kuma::{KumaFormat, from_kuma, to_kuma, unreplaced_in_attribute};

@@ -3,7 +3,7 @@
 //!
 //! | file | what it knows |
 //! | --- | --- |
-//! | `codes` | the codes, their meanings and remedies: one table |
+//! | `crate::codes` | the codes, their meanings and remedies: one table |
 //! | `document` | YAML and JSON as a tree whose values know where they stand |
 //! | `source_map` | where each character of a string stands in the file |
 //! | `located` | a value with its path, also in YAML that stands in a string |
@@ -12,16 +12,19 @@
 //! | `linter` | files one after the other, and then what all of them together say |
 //! | `policies` | what is wrong between objects, or with one as a whole: a file for each subject |
 //! | `cost` | what the formats that stand there cost |
-//! | `text`, `json` | how it is printed; a new form (SARIF) is a new file |
+//! | `text`, `json`, `sarif` | how it is printed; a new form is a new file |
+//! | `examples`, `docs` | what each code looks like; `--explain` and `docs/lint` |
 
-pub mod codes;
 pub mod cost;
+pub mod docs;
 pub mod document;
+pub mod examples;
 pub mod findings;
 pub mod json;
 mod linter;
 pub mod located;
 mod policies;
+pub mod sarif;
 pub mod source_map;
 mod sources;
 pub mod text;
@@ -29,6 +32,7 @@ pub mod text;
 #[cfg(test)]
 mod tests;
 
+pub use crate::codes;
 pub use findings::{Finding, Options};
 pub use linter::{Checked, Linter};
 pub use sources::{SERVED, ServedKind};

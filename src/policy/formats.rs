@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use crate::codes::Coded;
 use crate::conditions::{ConditionType, Finding, Reason};
 use crate::crds::{Encoding, FormatPreset, IstioMesh, LineFormat, LogFormat, ObservabilityMesh, Permission};
 use crate::format::{self, CompiledFormat, Diagnostic, EnvoyVersion, FormatErrors, Preset, Setting, Traffic};
@@ -50,7 +51,7 @@ impl Lines {
         let named: Vec<String> = gravest
             .into_iter()
             .take(NAMED_WARNINGS)
-            .map(|warning| format!("{place}{}: {}.", warning.path, warning.diagnostic))
+            .map(|warning| format!("{place}{}: {}.", warning.path, Coded(&warning.diagnostic)))
             .collect();
         let more = match self.warnings.len().checked_sub(NAMED_WARNINGS) {
             None | Some(0) => String::new(),

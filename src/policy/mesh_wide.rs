@@ -10,6 +10,7 @@ use super::formats::oldest_envoy;
 use super::membership::{istio_of, name_of};
 use super::tracing_backend::{is_percentage, no_percentage, percentage, usable_tags};
 use super::traffic_log::mesh_lines;
+use crate::codes::Coded;
 use crate::conditions::{Finding, Reason};
 use crate::crds::{IstioMesh, MetricOverride, ObservabilityMesh, RequiredLog};
 use crate::filter;
@@ -136,7 +137,7 @@ pub fn check_metrics<'m>(view: &View<'_>, mesh: &'m ObservabilityMesh) -> Result
         for (name, value) in values {
             let oldest = oldest_envoy(view, mesh, &istio)?;
             if let Err(error) = filter::check_value(value, oldest) {
-                let message = format!("spec.metrics.overrides: value of tag {name}: {error}");
+                let message = format!("spec.metrics.overrides: value of tag {name}: {}", Coded(&error));
                 return Err(rejected(Reason::InvalidFilter, message));
             }
         }

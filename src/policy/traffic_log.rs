@@ -8,6 +8,7 @@ use super::claims::{Checked, LogClaim, PolicyKind, Selection, Side, Source, reje
 use super::formats::{self, Lines, oldest_envoy};
 use super::membership::{self, istio_of, name_of};
 use super::targets::{self, Place};
+use crate::codes::Coded;
 use crate::conditions::{Finding, Reason};
 use crate::crds::{IstioMesh, LogFilter, LogMatch, ObservabilityMesh, Permission, TrafficLog};
 use crate::filter;
@@ -169,7 +170,7 @@ pub fn bad_format(place: &str, bad: &formats::BadFormat) -> Finding {
     } else {
         Reason::InvalidFormat
     };
-    rejected(reason, format!("{place}: {}", bad.errors))
+    rejected(reason, format!("{place}: {}", Coded(bad.errors.as_ref())))
 }
 
 fn compile_filter(filter: &LogFilter, oldest: EnvoyVersion) -> Result<String, Finding> {
@@ -177,7 +178,7 @@ fn compile_filter(filter: &LogFilter, oldest: EnvoyVersion) -> Result<String, Fi
         rejected(Reason::InvalidFilter, format!("spec.filter.{path}: {error}"))
     };
     if let Some(expression) = &filter.expression {
-        return filter::check(expression, oldest).map_err(|error| bad("expression", &error));
+        return filter::check(expression, oldest).map_err(|error| bad("expression", &Coded(&error)));
     }
     let Some(wanted) = &filter.match_ else {
         return Err(bad(
@@ -191,7 +192,7 @@ fn compile_filter(filter: &LogFilter, oldest: EnvoyVersion) -> Result<String, Fi
             &"this is no span of time; write one such as 500ms.",
         ));
     };
-    filter::from_match(&wanted).map_err(|error| bad("match", &error))
+    filter::from_match(&wanted).map_err(|error| bad("match", &Coded(&error)))
 }
 
 /// Properties as filters are made of; `None` where `minDuration` is no span of time.

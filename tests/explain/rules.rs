@@ -295,10 +295,10 @@ fn what_a_compiler_warns_of_is_shown_with_carets_below_the_place_and_is_a_proble
     assert_eq!(
         shown,
         [
-            "│   │   ├── spec.format.text: the header `COOKIE` usually carries a secret, and who reads logs may not know it; leave it out",
+            "│   │   ├── spec.format.text: SL055: the header `COOKIE` usually carries a secret, and who reads logs may not know it; leave it out",
             "│   │   │   ├── a %REQ(COOKIE)%",
             "│   │   │   └──   ^^^^^^^^^^^^^",
-            "│   │   └── spec.format.tcp.text: `PROTOCOL` says nothing for TCP connections (it always prints `-` or `0`), and this format is for nothing else; leave it out",
+            "│   │   └── spec.format.tcp.text: SL050: `PROTOCOL` says nothing for TCP connections (it always prints `-` or `0`), and this format is for nothing else; leave it out",
             "│   │       ├── é %PROTOCOL%",
             "│   │       └──   ^^^^^^^^^^",
         ],

@@ -19,9 +19,11 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use sightline::admission::{admit, is_ours};
 use sightline::cluster::rbac::{RbacArgs, manifests};
+use sightline::codes::TABLE;
 use sightline::conditions::{Reason, reasons_page};
 use sightline::crds::{custom_resource_definitions, definition_yaml};
 use sightline::format::docs;
+use sightline::lint;
 use sightline::yaml::read_documents;
 use similar::TextDiff;
 
@@ -86,6 +88,17 @@ fn config_rbac_is_what_the_code_makes() {
 #[test]
 fn docs_reasons_is_what_the_code_makes() {
     check("docs/reasons.md", &reasons_page());
+}
+
+#[test]
+fn docs_lint_has_a_page_for_each_code() {
+    check("docs/lint/README.md", &lint::docs::index());
+    let mut names = BTreeSet::from(["README.md".to_owned()]);
+    for code in TABLE {
+        check(&lint::docs::page_path(code), &lint::docs::page(code));
+        names.insert(format!("{}.md", code.id));
+    }
+    assert_eq!(files_of("docs/lint"), names);
 }
 
 /// Checks that the tables of a page, by their names, are those.

@@ -1,13 +1,16 @@
-//! The codes of `sightline lint`: one table, from which messages, `--explain` and the docs are made. A code never changes its
-//! meaning; one that goes out of use is not given again.
+//! The codes of what is wrong with formats, filters and the files around them: one table, from which the findings of
+//! `sightline lint`, the messages of conditions, `--explain` and the docs are made. A code never changes its meaning; one that
+//! goes out of use is not given again.
 //!
 //! SL001-SL049: formats that are refused. SL050-SL099: formats that nobody wants. SL100-SL199: filters. SL200-SL299: the files
 //! around them. SL300-SL399 are for policies of a whole folder, SL400-SL499 for cost.
 
+use std::fmt;
+
 use serde::Serialize;
 
-use crate::filter::Kind as Filter;
-use crate::format::Kind as Format;
+use crate::filter::{FilterError, Kind as Filter};
+use crate::format::{Diagnostic, FormatErrors, Kind as Format, others};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -154,6 +157,46 @@ impl Code {
         TABLE
             .iter()
             .find(|code| code.id.eq_ignore_ascii_case(id) || code.name.eq_ignore_ascii_case(id))
+    }
+}
+
+/// What the compilers say, as a message quotes it: the code, then place, problem and remedy.
+#[derive(Clone, Copy, Debug)]
+pub struct Coded<'a, T>(pub &'a T);
+
+impl fmt::Display for Coded<'_, Diagnostic> {
+    /// `SL007 at text, character 5, "%REQQ%": there is no operator …; write …`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", code(About::Format(self.0.kind)).id, self.0)
+    }
+}
+
+impl fmt::Display for Coded<'_, FormatErrors> {
+    /// The first, and how many more there are.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut errors = self.0.iter();
+        if let Some(first) = errors.next() {
+            Coded(first).fmt(f)?;
+        }
+        f.write_str(&others(errors.count()))
+    }
+}
+
+impl fmt::Display for Coded<'_, FilterError> {
+    /// `SL102 at character 5, "request.methd": Envoy has no attribute …`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FilterError {
+            kind,
+            character,
+            excerpt,
+            message,
+            ..
+        } = self.0;
+        f.write_str(code(About::Filter(*kind)).id)?;
+        if let Some(character) = character {
+            write!(f, " at character {character}, `{excerpt}`")?;
+        }
+        write!(f, ": {message}")
     }
 }
 
@@ -404,6 +447,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::filter;
+    use crate::format::EnvoyVersion;
 
     #[test]
     fn each_code_stands_once_and_in_order() {
@@ -424,5 +469,25 @@ mod tests {
         assert_eq!(Code::find("sl007"), Some(code(About::Format(Format::UnknownOperator))));
         assert_eq!(Code::find("unknown-operator"), Code::find("SL007"));
         assert_eq!(Code::find("SL999"), None);
+    }
+
+    #[test]
+    fn what_a_message_quotes_begins_with_its_code() {
+        let text = |text: &str| crate::format::check_text(text, EnvoyVersion::OLDEST_SUPPORTED).unwrap_err();
+        let one = Coded(&text("a %NOPE%")).to_string();
+        assert!(
+            one.starts_with("SL007 at text, character 4, `NOPE`: there is no "),
+            "{one}"
+        );
+        let three = Coded(&text("%NOPE% %NOPE% %PROTOCOL(x)%")).to_string();
+        assert!(
+            three.starts_with("SL007 at ") && three.ends_with(" (and 2 more errors)"),
+            "{three}"
+        );
+        let filter = |text: &str| filter::check(text, EnvoyVersion::OLDEST_SUPPORTED).unwrap_err();
+        let part = Coded(&filter("connection.idd == 1u")).to_string();
+        assert!(part.starts_with("SL102 at character 1, `connection.idd`: "), "{part}");
+        let whole = Coded(&filter(" ")).to_string();
+        assert!(whole.starts_with("SL100: the expression is empty; "), "{whole}");
     }
 }
