@@ -55,9 +55,9 @@ impl<'a> Call<'a> {
     pub fn of(operator: &OperatorUse<'a>) -> Self {
         let length = operator.length.as_ref();
         Self {
-            name: operator.name.text,
-            arguments: operator.arguments.as_ref().map_or("", |arguments| arguments.text),
-            length: length.map(|digits| digits.text.parse().unwrap_or(usize::MAX)),
+            name: operator.name,
+            arguments: operator.arguments.unwrap_or_default(),
+            length: length.map(|digits| digits.parse().unwrap_or(usize::MAX)),
         }
     }
 }
