@@ -101,8 +101,8 @@ pub(super) struct Written<'a> {
 impl<'a> Written<'a> {
     pub(super) fn of(operator: &OperatorUse<'a>) -> Self {
         Self {
-            name: operator.name.text,
-            arguments: operator.arguments.as_ref().map_or("", |arguments| arguments.text),
+            name: operator.name,
+            arguments: operator.arguments.unwrap_or_default(),
             has_length: operator.length.is_some(),
         }
     }
@@ -139,17 +139,15 @@ impl Problem {
     }
 
     fn place(self, written: &OperatorUse<'_>, path: &str, source: &str) -> Diagnostic {
-        let arguments = written.arguments.as_ref().map(|arguments| arguments.span.clone());
+        let arguments = written.arguments_span();
         let span = match self.place {
             Place::Operator => None,
-            Place::Name => Some(written.name.span.clone()),
+            Place::Name => Some(written.name_span()),
             Place::Arguments => arguments,
             Place::Within(inner) => arguments.map(|outer| outer.start + inner.start..outer.start + inner.end),
-            Place::Length => written.length.as_ref().map(|length| length.span.clone()),
+            Place::Length => written.length_span(),
         };
-        let span = span
-            .filter(|span| !span.is_empty())
-            .unwrap_or_else(|| written.span.clone());
+        let span = span.filter(|span| !span.is_empty()).unwrap_or_else(|| written.span());
         Diagnostic::at(self.kind, path, source, span, &self.message, &self.help)
     }
 }

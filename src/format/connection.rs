@@ -21,7 +21,7 @@ pub fn http_operators(format: &CompiledFormat) -> Vec<String> {
     for string in strings(format) {
         for part in parser::parse(string).parts {
             let Part::Operator(operator) = part else { continue };
-            let name = operator.name.text;
+            let name = operator.name;
             if is_silent_on(&Written::of(&operator), Traffic::Tcp) && !names.iter().any(|known| known == name) {
                 names.push(name.to_owned());
             }

@@ -73,7 +73,7 @@ fn word(text: &str) -> Option<Inexpressible> {
 fn name_of(operator: &OperatorUse<'_>) -> String {
     let without_length = OperatorUse {
         length: None,
-        ..operator.clone()
+        ..*operator
     };
     let written = Part::Operator(without_length).to_string();
     let known = [Preset::Istio, Preset::Kuma].iter().find_map(|preset| {
@@ -84,8 +84,8 @@ fn name_of(operator: &OperatorUse<'_>) -> String {
 }
 
 fn made_name(operator: &OperatorUse<'_>) -> String {
-    let name = operator.name.text;
-    let arguments = operator.arguments.as_ref().map_or("", |arguments| arguments.text);
+    let name = operator.name;
+    let arguments = operator.arguments.unwrap_or_default();
     let last = || arguments.rsplit(':').find(|part| !part.is_empty()).unwrap_or(name);
     let made = match table::operator(name).map(|operator| operator.grammar) {
         Some(Grammar::Header) => {

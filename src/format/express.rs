@@ -109,7 +109,7 @@ fn is_typed(value: &str) -> bool {
     let [Part::Operator(operator)] = parsed.parts.as_slice() else {
         return false;
     };
-    table::operator(operator.name.text).is_some_and(|operator| operator.json != JsonType::String)
+    table::operator(operator.name).is_some_and(|operator| operator.json != JsonType::String)
 }
 
 /// What Kmesh's line holds of what operators say: its format is fixed and knows connections only
@@ -133,10 +133,10 @@ pub fn in_kmesh(format: &CompiledFormat) -> Expressed<Vec<&'static str>> {
     for string in connection::strings(format) {
         for part in parser::parse(string).parts {
             let Part::Operator(operator) = part else { continue };
-            match KMESH_LINE.iter().find(|(name, _)| *name == operator.name.text) {
+            match KMESH_LINE.iter().find(|(name, _)| *name == operator.name) {
                 Some((_, field)) if !fields.contains(field) => fields.push(*field),
                 Some(_) => {}
-                None => lost.push(Inexpressible::KmeshLine(operator.name.text.to_owned())),
+                None => lost.push(Inexpressible::KmeshLine(operator.name.to_owned())),
             }
         }
     }

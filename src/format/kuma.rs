@@ -65,7 +65,7 @@ pub(super) fn instead_of(name: &str) -> String {
 }
 
 fn is_kumas(operator: &OperatorUse<'_>) -> bool {
-    let known = table::operator(operator.name.text);
+    let known = table::operator(operator.name);
     known.is_some_and(|operator| matches!(operator.availability, Availability::Kuma(_)))
 }
 
@@ -84,9 +84,9 @@ pub fn from_kuma(source: &str, dialect: Dialect) -> Result<String, Vec<Inexpress
     let parsed = parser::parse(source);
     for part in &parsed.parts {
         match part {
-            Part::Operator(operator) if is_kumas(operator) => match counterpart(operator.name.text, dialect) {
+            Part::Operator(operator) if is_kumas(operator) => match counterpart(operator.name, dialect) {
                 Some(instead) => text.push_str(instead),
-                None => lost.push(Inexpressible::KumaOperator(operator.name.text.to_owned())),
+                None => lost.push(Inexpressible::KumaOperator(operator.name.to_owned())),
             },
             other => text.push_str(&other.to_string()),
         }
@@ -200,16 +200,16 @@ fn without_extensions(source: &str) -> Result<String, Vec<Inexpressible>> {
     let mut lost = Vec::new();
     for part in parser::parse(source).parts {
         match &part {
-            Part::Operator(operator) if operator.name.text == "REQ_WITHOUT_QUERY" => {
-                let headers = operator.arguments.as_ref().map_or("", |arguments| arguments.text);
+            Part::Operator(operator) if operator.name == "REQ_WITHOUT_QUERY" => {
+                let headers = operator.arguments.unwrap_or_default();
                 let length = operator.length.as_ref();
-                let length = length.map(|length| format!(":{}", length.text)).unwrap_or_default();
+                let length = length.map(|length| format!(":{length}")).unwrap_or_default();
                 let options = match headers.to_ascii_uppercase().as_str() {
                     "X-ENVOY-ORIGINAL-PATH?:PATH" => "NQ",
                     "X-ENVOY-ORIGINAL-PATH" => "NQ:ORIG",
                     ":PATH" => "NQ:PATH",
                     _ => {
-                        lost.push(Inexpressible::Extension(operator.name.text.to_owned()));
+                        lost.push(Inexpressible::Extension(operator.name.to_owned()));
                         continue;
                     }
                 };
@@ -226,7 +226,7 @@ fn without_extensions(source: &str) -> Result<String, Vec<Inexpressible>> {
 pub(super) fn check_replacements(source: &str, path: &str, version: KumaVersion, findings: &mut Findings) {
     let parsed = parser::parse(source);
     let is_operator = |start: usize| {
-        let at = |part: &Part<'_>| matches!(part, Part::Operator(operator) if operator.span.start == start);
+        let at = |part: &Part<'_>| matches!(part, Part::Operator(operator) if operator.start == start);
         parsed.parts.iter().any(at)
     };
     let replaced = table::operator_names().filter(|name| is_replaced(name, version));

@@ -83,7 +83,7 @@ fn each_operator(source: &str, path: &str, findings: &mut Findings, judge: &dyn 
                 judge(&inner, &mut remarks);
             }
         }
-        placed.extend(remarks.into_iter().map(|remark| (operator.span.clone(), remark)));
+        placed.extend(remarks.into_iter().map(|remark| (operator.span(), remark)));
     }
     let mut gravest: Vec<_> = placed.into_iter().enumerate().collect();
     gravest.sort_by_key(|(_, (_, remark))| !remark.kind.is_grave());
@@ -97,7 +97,7 @@ fn each_operator(source: &str, path: &str, findings: &mut Findings, judge: &dyn 
 }
 
 fn is_coalesce(operator: &OperatorUse<'_>) -> bool {
-    table::operator(operator.name.text).is_some_and(|operator| operator.grammar == Grammar::Coalesce)
+    table::operator(operator.name).is_some_and(|operator| operator.grammar == Grammar::Coalesce)
 }
 
 /// As a person reads it: `REQ(X-TENANT)`.

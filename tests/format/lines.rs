@@ -95,6 +95,119 @@ const OPERATORS: &str = r#"
 %COALESCE({"operators":[{"command":"TRAILER","param":"X-NONE"},{"command":"FILTER_STATE","param":"test.key"}]}):3%|%COALESCE({"operators":[{"command":"REQ","param":"X-NONE"}]})%|%COALESCE({"operators":["RESPONSE_FLAGS","DURATION"]})%
 "#;
 
+/// The operators with expressions: of attributes, of each type of value, and of errors.
+const EXPRESSIONS: &str = r#"
+%CEL(request.path)%
+%CEL(request.url_path):4%
+%CEL(request.query)%
+%CEL(request.host)%
+%CEL(request.scheme)%
+%CEL(request.method)%
+%CEL(request.protocol)%
+%CEL(request.id)%
+%CEL(request.useragent)%
+%CEL(request.referer)%
+%CEL(request.headers['x-name'])%
+%CEL(request.headers['X-NAME'])%
+%CEL(request.headers['x-dup'])%
+%CEL(request.headers[':path'])%
+%CEL(request.headers['x-none'])%
+%CEL(request['method'])%
+%CEL('x-name' in request.headers)%
+%CEL(has(request.headers.host))%
+%CEL(has(request.path))%
+%CEL(request.time)%
+%CEL(request.size)%
+%CEL(response.code)%
+%CEL(response.code + 1)%
+%CEL(response.code >= 400 ? 'bad' : 'good')%
+%CEL(response.code == 200)%
+%CEL(response.code_details)%
+%CEL(response.headers['x-answer'])%
+%CEL(response.trailers['x-trailer'])%
+%CEL(response.grpc_status)%
+%CEL(response.size)%
+%CEL(connection.mtls)%
+%CEL(connection.id)%
+%CEL(connection.requested_server_name)%
+%CEL(connection.tls_version)%
+%CEL(connection.termination_details)%
+%CEL(source.address)%
+%CEL(source.port)%
+%CEL(destination.address)%
+%CEL(upstream.address)%
+%CEL(upstream.port)%
+%CEL(upstream.local_address)%
+%CEL(upstream.request_attempt_count)%
+%CEL(upstream.transport_failure_reason)%
+%CEL(xds.cluster_name)%
+%CEL(xds.route_name)%
+%CEL(xds.filter_chain_name)%
+%CEL(xds.route_metadata.filter_metadata['test']['text'])%
+%CEL(metadata.filter_metadata['test']['number'])%
+%CEL(metadata.filter_metadata['test']['deep'])%
+%CEL(metadata.filter_metadata['test']['list'][0])%
+%CEL(metadata.filter_metadata['none']['text'])%
+%CEL(filter_state['test.key'])%
+%CEL(metadata.filter_metadata['test']['null'])%
+%CEL(1.5)%
+%CEL(100000000.0 / 3.0)%
+%CEL(0.00001234567)%
+%CEL(1u)%
+%CEL(-1)%
+%CEL(null)%
+%CEL([1, 2])%
+%CEL({'a': 1})%
+%CEL(1 / 0)%
+%CEL(nothing)%
+%CEL('é' + "x")%
+%CEL(size('é'))%
+%CEL(duration('0s'))%
+%CEL(duration('90061.5s'))%
+%CEL(duration('1500us'))%
+%CEL(duration('10us'))%
+%CEL(duration('-7ns'))%
+%CEL(timestamp('2024-02-29T01:02:03.45Z'))%
+%CEL(request.duration >= duration('0s'))%
+%CEL(size(request.path))%
+%CEL(request.path.size() > 3)%
+%CEL([1] + [2])%
+%CEL(true || 'a' + 'b' == 'ab')%
+%CEL(int('5') + 1)%
+%CEL(double(1))%
+%CEL(request.time.getFullYear())%
+%CEL(timestamp('2024-02-29T01:02:03.45Z').getHours())%
+%CEL(request.headers['x-name'].matches('[a-z]+'))%
+%CEL(duration('90s').getMinutes())%
+%CEL(request.time > timestamp('2024-02-29T01:02:03.45Z'))%
+%CEL(request.path.startsWith('/'))%
+%CEL(request.path.contains('x'))%
+%CEL(request.path.matches('^/.*'))%
+%CEL(request.method == 'GET' && response.code < 300)%
+%CEL(request.headers['x-none'] == 'a' || true)%
+%CEL(response.code in [200, 204])%
+%TYPED_CEL(response.code)%
+%TYPED_CEL(request.path)%
+%TYPED_CEL(request.path):4%
+%TYPED_CEL(response.code):1%
+%TYPED_CEL(response.code == 200)%
+%TYPED_CEL(1.5)%
+%TYPED_CEL(null)%
+%TYPED_CEL(metadata.filter_metadata['test']['deep'])%
+%TYPED_CEL(metadata.filter_metadata['test']['list'])%
+%TYPED_CEL([1, 'a'])%
+%TYPED_CEL({'a': 1})%
+%TYPED_CEL(duration('1.5s'))%
+%TYPED_CEL(timestamp('2024-02-29T01:02:03.45Z'))%
+%TYPED_CEL(request.headers['x-none'])%
+%TYPED_CEL(connection.id)%
+%TYPED_CEL(9007199254740993)%
+%TYPED_CEL(upstream.request_attempt_count)%
+%TYPED_CEL(response.headers)%
+%CEL(request.headers)%
+%TYPED_CEL(metadata.filter_metadata['test'])%
+"#;
+
 /// What a fact is asked by.
 fn fact_operators() -> Vec<(String, String)> {
     let plain = [
@@ -171,6 +284,8 @@ fn is_taken(text: &str, version: EnvoyVersion) -> bool {
 struct Asked {
     format: CompiledFormat,
     omit_empty_values: bool,
+    /// Of so many lines one is compared: to parse an expression takes a while.
+    one_of: usize,
 }
 
 /// The formats: each operator stands in one of either encoding, among others and literal text.
@@ -220,24 +335,34 @@ fn formats(version: EnvoyVersion, rng: &mut StdRng) -> Vec<Asked> {
             formats.push(Asked {
                 format,
                 omit_empty_values,
+                one_of: 1,
             });
         }
     }
     // Every operator in one of them: what the shuffles left out.
-    let rest = operators.join("|");
-    formats.push(Asked {
-        format: CompiledFormat::Text(format!("{rest}{END}")),
-        omit_empty_values: false,
-    });
-    let each: Map<String, Value> = operators
-        .iter()
-        .map(|text| ((*text).to_owned(), Value::from(*text)))
+    let expressions: Vec<&str> = EXPRESSIONS
+        .trim()
+        .lines()
+        .inspect(|text| assert!(is_taken(text, version), "{text}"))
         .collect();
-    for omit_empty_values in [false, true] {
+    for (operators, one_of) in [(operators, 1), (expressions, 9)] {
+        let rest = operators.join("|");
         formats.push(Asked {
-            format: CompiledFormat::Json(each.clone()),
-            omit_empty_values,
+            format: CompiledFormat::Text(format!("{rest}{END}")),
+            omit_empty_values: false,
+            one_of,
         });
+        let each: Map<String, Value> = operators
+            .iter()
+            .map(|text| ((*text).to_owned(), Value::from(*text)))
+            .collect();
+        for omit_empty_values in [false, true] {
+            formats.push(Asked {
+                format: CompiledFormat::Json(each.clone()),
+                omit_empty_values,
+                one_of,
+            });
+        }
     }
     formats
 }
@@ -1206,7 +1331,8 @@ async fn compare(release: Release) -> (Different, Vec<bool>) {
             let count = samples[listener].len();
             let records = logs.wait_for(listener, &index.to_string(), end, count).await;
             assert_eq!(records.len(), count);
-            for (number, (sample, record)) in samples[listener].iter().zip(&records).enumerate() {
+            let pairs = samples[listener].iter().zip(&records).enumerate();
+            for (number, (sample, record)) in pairs.step_by(asked.one_of) {
                 let ours = preview(&asked.format, asked.omit_empty_values, sample, version);
                 if ours.line != *record {
                     let place = format!("{} {listener} {number}, format {index}", release.name());

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `sample` | what a description can say, and the built-in one |
 //! | `operators` | what each operator prints of it; and which cannot be told, and why |
+//! | `cel` | what expressions come to |
 //! | `http` | paths, queries, gRPC statuses, the header of client certificates |
 //! | `address`, `time`, `json`, `flags` | how Envoy writes such things |
 //! | `differences` | where a line may differ from Envoy's, by design |
@@ -11,6 +12,7 @@
 //! A test runs requests through Envoy and compares its lines with these, byte for byte (`tests/format/lines.rs`).
 
 mod address;
+mod cel;
 mod differences;
 mod flags;
 mod http;

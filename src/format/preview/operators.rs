@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value as Json};
 
 use super::address::{Address, strip_port};
+use super::cel::{self, Printed};
 use super::sample::{Attempt, FilterState, Headers, Metadata, Millis, Sample, Times, Tls, Upstream, Wire};
 use super::time::{self, Zone};
 use super::{http, json};
@@ -16,16 +17,11 @@ use crate::format::checker;
 use crate::format::parser::OperatorUse;
 use crate::format::version::EnvoyVersion;
 
-/// Operators of which no description tells the value, and why. All others are evaluated.
+/// Operators of which no description tells the value, and why; of the two with an expression, some. All others are
+/// evaluated.
 pub const UNTELLABLE: [(&str, &str); 10] = [
-    (
-        "CEL",
-        "its argument is a program over all of Envoy's attributes, more than a sample describes",
-    ),
-    (
-        "TYPED_CEL",
-        "its argument is a program over all of Envoy's attributes, more than a sample describes",
-    ),
+    ("CEL", "its expression reads or calls what only Envoy knows"),
+    ("TYPED_CEL", "its expression reads or calls what only Envoy knows"),
     ("UNIQUE_ID", "it is random, and another one each time it is printed"),
     ("FILE_CONTENT", "it is the content of a file of the proxy"),
     ("SECRET", "it is a secret"),
@@ -55,9 +51,9 @@ impl<'a> Call<'a> {
     pub fn of(operator: &OperatorUse<'a>) -> Self {
         let length = operator.length.as_ref();
         Self {
-            name: operator.name.text,
-            arguments: operator.arguments.as_ref().map_or("", |arguments| arguments.text),
-            length: length.map(|digits| digits.text.parse().unwrap_or(usize::MAX)),
+            name: operator.name,
+            arguments: operator.arguments.unwrap_or_default(),
+            length: length.map(|digits| digits.parse().unwrap_or(usize::MAX)),
         }
     }
 }
@@ -228,7 +224,7 @@ impl<'a> Proxied<'a> {
         (Value::Absent, Untold::new())
     }
 
-    /// `None` for the operators of [`UNTELLABLE`].
+    /// `None` where no description tells it, see [`UNTELLABLE`].
     #[expect(clippy::too_many_lines, reason = "a table: one line for each operator")]
     fn evaluate(self, call: Call<'_>) -> Option<Value> {
         let Call {
@@ -263,6 +259,19 @@ impl<'a> Proxied<'a> {
             return Some(value);
         }
         Some(match name {
+            "CEL" | "TYPED_CEL" => match cel::evaluate(self, arguments).ok()? {
+                None => Value::Absent,
+                Some(Printed { text, .. }) if name == "CEL" => Value::Text(text).cut(length),
+                Some(Printed {
+                    text,
+                    json: Json::String(json),
+                }) => Value::TextAndJson {
+                    text,
+                    json: json.into_bytes(),
+                }
+                .cut(length),
+                Some(Printed { text, json }) => Value::Structured { json, text: Some(text) }.cut(length),
+            },
             "REQ" | "REQUEST_HEADER" | "STREAM_INFO_REQ" => self.request_header(arguments).cut(length),
             "RESP" | "RESPONSE_HEADER" => self.response_header(arguments).cut(length),
             "TRAILER" | "RESPONSE_TRAILER" => self.response_trailer(arguments).cut(length),
@@ -631,7 +640,7 @@ impl<'a> Proxied<'a> {
     }
 
     /// The metadata of an object, by the types of `METADATA`; `None` where there is no such object.
-    fn metadata(self, of: &str) -> Option<&'a Metadata> {
+    pub(super) fn metadata(self, of: &str) -> Option<&'a Metadata> {
         let sample = self.sample;
         match of {
             "DYNAMIC" => Some(&sample.metadata),

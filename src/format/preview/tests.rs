@@ -48,7 +48,8 @@ fn every_operator_is_either_evaluated_or_in_the_table_of_those_that_cannot_be() 
     for name in table::operator_names() {
         let call = Call {
             name,
-            arguments: "",
+            // Of expressions, one that reads what no sample tells.
+            arguments: if name.ends_with("CEL") { "xds.node.id" } else { "" },
             length: None,
         };
         let (value, untold) = proxied.value(call);
