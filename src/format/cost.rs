@@ -115,8 +115,8 @@ impl Bill {
                 continue;
             };
             in_literal = false;
-            let name = operator.name.text;
-            let has_arguments = operator.arguments.is_some_and(|arguments| !arguments.text.is_empty());
+            let name = operator.name;
+            let has_arguments = operator.arguments.is_some_and(|arguments| !arguments.is_empty());
             let figure = TABLE.operator(name, has_arguments);
             let figure = figure.ok_or_else(|| CostError::Unknown(name.to_owned()))?;
             self.add(figure.operator, figure.weight);

@@ -258,16 +258,16 @@ pub fn unreplaced_in_attribute(source: &str, oldest: KumaVersion) -> Vec<Diagnos
     let parts = parser::parse(source).parts.into_iter();
     parts
         .filter_map(|part| match part {
-            Part::Operator(operator) if is_replaced(operator.name.text, oldest) => Some(operator),
+            Part::Operator(operator) if is_replaced(operator.name, oldest) => Some(operator),
             _ => None,
         })
         .map(|operator| {
-            let name = operator.name.text;
+            let name = operator.name;
             let message = format!(
                 "Kuma {oldest} leaves `{name}` in an attribute as it is, and Envoy refuses it; Kuma ≥ {ATTRIBUTES_SINCE} replaces it"
             );
             let help = "leave it out until Kuma is upgraded, or write it into the body";
-            Diagnostic::at(Kind::TooNew, "text", source, operator.span, &message, help)
+            Diagnostic::at(Kind::TooNew, "text", source, operator.span(), &message, help)
         })
         .collect()
 }
