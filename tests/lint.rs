@@ -166,7 +166,7 @@ fn sarif_is_what_its_schema_asks_for() {
 fn sarif_names_the_rule_the_place_in_characters_and_the_object() {
     let temporary = TempDir::new().unwrap();
     let text = "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: é, namespace: shop}\n\
-                spec: {accessLogging: [{filter: {expression: \"has(request.method) && 'é😀' == request.methd\"}}]}\n";
+                spec: {accessLogging: [{providers: [{name: envoy}], filter: {expression: \"has(request.method) && 'é😀' == request.methd\"}}]}\n";
     std::fs::write(temporary.path().join("a b.yaml"), text).unwrap();
     let log = sarif(&format!("'{}/a b.yaml'", temporary.path().display()));
     assert_valid(&log);

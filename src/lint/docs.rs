@@ -129,15 +129,29 @@ const INTRO: &str = "<!-- Generated from src/codes.rs and src/lint/docs.rs by `m
 
 # Codes of sightline lint
 
-`sightline lint FILE…` finds broken access-log formats and filters before a proxy does: in our own kinds, in Istio's Telemetry
-and MeshConfig, in Envoy's bootstrap. What else stands in a file is left alone. The conditions of our resources name
-the same codes: `SL007 at text, character 4, …`.
+`sightline lint FILE…` finds broken access-log formats and filters before a proxy does, and policies that do not do what
+they look like. What else stands in a file is left alone. The conditions of our resources name the same codes: `SL007 at
+text, character 4, …`.
+
+| read | where |
+| --- | --- |
+| Sightline | TrafficLog, TracingBackend, ObservabilityMesh |
+| Istio | Telemetry, EnvoyFilter, WasmPlugin; MeshConfig in its ConfigMap, an IstioOperator, Sail's Istio, values of Helm (alone, in Argo CD's Application, in Flux's HelmRelease) |
+| Kuma | MeshAccessLog, MeshTrace, Mesh, on Kubernetes and in universal form |
+| Envoy | bootstraps, files of resources, ConfigMaps that hold them; Envoy Gateway's EnvoyProxy and EnvoyPatchPolicy |
+| agents | SolarMesh's `grpc-logging`, environment of OpenTelemetry and interLink in workloads |
+
+The files of one call are taken for those of one cluster: a provider that a Telemetry names is looked for in the MeshConfig
+beside it. A text that cannot be read alone, such as a template of Helm, is told and makes the exit code 2.
 
 ```sh
-sightline lint deploy/                      # files, folders, or - for standard input
+sightline lint deploy/                      # files, folders, patterns in quotes, or - for standard input
+sightline lint --cluster                    # what the cluster of the kubeconfig has
+sightline lint --istio-version 1.30 deploy/ # for these proxies; --envoy-version, --kuma-version
 sightline lint --text '%REQ(X-TENANT)%'     # one format
 sightline lint --explain SL007              # a code, with an example
 sightline lint -o sarif deploy/ > out.sarif # for code scanning; -o json for programs
+sightline lint --cost deploy/               # what formats cost a proxy: docs/cost.md
 ```
 
 The exit code is 0 where nothing is found at or over the bar (`--fail-on`), 1 where something is, 2 where something could
