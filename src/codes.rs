@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::filter::{FilterError, Kind as Filter};
+use crate::filter::{Doubt, FilterError, Kind as Filter};
 use crate::format::{Diagnostic, FormatErrors, Kind as Format, others};
 
 /// How bad a finding is.
@@ -40,10 +40,6 @@ impl Severity {
 pub enum Place {
     /// A string that should hold YAML or JSON does not, or a value has another shape.
     Unreadable,
-    /// A filter that is an error on TCP connections, where both kinds of traffic are logged.
-    NeverOnTcp,
-    /// A filter beyond the bounds of the checker, which Envoy may take.
-    Unchecked,
 }
 
 /// What is said of objects as a whole, and of several together.
@@ -128,8 +124,10 @@ pub enum Policy {
 pub enum About {
     /// A format.
     Format(Format),
-    /// A filter.
+    /// A filter that cannot work.
     Filter(Filter),
+    /// A filter that Envoy takes.
+    Doubt(Doubt),
     /// What stands around them.
     Place(Place),
     /// Objects as a whole.
@@ -323,12 +321,24 @@ codes! {
     "SL107" Filter::Property "impossible-property" Error
         "A property of a match has a value that no request can have."
         "Correct the value.";
-    "SL150" Place::NeverOnTcp "never-true-on-tcp" Warning
+    "SL108" Filter::AlwaysError "always-an-error" Error
+        "The expression is an error for every request and connection, such as a division by zero: nothing is logged."
+        "Correct the part that is named.";
+    "SL150" Doubt::NeverOnTcp "never-true-on-tcp" Warning
         "The filter reads what only HTTP has: on TCP connections it is an error, and none of them is logged."
         "Say so with `has(request.method) && …`, or add what is to hold on TCP: `… || !has(request.method)`.";
-    "SL151" Place::Unchecked "unchecked-filter" Warning
-        "The expression is longer, or more deeply nested, than what is checked here; Envoy may take it."
-        "Shorten it, or make it flatter.";
+    "SL151" Doubt::Unchecked "unchecked-filter" Warning
+        "The expression has something that is not checked here, and that some Envoy may take."
+        "Write it as the message says, or try it in the proxy that reads it.";
+    "SL152" Doubt::NeverTrue "never-true" Warning
+        "The expression is false, or an error, for every request and connection: its conditions exclude each other, or ask for values that no proxy has."
+        "Correct the values, write `||` where one of several is meant, or switch logging off.";
+    "SL153" Doubt::AlwaysTrue "always-true" Warning
+        "The expression is true for every request and connection, so it filters nothing."
+        "Leave the filter out, or correct it: `a != 1 || a != 2` is meant as `!(a in [1, 2])`.";
+    "SL154" Doubt::PartInVain "part-in-vain" Warning
+        "A part of the expression is an error, or compares values of different types; Envoy takes it, and the rest can be true."
+        "Correct the part that is named, or leave it out.";
     "SL200" Place::Unreadable "unreadable-text" Error
         "A value cannot be read: a string that holds no YAML or JSON, or a format or match of another shape. All of it is ignored or refused."
         "Correct the text at the place named.";

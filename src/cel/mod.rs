@@ -13,6 +13,8 @@ use std::ops::Range;
 use kube_cel::cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, MapExpr, StructExpr};
 use kube_cel::cel::parser::{ParseErrors, Parser};
 
+use crate::format::EnvoyVersion;
+
 /// An expression that Envoy takes.
 #[derive(Debug)]
 pub struct Parsed<'a> {
@@ -27,6 +29,8 @@ pub struct Refusal {
     pub place: Option<Range<usize>>,
     /// In lower case, without a full stop.
     pub message: String,
+    /// From which Envoy on it may be taken all the same; `None` where every Envoy refuses it.
+    pub maybe_from: Option<EnvoyVersion>,
 }
 
 /// The most bytes of an expression. (A format has at most 8 KiB.)
@@ -42,7 +46,10 @@ const MAX_DEPTH: u16 = 32;
 /// The first thing for which Envoy would refuse it; and more than 16 KiB, whatever Envoy says to that.
 pub fn parse(source: &str) -> Result<Parsed<'_>, Refusal> {
     if source.len() > MAX_BYTES {
-        return Err(unreadable("this is longer than 16 KiB; shorten it"));
+        return Err(Refusal {
+            maybe_from: Some(EnvoyVersion::OLDEST_SUPPORTED),
+            ..unreadable("this is longer than 16 KiB; shorten it")
+        });
     }
     let expression = on_large_stack(|| {
         let expression = parser().parse(source).map_err(|errors| syntax(source, &errors))?;
@@ -60,6 +67,7 @@ pub fn parse(source: &str) -> Result<Parsed<'_>, Refusal> {
         Some(refused) => Err(Refusal {
             place: parsed.place(refused.part),
             message: refused.message,
+            maybe_from: refused.maybe_from,
         }),
     }
 }
@@ -113,10 +121,23 @@ impl Parsed<'_> {
         &self.expression
     }
 
+    /// Whether the tree says what the source says. The parser reads `!!a` as `!a`, and `--a` as `-a`.
+    pub fn is_faithful(&self) -> bool {
+        // What looks like a comment may stand in a text, and the other way round.
+        let without_comments: String = self.source.lines().filter_map(|line| line.split("//").next()).collect();
+        !has_two_signs(self.source) && !has_two_signs(&without_comments)
+    }
+
     /// The bytes of the source that a part of the expression was read from.
     pub fn place(&self, part: &IdedExpr) -> Option<Range<usize>> {
         places::place(self.source, part)
     }
+}
+
+/// Whether one sign stands behind the same one.
+fn has_two_signs(source: &str) -> bool {
+    let dense: String = source.chars().filter(|c| !c.is_whitespace()).collect();
+    dense.contains("!!") || dense.contains("--")
 }
 
 /// The text of a string literal.
@@ -131,6 +152,7 @@ fn unreadable(message: &str) -> Refusal {
     Refusal {
         place: None,
         message: message.to_owned(),
+        maybe_from: None,
     }
 }
 
@@ -159,7 +181,20 @@ fn syntax(source: &str, errors: &ParseErrors) -> Refusal {
         let (start, _) = rest.char_indices().nth(column)?;
         Some(before + start..before + rest.len())
     });
-    no_cel(place)
+    Refusal {
+        maybe_from: is_beyond_the_parser(source).then_some(EnvoyVersion::OLDEST_SUPPORTED),
+        ..no_cel(place)
+    }
+}
+
+/// Whether the source may have what Envoy's parser reads and ours does not: an infinite number, or a text in three
+/// quotation marks that begins with a fourth.
+fn is_beyond_the_parser(source: &str) -> bool {
+    let large = source.char_indices().any(|(at, c)| {
+        let exponent = source.get(at + 1..).unwrap_or_default().trim_start_matches('+');
+        c.eq_ignore_ascii_case(&'e') && exponent.bytes().take_while(u8::is_ascii_digit).count() > 2
+    });
+    large || source.contains("''''") || source.contains("\"\"\"\"")
 }
 
 #[cfg(test)]

@@ -17,28 +17,70 @@ const MAX_SIZE: u32 = 95;
 /// Largest repetition that RE2 takes.
 const MAX_REPETITION: u32 = 1000;
 
-/// Why Envoy would refuse the pattern; `None` where it takes it.
-pub fn refusal(pattern: &str) -> Option<&'static str> {
-    const NO_RE2: &str = "the pattern of `matches` is no RE2 regular expression";
-    let Ok(tree) = ast::parse::Parser::new().parse(pattern) else {
-        return Some(NO_RE2);
+/// Why Envoy would refuse a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// In lower case, without a full stop.
+    pub reason: &'static str,
+    /// Whether it does; else it is not known.
+    pub is_certain: bool,
+}
+
+/// Why Envoy would refuse the pattern, or may; `None` where it takes it.
+pub fn refusal(pattern: &str) -> Option<Refusal> {
+    let no_re2 = |is_certain: bool| {
+        Some(Refusal {
+            reason: "the pattern of `matches` is no RE2 regular expression",
+            is_certain,
+        })
     };
-    let Ok(ignores_case) = ast::visit(&tree, OnlyRe2 { ignores_case: false }) else {
-        return Some(NO_RE2);
+    let tree = match ast::parse::Parser::new().parse(pattern) {
+        Ok(tree) => tree,
+        Err(error) => return no_re2(is_certainly_bad(&error)),
+    };
+    let ignores_case = match ast::visit(&tree, OnlyRe2 { ignores_case: false }) {
+        Ok(ignores_case) => ignores_case,
+        Err(unknown) => return no_re2(unknown == Unknown::Refused),
     };
     // RE2's `\d`, `\w` and `\s` are of ASCII, as those of `regex` are without Unicode; but then it reads no text beyond.
     let translated = [false, true].into_iter().find_map(|unicode| {
         let mut translator = TranslatorBuilder::new().unicode(unicode).utf8(false).build();
         translator.translate(pattern, &tree).ok()
     });
-    let Some(meaning) = translated else { return Some(NO_RE2) };
+    let Some(meaning) = translated else {
+        return no_re2(false);
+    };
     // An anchored program needs no loop in front that looks for its start.
     let anchored = meaning.properties().look_set_prefix().contains(Look::Start);
-    let size = size(&meaning, ignores_case).saturating_sub(if anchored { 3 } else { 0 });
-    (size > MAX_SIZE).then_some(
-        "the pattern of `matches` is too large (Envoy takes RE2 programs of at most 100 instructions); shorten it, \
+    let size = |reckon: Reckon| {
+        reckon
+            .size(&meaning, ignores_case)
+            .saturating_sub(if anchored { 3 } else { 0 })
+    };
+    (size(Reckon::Most) > MAX_SIZE).then(|| Refusal {
+        reason: "the pattern of `matches` is too large (Envoy takes RE2 programs of at most 100 instructions); shorten it, \
          or write several",
-    )
+        is_certain: size(Reckon::Least) > MAX_SIZE + UNSURE,
+    })
+}
+
+/// By how much the least size that is reckoned may be too much.
+const UNSURE: u32 = 8;
+
+/// Whether RE2 cannot read it either. It reads some of what the parser here stops at: a `{` that counts nothing is itself,
+/// and so is a `[` in brackets; and it knows `\\Q`, `\\C` and other classes of characters.
+fn is_certainly_bad(error: &ast::Error) -> bool {
+    use ast::ErrorKind;
+    match error.kind() {
+        ErrorKind::GroupUnclosed
+        | ErrorKind::GroupUnopened
+        | ErrorKind::RepetitionMissing
+        | ErrorKind::RepetitionCountInvalid
+        | ErrorKind::UnsupportedLookAround => !error.pattern().contains(['\\', '[']),
+        ErrorKind::UnsupportedBackreference => true,
+        ErrorKind::ClassUnclosed | ErrorKind::ClassRangeInvalid => error.pattern().matches('[').count() == 1,
+        _ => false,
+    }
 }
 
 /// Finds what only `regex` knows, and whether letters match in any case somewhere.
@@ -46,11 +88,17 @@ struct OnlyRe2 {
     ignores_case: bool,
 }
 
-/// Something that RE2 does not know.
-struct Unknown;
+/// Something that RE2 does not know as such.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unknown {
+    /// It refuses it.
+    Refused,
+    /// It may read something else, or a pattern that is too large.
+    Unclear,
+}
 
 fn known(is_known: bool) -> Result<(), Unknown> {
-    if is_known { Ok(()) } else { Err(Unknown) }
+    if is_known { Ok(()) } else { Err(Unknown::Refused) }
 }
 
 fn literal(literal: &ast::Literal) -> Result<(), Unknown> {
@@ -95,16 +143,16 @@ impl ast::Visitor for OnlyRe2 {
                 GroupKind::CaptureIndex(_) => Ok(()),
             },
             Ast::Literal(one) => literal(one),
-            Ast::Assertion(assertion) => known(matches!(
-                assertion.kind,
+            Ast::Assertion(assertion) => match assertion.kind {
                 AssertionKind::StartLine
-                    | AssertionKind::EndLine
-                    | AssertionKind::StartText
-                    | AssertionKind::EndText
-                    | AssertionKind::WordBoundary
-                    | AssertionKind::NotWordBoundary
-            )),
-            Ast::ClassUnicode(_) => Err(Unknown),
+                | AssertionKind::EndLine
+                | AssertionKind::StartText
+                | AssertionKind::EndText
+                | AssertionKind::WordBoundary
+                | AssertionKind::NotWordBoundary => Ok(()),
+                _ => Err(Unknown::Unclear),
+            },
+            Ast::ClassUnicode(_) => Err(Unknown::Unclear),
             Ast::Repetition(repetition) => {
                 let counts = match &repetition.op.kind {
                     RepetitionKind::Range(
@@ -122,38 +170,60 @@ impl ast::Visitor for OnlyRe2 {
         match item {
             ast::ClassSetItem::Literal(one) => literal(one),
             ast::ClassSetItem::Range(range) => literal(&range.start).and_then(|()| literal(&range.end)),
-            ast::ClassSetItem::Unicode(_) | ast::ClassSetItem::Bracketed(_) => Err(Unknown),
+            ast::ClassSetItem::Unicode(_) | ast::ClassSetItem::Bracketed(_) => Err(Unknown::Unclear),
             _ => Ok(()),
         }
     }
 
     fn visit_class_set_binary_op_pre(&mut self, _: &ast::ClassSetBinaryOp) -> Result<(), Unknown> {
-        Err(Unknown)
+        Err(Unknown::Unclear)
     }
 }
 
-/// Instructions of the program, at most.
-fn size(part: &Hir, ignores_case: bool) -> u32 {
-    let of = |part: &Hir| size(part, ignores_case);
-    let sum = |parts: &[Hir]| parts.iter().map(of).fold(0, u32::saturating_add);
-    match part.kind() {
-        HirKind::Empty | HirKind::Look(_) => 1,
-        HirKind::Literal(literal) => count(literal.0.len()),
-        HirKind::Class(class) => of_class(class, ignores_case),
-        HirKind::Capture(capture) => of(&capture.sub).saturating_add(2),
-        HirKind::Concat(parts) => sum(parts),
-        HirKind::Alternation(parts) => sum(parts).saturating_add(count(parts.len())),
-        HirKind::Repetition(repetition) => {
-            let once = of(&repetition.sub);
-            let optional = match repetition.max {
-                Some(max) => once
-                    .saturating_add(1)
-                    .saturating_mul(max.saturating_sub(repetition.min)),
-                None if repetition.min == 0 => once.saturating_add(1),
-                None => 1,
-            };
-            once.saturating_mul(repetition.min).saturating_add(optional)
+/// How many instructions of a program are reckoned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reckon {
+    /// No fewer than RE2's.
+    Most,
+    /// Few: alternatives may share all but the longest of them.
+    Least,
+}
+
+impl Reckon {
+    fn size(self, part: &Hir, ignores_case: bool) -> u32 {
+        let of = |part: &Hir| self.size(part, ignores_case);
+        let sum = |parts: &[Hir]| parts.iter().map(of).fold(0, u32::saturating_add);
+        match part.kind() {
+            HirKind::Alternation(parts) if self == Self::Least => parts.iter().map(of).max().unwrap_or_default(),
+            HirKind::Class(class) if self == Self::Least && !is_plain(class) => 1,
+            HirKind::Empty | HirKind::Look(_) => 1,
+            HirKind::Literal(literal) => count(literal.0.len()),
+            HirKind::Class(class) => of_class(class, ignores_case),
+            HirKind::Capture(capture) => of(&capture.sub).saturating_add(2),
+            HirKind::Concat(parts) => sum(parts),
+            HirKind::Alternation(parts) => sum(parts).saturating_add(count(parts.len())),
+            HirKind::Repetition(repetition) => {
+                let once = of(&repetition.sub);
+                let optional = match repetition.max {
+                    Some(max) => once
+                        .saturating_add(1)
+                        .saturating_mul(max.saturating_sub(repetition.min)),
+                    None if repetition.min == 0 => once.saturating_add(1),
+                    None => 1,
+                };
+                once.saturating_mul(repetition.min).saturating_add(optional)
+            }
         }
+    }
+}
+
+/// Whether the class is of ASCII, with all or nothing beyond it: its size is known.
+fn is_plain(class: &Class) -> bool {
+    match class {
+        Class::Bytes(_) => true,
+        Class::Unicode(class) => class
+            .iter()
+            .all(|r| r.end().is_ascii() || r.start() <= '\u{80}' && r.end() == char::MAX),
     }
 }
 

@@ -7,11 +7,14 @@ use kube_cel::cel::common::ast::{CallExpr, EntryExpr, Expr, IdedEntryExpr, IdedE
 
 use super::functions::{self, FUNCTIONS};
 use super::{literal_text, places, re2};
+use crate::format::EnvoyVersion;
 
 /// Why Envoy refuses an expression, and the part that it refuses it for.
 pub(super) struct Refused<'a> {
     pub part: &'a IdedExpr,
     pub message: String,
+    /// From which Envoy on it may be taken; `None`: never.
+    pub maybe_from: Option<EnvoyVersion>,
 }
 
 /// Operators, by the names that the parser gives them.
@@ -52,27 +55,33 @@ struct Search<'s> {
 
 impl Search<'_> {
     fn in_expression<'a>(&self, part: &'a IdedExpr) -> Option<Refused<'a>> {
-        let refused = |message: &str| {
+        let unless_from = |maybe_from: Option<EnvoyVersion>, message: &str| {
             Some(Refused {
                 part,
                 message: message.to_owned(),
+                maybe_from,
             })
         };
+        let refused = |message: &str| unless_from(None, message);
         match &part.expr {
             Expr::Literal(_) if self.is_unclosed(part) => refused("a raw string cannot end with a backslash"),
             Expr::Ident(name) if RESERVED.contains(&name.as_str()) => {
                 refused(&format!("`{name}` is a reserved word of CEL"))
             }
             Expr::Unspecified | Expr::Literal(_) | Expr::Ident(_) => None,
-            // Envoy takes them since 1.40.
-            Expr::Select(select) if select.field.starts_with('`') => {
-                refused("names in backquotes are not supported; write `a['b']`")
-            }
+            Expr::Select(select) if select.field.starts_with('`') => unless_from(
+                Some(EnvoyVersion::new(1, 40)),
+                "names in backquotes are not supported; write `a['b']`",
+            ),
             Expr::Select(select) => self.in_expression(&select.operand),
             Expr::List(list) if !list.optional_indices.is_empty() => refused("optional elements are not supported"),
             Expr::List(list) => list.elements.iter().find_map(|element| self.in_expression(element)),
             Expr::Map(map) => map.entries.iter().find_map(|entry| self.in_entry(part, entry)),
-            Expr::Struct(made) => refused(&format!("messages such as `{}` cannot be made", made.type_name)),
+            // Which ones it knows depends on how it was built.
+            Expr::Struct(made) => unless_from(
+                Some(EnvoyVersion::OLDEST_SUPPORTED),
+                &format!("messages such as `{}` cannot be made", made.type_name),
+            ),
             Expr::Comprehension(_) => refused("`all`, `exists`, `exists_one`, `map` and `filter` are switched off"),
             Expr::Call(call) => self.in_call(part, call),
         }
@@ -83,6 +92,7 @@ impl Search<'_> {
             EntryExpr::MapEntry(entry) if entry.optional => Some(Refused {
                 part: map,
                 message: "optional entries are not supported".to_owned(),
+                maybe_from: None,
             }),
             EntryExpr::MapEntry(entry) => self
                 .in_expression(&entry.key)
@@ -93,7 +103,13 @@ impl Search<'_> {
 
     fn in_call<'a>(&self, part: &'a IdedExpr, call: &'a CallExpr) -> Option<Refused<'a>> {
         let name = call.func_name.as_str();
-        let refused = |message: String| Some(Refused { part, message });
+        let refused = |message: String| {
+            Some(Refused {
+                part,
+                message,
+                maybe_from: None,
+            })
+        };
         let is_operator = call.target.is_none() && OPERATORS.contains(&name);
         if !is_operator && functions::called(call).is_none() {
             let exists = FUNCTIONS.iter().any(|function| function.name == name);
@@ -105,9 +121,13 @@ impl Search<'_> {
         }
         if name == "matches"
             && let Some(pattern) = call.args.last().and_then(literal_text)
-            && let Some(reason) = re2::refusal(pattern)
+            && let Some(refusal) = re2::refusal(pattern)
         {
-            return refused(reason.to_owned());
+            return Some(Refused {
+                part,
+                message: refusal.reason.to_owned(),
+                maybe_from: (!refusal.is_certain).then_some(EnvoyVersion::OLDEST_SUPPORTED),
+            });
         }
         call.target
             .as_deref()

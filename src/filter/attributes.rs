@@ -4,8 +4,24 @@
 //! TLS ones, which are as documented. What only Wasm has (`plugin_name`, `node`, `route_name` without `xds.`) is not
 //! there.
 
+use super::values::{Kinds, Ranges, Texts, Values};
 use crate::cel::functions::Kind;
 use crate::format::{EnvoyVersion, nearest};
+
+/// What an access log is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http,
+    Tcp,
+}
+
+/// Whether an attribute can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Presence {
+    Never,
+    Maybe,
+    Always,
+}
 
 /// Something that has attributes or fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +71,56 @@ pub(super) struct Attribute {
     pub since: EnvoyVersion,
 }
 
+/// Attributes that are there whatever happened, on HTTP and on TCP.
+const ALWAYS: [(Message, &str); 7] = [
+    (Message::Request, "time"),
+    (Message::Request, "size"),
+    (Message::Request, "total_size"),
+    (Message::Response, "flags"),
+    (Message::Response, "size"),
+    (Message::Response, "total_size"),
+    (Message::Connection, "mtls"),
+];
+
+/// What `request.protocol` is in each Envoy.
+const PROTOCOLS: [&str; 4] = ["HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/3"];
+
 impl Attribute {
+    /// Whether it can be read in that Envoy.
+    pub fn presence(&self, protocol: Protocol, version: EnvoyVersion) -> Presence {
+        let is_old_path = self.is_path() && version < EnvoyVersion::new(1, 37);
+        match (protocol, self.on_tcp) {
+            _ if version < self.since => Presence::Never,
+            (Protocol::Tcp, OnTcp::Absent) if is_old_path => Presence::Maybe,
+            (Protocol::Tcp, OnTcp::Absent) => Presence::Never,
+            (_, OnTcp::Empty) => Presence::Always,
+            _ if ALWAYS.contains(&(self.of, self.name)) => Presence::Always,
+            _ => Presence::Maybe,
+        }
+    }
+
+    /// `request.url_path` and `request.query`, which Envoy 1.36 has on TCP too, empty.
+    fn is_path(&self) -> bool {
+        self.of == Message::Request && ["url_path", "query"].contains(&self.name)
+    }
+
+    /// Its values, where no proxy can have all of its kind there.
+    pub fn domain(&self, protocol: Protocol) -> Option<Values> {
+        let integers = |low: i128, high: i128| Some(Values::integers(Kinds::INT, &Ranges::between(low, high)));
+        match (self.of, self.name) {
+            (Message::Request, "url_path" | "query") if protocol == Protocol::Tcp => Some(Values::text("")),
+            (Message::Request, "protocol") => {
+                let texts = PROTOCOLS.map(str::to_owned).into();
+                Some(Values::texts(Texts::OneOf(texts)))
+            }
+            (Message::Response, "code") => integers(0, u32::MAX.into()),
+            (Message::Response, "flags") => integers(0, i64::MAX.into()),
+            (_, "port") => integers(0, u16::MAX.into()),
+            (Message::Xds, "listener_direction") => integers(0, 2),
+            _ => None,
+        }
+    }
+
     const fn since(self, major: u16, minor: u16) -> Self {
         Self {
             since: EnvoyVersion::new(major, minor),
@@ -78,7 +143,23 @@ pub(super) const ROOTS: &[(&str, Shape)] = &[
     ("upstream_filter_state", Shape::Values),
 ];
 
+impl Shape {
+    /// Whether what is not in it is an error to read, and what is in it is not.
+    pub(super) const fn is_map(self) -> bool {
+        match self {
+            Self::Headers | Self::Values => true,
+            Self::Message(message) => message.is_group(),
+            Self::Is(_) | Self::Texts => false,
+        }
+    }
+}
+
 impl Message {
+    /// Whether it is a map of attributes; the others are messages of Envoy's API, which have fields and no keys.
+    pub(super) const fn is_group(self) -> bool {
+        !matches!(self, Self::Metadata | Self::Node | Self::Locality)
+    }
+
     /// How messages say it.
     pub(super) const fn name(self) -> &'static str {
         match self {

@@ -20,6 +20,8 @@ pub enum Kind {
     Type,
     /// The value is neither true nor false.
     NotBool,
+    /// It is an error for each request and connection, as a division by zero is.
+    AlwaysError,
     /// A match without a property.
     Empty,
     /// A property of a match has a value that no request can have.

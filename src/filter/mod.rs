@@ -11,7 +11,8 @@
 //! | `flags` | response flags and their bits |
 //! | `types` | which expressions have a type, and which |
 //! | `attributes` | the attributes, by type, version and protocol |
-//! | `tcp` | what an expression comes to on TCP |
+//! | `outcomes`, `values` | what can come out of an expression, on HTTP and on TCP |
+//! | `verdict` | what is to be said of a filter that somebody wrote, also where Envoy takes it |
 //! | `testdata/envoy-verdicts.tsv` | what Envoy 1.36.4 to 1.40.0 said to some hundred expressions; a test compares |
 //!
 //! What a filter did in real proxies (1.36.4 and 1.40.0, an HTTP connection manager and a TCP proxy):
@@ -47,16 +48,24 @@ mod attributes;
 mod error;
 mod flags;
 mod matching;
-mod tcp;
+mod outcomes;
 mod types;
+mod values;
+mod verdict;
 
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod tests;
 
 pub use error::{FilterError, Kind};
 pub use matching::{Match, from_match};
+pub use verdict::{Doubt, Verdict, Warning, judge, judge_foreign};
 
 use kube_cel::cel::common::ast::IdedExpr;
+
+use attributes::Protocol;
+use outcomes::World;
 
 use crate::cel;
 use crate::format::EnvoyVersion;
@@ -146,8 +155,9 @@ fn enclosed(one: &str) -> String {
 /// what only HTTP has. `has(request.method) && response.code >= 400` is false and says so; `response.code >= 400` is an
 /// error. Of what is no expression it is false.
 pub fn needs_http(expression: &str) -> bool {
+    let on_tcp = World::new(Protocol::Tcp, EnvoyVersion::NEWEST_KNOWN).complete();
     cel::parse(expression.trim()).is_ok_and(|parsed| {
-        let outcomes = tcp::outcomes(parsed.expression());
-        outcomes.error && !outcomes.holds
+        let outcomes = on_tcp.outcomes(parsed.expression());
+        parsed.is_faithful() && outcomes.error && !outcomes.holds
     })
 }

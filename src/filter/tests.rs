@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cel::literal_text;
+use crate::format::Traffic;
 
 const OLDEST: EnvoyVersion = EnvoyVersion::OLDEST_SUPPORTED;
 
@@ -79,7 +80,8 @@ fn what_a_match_renders_passes_the_check_and_is_no_error_on_tcp() {
         let expression = from_match(&Match { include_tcp, ..full() }).expect("a match");
         assert_eq!(check(&expression, OLDEST), Ok(expression.clone()));
         let parsed = cel::parse(&expression).expect("CEL");
-        let on_tcp = tcp::outcomes(parsed.expression());
+        let on_tcp = World::new(Protocol::Tcp, EnvoyVersion::NEWEST_KNOWN).complete();
+        let on_tcp = on_tcp.outcomes(parsed.expression());
         assert!(!on_tcp.error && on_tcp.holds == include_tcp, "{expression}: {on_tcp:?}");
     }
 }
@@ -462,6 +464,122 @@ fn an_expression_needs_http_where_tcp_makes_it_an_error_and_it_does_not_say_so()
     }
 }
 
+/// What is said of a filter that Envoy takes, for HTTP and TCP together.
+fn said(expression: &str) -> Result<Vec<Doubt>, Kind> {
+    let verdict = judge_foreign(expression, Traffic::Both, OLDEST);
+    match verdict.error {
+        Some(error) => Err(error.kind),
+        None => Ok(verdict.warnings.into_iter().map(|warning| warning.doubt).collect()),
+    }
+}
+
+#[test]
+fn each_doubt_is_said_where_it_is_certain_and_not_where_it_nearly_is() {
+    for (doubt, expression, nearly) in [
+        (
+            Doubt::NeverTrue,
+            "has(request.method) && response.code >= 500 && response.code < 400",
+            "has(request.method) && response.code >= 400 && response.code < 500",
+        ),
+        (
+            Doubt::NeverTrue,
+            "has(request.method) && request.method == 'GET' && request.method == 'POST'",
+            "has(request.method) && (request.method == 'GET' || request.method == 'POST')",
+        ),
+        (
+            Doubt::NeverTrue,
+            "request.duration > duration('1s') && request.duration < duration('500ms')",
+            "request.duration > duration('500ms') && request.duration < duration('1s')",
+        ),
+        (
+            Doubt::NeverTrue,
+            "has(request.protocol) && request.protocol == 'HTTP/2.0'",
+            "has(request.protocol) && request.protocol == 'HTTP/2'",
+        ),
+        (Doubt::NeverTrue, "source.port > 65535", "source.port >= 65535"),
+        (
+            Doubt::NeverTrue,
+            "!has(request.method) && request.method == 'GET'",
+            "!has(request.path) || request.method == 'GET'",
+        ),
+        (
+            Doubt::NeverTrue,
+            "response.flags / 32 % 2 == 2",
+            "response.flags / 32 % 2 == 1",
+        ),
+        (Doubt::NeverTrue, "!(1 in [1, 2])", "connection.mtls in [true]"),
+        (
+            Doubt::AlwaysTrue,
+            "request.total_size == 5 || request.total_size != 5",
+            "request.total_size == 5 || request.total_size != 6 && connection.mtls",
+        ),
+        (
+            Doubt::AlwaysTrue,
+            "connection.mtls || !connection.mtls",
+            "connection.mtls || !has(request.method)",
+        ),
+        (Doubt::AlwaysTrue, "true || response.code == 1", "has(response.code)"),
+        (
+            Doubt::NeverOnTcp,
+            "response.code >= 400",
+            "has(request.method) && response.code >= 400",
+        ),
+        (
+            Doubt::NeverOnTcp,
+            "request.path.matches('a') || request.size > 0",
+            "request.path.startsWith('a') || request.size > 0",
+        ),
+        (
+            Doubt::PartInVain,
+            "request.method != 1",
+            "has(request.method) && request.method != '1'",
+        ),
+        (
+            Doubt::PartInVain,
+            "request.foo == 'x' || request.size > 1",
+            "request.referer == 'x' || request.size > 1",
+        ),
+        (
+            Doubt::Unchecked,
+            "request.path.matches(r'\\p{Greek}') || true",
+            "request.path.startsWith('é') || request.size > 0",
+        ),
+    ] {
+        assert_eq!(said(expression), Ok(vec![doubt]), "{expression}");
+        assert_eq!(said(nearly), Ok(Vec::new()), "{nearly}");
+    }
+}
+
+#[test]
+fn what_can_only_be_an_error_is_one_and_what_can_be_true_is_none() {
+    for (expression, kind) in [
+        ("request.foo == 'x'", Kind::UnknownAttribute),
+        ("request.foo == 'x' && request.size > 1", Kind::UnknownAttribute),
+        ("request.foo.matches('x') || request.size > 1", Kind::UnknownAttribute),
+        ("request.method == 1", Kind::Type),
+        ("response.code", Kind::NotBool),
+        ("xds.node['id'] == 'a'", Kind::Type),
+        ("1 / 0 == 1", Kind::AlwaysError),
+        ("[1, 2][5] == 1", Kind::AlwaysError),
+        ("request.headers_bytes > 0", Kind::TooNew),
+        ("request.`method` == 'GET'", Kind::Refused),
+        ("request.path.matches('[')", Kind::Refused),
+    ] {
+        assert_eq!(said(expression), Err(kind), "{expression}");
+    }
+    for expression in [
+        "request.path || true",
+        "!(request.method in [1])",
+        "!!(request.method == 'GET')",
+        "request.`method` == 'GET'",
+    ] {
+        let verdict = judge_foreign(expression, Traffic::Both, EnvoyVersion::NEWEST_KNOWN);
+        assert_eq!(verdict.error, None, "{expression}");
+    }
+    let error = judge_foreign("1 / 0 == request.size", Traffic::Both, OLDEST).error;
+    assert_eq!(error.map(|error| error.excerpt), Some("1 / 0".to_owned()));
+}
+
 /// The expressions of `testdata/envoy-verdicts.tsv` with what each Envoy said.
 fn verdicts() -> Vec<(String, Vec<(EnvoyVersion, bool)>)> {
     let mut lines = include_str!("testdata/envoy-verdicts.tsv")
@@ -510,7 +628,7 @@ fn what_real_envoys_refuse_is_refused_and_what_they_take_only_for_attributes_typ
                     Kind::UnknownAttribute | Kind::TooNew | Kind::Type | Kind::NotBool => true,
                     Kind::Refused => ON_THE_SAFE_SIDE.iter().any(|reason| error.to_string().contains(reason)),
                     Kind::Length => error.message.contains("nested too deeply"),
-                    Kind::Empty | Kind::Property => false,
+                    Kind::Empty | Kind::Property | Kind::AlwaysError => false,
                 },
                 Err(_) => true,
             };

@@ -49,6 +49,11 @@ const TYPES: [&str; 10] = [
     "uint",
 ];
 
+/// Whether the name is that of a type.
+pub(super) fn is_type(name: &str) -> bool {
+    TYPES.contains(&name)
+}
+
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -208,6 +213,10 @@ impl Checker {
 
     fn of_index<'a>(&self, part: &'a IdedExpr, of: &Type, at: &'a IdedExpr, key: &Type) -> Found<'a> {
         match of {
+            Type::Message(message) if !message.is_group() => Err(mismatch(
+                part,
+                format!("`{}` has fields and no keys; write `.name`", message.name()),
+            )),
             Type::Message(message) => match literal_text(at) {
                 Some(name) => self.of_attribute(part, *message, name),
                 None if fits(key, Kind::String) => Ok(ANY),
@@ -271,7 +280,7 @@ fn of_literal(literal: &LiteralValue) -> Type {
 }
 
 fn of_name<'a>(part: &'a IdedExpr, name: &str) -> Found<'a> {
-    if TYPES.contains(&name) {
+    if is_type(name) {
         return Ok(Type::Is(Kind::Type));
     }
     attributes::root(name).map(of_shape).ok_or_else(|| {
@@ -373,7 +382,7 @@ fn of_in<'a>(part: &'a IdedExpr, left: &Type, right: &Type) -> Found<'a> {
             format!("{left} is looked for in a list of {element}; look for a value of that type"),
         )),
         Type::Map(_) | Type::Is(Kind::Any) => Ok(BOOL),
-        Type::Message(_) if fits(left, Kind::String) => Ok(BOOL),
+        Type::Message(message) if message.is_group() && fits(left, Kind::String) => Ok(BOOL),
         other => Err(mismatch(
             part,
             format!("`in` needs a list or a map, but this is {other}"),
@@ -399,14 +408,51 @@ fn arithmetic(sign: &str, left: &Type, right: &Type) -> Option<Type> {
     Some(Type::Is(result))
 }
 
+/// The nanoseconds of a duration as `duration` reads it; `None` where it cannot, or where they are no whole number.
+pub(super) fn span(text: &str) -> Option<i128> {
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Some(0);
+    }
+    let mut nanoseconds: i128 = 0;
+    while !rest.is_empty() {
+        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, behind) = rest.split_at(number);
+        let (unit, factor) = UNITS.into_iter().find(|(unit, _)| behind.starts_with(unit))?;
+        rest = behind.strip_prefix(unit)?;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let tenths = 10_i128.checked_pow(fraction.len().try_into().ok()?)?;
+        let parts: i128 = format!("{whole}{fraction}").parse().ok()?;
+        let scaled = parts.checked_mul(factor)?;
+        if scaled % tenths != 0 {
+            return None;
+        }
+        nanoseconds = nanoseconds.checked_add(scaled / tenths)?;
+    }
+    (!text.is_empty()).then_some(sign * nanoseconds)
+}
+
+/// Units of durations in nanoseconds; one that begins like another stands first.
+const UNITS: [(&str, i128); 6] = [
+    ("ns", 1),
+    ("us", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+];
+
 /// Whether the function makes a value of the text: what it cannot read is an error in each request.
-fn is_readable(function: &str, text: &str) -> bool {
+pub(super) fn is_readable(function: &str, text: &str) -> bool {
     let matches = |pattern: &str| regex::Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text));
     match function {
         "duration" => matches(r"^[-+]?(0|([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|ms|s|m|h))+$"),
         "timestamp" => matches(r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[-+]\d\d:\d\d)$"),
-        "int" => text.parse::<i64>().is_ok(),
-        "uint" => text.parse::<u64>().is_ok(),
+        "int" => text.trim_ascii().parse::<i64>().is_ok(),
+        "uint" => text.trim_ascii().parse::<u64>().is_ok(),
         "double" => text.parse::<f64>().is_ok(),
         "bool" => ["1", "t", "true", "TRUE", "True", "0", "f", "false", "FALSE", "False"].contains(&text),
         _ => true,

@@ -10,7 +10,7 @@ use super::cost::Written;
 use super::located::{Located, Mark};
 use super::policies::Fact;
 use super::source_map::SourceMap;
-use crate::filter::{self, FilterError};
+use crate::filter::{self, FilterError, Verdict};
 use crate::format::{self, CompiledFormat, Diagnostic, Dialect, EnvoyVersion, Form, Setting, Traffic};
 
 /// What files are checked for.
@@ -260,25 +260,13 @@ impl Judge {
         let Some(text) = value.as_string().filter(|text| !text.is_empty()) else {
             return;
         };
-        match filter::check(text, self.options.oldest) {
-            // The bounds are ours, and not Envoy's.
-            Err(error) if error.kind == filter::Kind::Length && !text.trim().is_empty() => {
-                self.place(
-                    Place::Unchecked,
-                    &value.source_map(),
-                    value.path(),
-                    0..0,
-                    &error.message,
-                );
-            }
-            checked => self.checked_filter(value, text, traffic, checked),
-        }
+        self.judged_filter(value, text, filter::judge_foreign(text, traffic, self.options.oldest));
     }
 
     /// A filter in CEL, of ours.
     pub fn own_filter(&mut self, value: &Located, traffic: Traffic) {
         if let Some(text) = value.as_string() {
-            self.checked_filter(value, text, traffic, filter::check(text, self.options.oldest));
+            self.judged_filter(value, text, filter::judge(text, traffic, self.options.oldest));
         }
     }
 
@@ -289,25 +277,18 @@ impl Judge {
         self.push(about, &value.source_map(), value.path(), 0..0, error.message, help);
     }
 
-    fn checked_filter(&mut self, value: &Located, text: &str, traffic: Traffic, checked: Result<String, FilterError>) {
+    fn judged_filter(&mut self, value: &Located, text: &str, verdict: Verdict) {
         let (map, path) = (value.source_map(), value.path());
-        match checked {
-            Ok(_) if traffic != Traffic::Http && filter::needs_http(text) => {
-                let about = Place::NeverOnTcp;
-                let message = "this is an error on TCP connections, and none of them is logged";
-                self.place(about, &map, path, 0..0, message);
-            }
-            Ok(_) => {}
-            Err(error) => {
-                // The error's place is in the text without the blanks before it.
-                let before = text.len() - text.trim_start().len();
-                let span = error
-                    .place
-                    .map_or(0..0, |place| place.start + before..place.end + before);
-                let about = About::Filter(error.kind);
-                let help = lower_first(code(about).remedy);
-                self.push(about, &map, path, span, error.message, help);
-            }
+        // Places are in the text without the blanks before it.
+        let before = text.len() - text.trim_start().len();
+        let errors = verdict.error.into_iter();
+        let errors = errors.map(|error| (About::Filter(error.kind), error.place, error.message));
+        let warnings = verdict.warnings.into_iter();
+        let warnings = warnings.map(|warning| (About::Doubt(warning.doubt), warning.place, warning.message));
+        for (about, place, message) in errors.chain(warnings) {
+            let span = place.map_or(0..0, |place| place.start + before..place.end + before);
+            let help = lower_first(code(about).remedy);
+            self.push(about, &map, path, span, message, help);
         }
     }
 

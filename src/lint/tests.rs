@@ -85,6 +85,14 @@ const FILTERS: &[(&str, &str, &str)] = &[
     ),
     ("SL104", "connection.id == 'x'", "connection.id == 1u"),
     ("SL105", "connection.id", "connection.id == 1u"),
+    ("SL108", "1 / 0 == request.size", "1 / 2 == request.size"),
+    ("SL152", "source.port > 65535", "source.port > 65534"),
+    (
+        "SL153",
+        "request.size == 1 || request.size != 1",
+        "request.size == 1 || request.size != 2 && connection.mtls",
+    ),
+    ("SL154", "connection.id != 'x'", "connection.id != 1u"),
     (
         "SL150",
         "response.code >= 400",
@@ -258,7 +266,7 @@ fn filters_of_telemetries_are_checked() {
 
 #[test]
 fn the_checkers_own_bounds_are_no_error_of_somebody_elses_filter() {
-    let long = format!("response.code == {}", "1 + ".repeat(2000) + "1");
+    let long = format!("request.path == \"{}\"", "a".repeat(17_000));
     let telemetry = |expression: &str| {
         format!(
             "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nspec: {{accessLogging: [{{providers: [{{name: envoy}}], filter: {{expression: '{expression}'}}}}]}}\n"

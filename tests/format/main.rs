@@ -14,6 +14,8 @@ pub mod envoy;
 
 mod differences;
 mod differential;
+mod expressions;
+mod filters;
 mod generator;
 mod harness;
 mod lines;
