@@ -74,10 +74,16 @@ fn is_certainly_bad(error: &ast::Error) -> bool {
     match error.kind() {
         ErrorKind::GroupUnclosed
         | ErrorKind::GroupUnopened
-        | ErrorKind::RepetitionMissing
         | ErrorKind::RepetitionCountInvalid
         | ErrorKind::UnsupportedLookAround => !error.pattern().contains(['\\', '[']),
-        ErrorKind::UnsupportedBackreference => true,
+        // A zero and two digits are octal numbers.
+        ErrorKind::UnsupportedBackreference => {
+            let pattern = error.pattern().as_bytes();
+            let is_octal = |part: &[u8]| matches!(part, [b'\\', b'0'..=b'7', b'0'..=b'7']);
+            !pattern.windows(3).any(is_octal) && !error.pattern().contains("\\0")
+        }
+        // A `(?)` without flags is one for RE2.
+        ErrorKind::RepetitionMissing => !error.pattern().contains(['\\', '[', '{']) && !error.pattern().contains("(?"),
         ErrorKind::ClassUnclosed | ErrorKind::ClassRangeInvalid => error.pattern().matches('[').count() == 1,
         _ => false,
     }

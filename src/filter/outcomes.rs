@@ -150,10 +150,10 @@ impl World {
             }
             ("_?_:_", [condition, yes, no]) => {
                 let yes = self
-                    .assume(condition, true, assumed.clone())
+                    .assume_choice(condition, true, assumed.clone())
                     .and_then(|assumed| self.assume(yes, truth, assumed));
                 let no = self
-                    .assume(condition, false, assumed)
+                    .assume_choice(condition, false, assumed)
                     .and_then(|assumed| self.assume(no, truth, assumed));
                 either(yes, no)
             }
@@ -170,6 +170,16 @@ impl World {
             ("@in" | "_in_", [one, of]) => self.assume_in(one, of, truth, assumed),
             (name, args) => self.assume_text(name, call.target.as_deref().into_iter().chain(args), truth, assumed),
         }
+    }
+
+    /// The condition of a choice is assumed to hold and to fail: choices in it would take twice the time for each level.
+    fn assume_choice(self, condition: &IdedExpr, truth: bool, assumed: Assumed) -> Option<Assumed> {
+        if !has_choice(condition) {
+            return self.assume(condition, truth, assumed);
+        }
+        let values = self.found(condition, &assumed).values;
+        let can = if truth { values.can_hold() } else { values.can_fail() };
+        can.then_some(assumed)
     }
 
     fn assume_equal(self, left: &IdedExpr, right: &IdedExpr, same: bool, assumed: Assumed) -> Option<Assumed> {
@@ -246,7 +256,7 @@ impl World {
     /// Whether a condition can come to an error, or to what is no condition.
     fn can_err(self, part: &IdedExpr, assumed: &Assumed) -> bool {
         let under = |condition: &IdedExpr, truth: bool, part: &IdedExpr| {
-            self.assume(condition, truth, assumed.clone())
+            self.assume_choice(condition, truth, assumed.clone())
                 .is_some_and(|assumed| self.can_err(part, &assumed))
         };
         if let Expr::Call(call) = &part.expr {
@@ -304,22 +314,23 @@ impl World {
             Expr::Call(call) => self.of_call(part, call, assumed),
             Expr::List(list) => self.made(&list.elements, Kinds::LIST, assumed),
             Expr::Map(map) => {
-                let entries = map.entries.iter().filter_map(|entry| match &entry.expr {
-                    EntryExpr::MapEntry(entry) => Some([&entry.key, &entry.value]),
-                    EntryExpr::StructField(_) => None,
-                });
-                let made = self.made(entries.clone().flatten(), Kinds::MAP, assumed);
-                let can_be_key = |key: &IdedExpr| self.found(key, assumed).values.kinds().has(Kinds::KEYS);
-                Found {
-                    values: if entries.clone().all(|[key, _]| can_be_key(key)) {
-                        made.values
-                    } else {
-                        Values::none()
-                    },
-                    error: made.error || !map.entries.is_empty(),
-                    // A key can be given twice.
-                    abort: made.abort || map.entries.len() > 1,
+                // A key can be given twice.
+                let mut made = Found {
+                    error: !map.entries.is_empty(),
+                    abort: map.entries.len() > 1,
+                    ..value(Values::all(Kinds::MAP))
+                };
+                for entry in &map.entries {
+                    let EntryExpr::MapEntry(entry) = &entry.expr else {
+                        continue;
+                    };
+                    let (key, of) = (self.found(&entry.key, assumed), self.found(&entry.value, assumed));
+                    made.abort |= key.abort || of.abort;
+                    if !key.values.kinds().has(Kinds::KEYS) || of.values.is_empty() {
+                        made.values = Values::none();
+                    }
                 }
+                made
             }
             // These do not get through `cel::parse`.
             Expr::Unspecified | Expr::Comprehension(_) | Expr::Struct(_) => anything(),
@@ -437,25 +448,30 @@ impl World {
         if let Some(function) = functions::called(call) {
             return self.of_function(call, function, assumed);
         }
+        match (call.func_name.as_str(), call.args.as_slice()) {
+            ("_[_]", [of, key]) => {
+                return self
+                    .of_attribute(part)
+                    .unwrap_or_else(|| self.of_index(of, key, assumed));
+            }
+            ("@in" | "_in_", [one, of]) => return self.of_in(one, of, assumed),
+            _ => {}
+        }
         let found: Vec<Found> = call.args.iter().map(|one| self.found(one, assumed)).collect();
         let operator = call.func_name.as_str();
-        let result = match (operator, found.as_slice(), call.args.as_slice()) {
-            ("_&&_", [left, right], _) => return and(left, right),
-            ("_||_", [left, right], _) => return negated(&and(&negated(left), &negated(right))),
-            ("_?_:_", [condition, yes, no], _) => return chosen(condition, yes, no),
-            ("!_", [one], _) => negated(one),
-            ("_[_]", _, [of, key]) => self
-                .of_attribute(part)
-                .unwrap_or_else(|| self.of_index(of, key, assumed)),
-            ("@in" | "_in_", [one, of], [_, list]) => self.of_in(one, of, list, assumed),
-            ("_==_", [left, right], _) => of_both(left, right, Values::equals),
-            ("_!=_", [left, right], _) => negated(&of_both(left, right, Values::equals)),
-            ("_<_", [left, right], _) => of_both(left, right, Values::is_less),
-            ("_>_", [left, right], _) => of_both(right, left, Values::is_less),
-            ("_<=_", [left, right], _) => of_both(right, left, not_less),
-            ("_>=_", [left, right], _) => of_both(left, right, not_less),
-            ("-_", [one], _) => negative(one),
-            (_, [left, right], _) => arithmetic(operator.trim_matches('_'), left, right),
+        let result = match (operator, found.as_slice()) {
+            ("_&&_", [left, right]) => return and(left, right),
+            ("_||_", [left, right]) => return negated(&and(&negated(left), &negated(right))),
+            ("_?_:_", [condition, yes, no]) => return chosen(condition, yes, no),
+            ("!_", [one]) => negated(one),
+            ("_==_", [left, right]) => of_both(left, right, Values::equals),
+            ("_!=_", [left, right]) => negated(&of_both(left, right, Values::equals)),
+            ("_<_", [left, right]) => of_both(left, right, Values::is_less),
+            ("_>_", [left, right]) => of_both(right, left, Values::is_less),
+            ("_<=_", [left, right]) => of_both(right, left, not_less),
+            ("_>=_", [left, right]) => of_both(left, right, not_less),
+            ("-_", [one]) => negative(one),
+            (_, [left, right]) => arithmetic(operator.trim_matches('_'), left, right),
             _ => anything(),
         };
         Found {
@@ -464,56 +480,68 @@ impl World {
         }
     }
 
+    /// Parts are looked at once: doing so twice at each level takes twice the time for each level.
     fn of_index(self, of: &IdedExpr, key: &IdedExpr, assumed: &Assumed) -> Found {
-        let key = self.found(key, assumed).values;
-        if let Expr::List(list) = &of.expr
-            && !key.kinds().has(Kinds::DOUBLE)
-        {
-            let last = i128::try_from(list.elements.len())
-                .unwrap_or(i128::MAX)
-                .saturating_sub(1);
-            if key.as_integers().intersection(&Ranges::between(0, last)).is_empty() {
-                return error();
-            }
-        }
-        match self.attribute(of) {
-            Some((Shape::Message(message), _)) if !message.is_group() => error(),
-            Some((Shape::Message(_) | Shape::Headers, _)) if !key.kinds().has(Kinds::STRING) => error(),
-            Some((Shape::Headers, _)) if self.protocol == Protocol::Tcp => error(),
-            Some((Shape::Headers, _)) => maybe(Values::all(Kinds::STRING)),
-            _ if key.is_empty() => error(),
-            _ => element(&self.found(of, assumed).values, Kinds::MAP | Kinds::LIST),
+        let (values, key) = (self.found(of, assumed), self.found(key, assumed));
+        let keys = key.values.kinds();
+        let is_outside = |elements: usize| {
+            let last = i128::try_from(elements).unwrap_or(i128::MAX).saturating_sub(1);
+            let inside = key.values.as_integers().intersection(&Ranges::between(0, last));
+            !keys.has(Kinds::DOUBLE) && inside.is_empty()
+        };
+        let found = match (&of.expr, self.attribute(of)) {
+            (Expr::List(list), _) if is_outside(list.elements.len()) => error(),
+            (_, Some((Shape::Message(message), _))) if !message.is_group() => error(),
+            (_, Some((Shape::Message(_) | Shape::Headers, _))) if !keys.has(Kinds::STRING) => error(),
+            (_, Some((Shape::Headers, _))) if self.protocol == Protocol::Tcp => error(),
+            (_, Some((Shape::Headers, _))) => maybe(Values::all(Kinds::STRING)),
+            _ if keys.is_none() => error(),
+            _ => element(&values.values, Kinds::MAP | Kinds::LIST),
+        };
+        Found {
+            abort: values.abort || key.abort,
+            ..found
         }
     }
 
-    fn of_in(self, one: &Found, of: &Found, list: &IdedExpr, assumed: &Assumed) -> Found {
-        if one.values.is_empty() || !of.values.kinds().has(Kinds::LIST | Kinds::MAP) {
-            return error();
-        }
-        let mut compared = Compared {
-            holds: true,
-            fails: true,
-            error: one.error || of.error || !of.values.kinds().all_in(Kinds::LIST | Kinds::MAP),
-        };
-        match (&list.expr, self.attribute(list)) {
+    fn of_in(self, one: &IdedExpr, of: &IdedExpr, assumed: &Assumed) -> Found {
+        let one = self.found(one, assumed);
+        let found = match (&of.expr, self.attribute(of)) {
             (Expr::List(list), _) => {
-                let equal = list.elements.iter().map(|element| {
-                    let element = self.found(element, assumed);
-                    one.values.equals(&element.values)
-                });
-                compared.holds = false;
-                for equal in equal {
-                    compared.holds |= equal.holds;
-                    compared.fails &= equal.fails;
+                let elements: Vec<Found> = list.elements.iter().map(|part| self.found(part, assumed)).collect();
+                let equal: Vec<Compared> = elements.iter().map(|part| one.values.equals(&part.values)).collect();
+                let is_error = one.values.is_empty() || elements.iter().any(|part| part.values.is_empty());
+                let values = Values::truth(
+                    !is_error && equal.iter().any(|equal| equal.holds),
+                    !is_error && equal.iter().all(|equal| equal.fails),
+                );
+                Found {
+                    values,
+                    error: one.error || elements.iter().any(|part| part.error),
+                    abort: elements.iter().any(|part| part.abort),
                 }
             }
-            (_, Some((Shape::Headers, _))) => {
-                compared.holds = self.protocol == Protocol::Http && one.values.kinds().has(Kinds::STRING);
+            (_, Some((Shape::Headers, there))) if there != Presence::Never && !one.values.is_empty() => {
+                let holds = self.protocol == Protocol::Http && one.values.kinds().has(Kinds::STRING);
+                Found {
+                    // Not every kind can be a key.
+                    error: one.error || !one.values.kinds().all_in(Kinds::STRING),
+                    ..value(Values::truth(holds, true))
+                }
             }
-            // Not every kind can be a key.
-            _ => compared.error = true,
+            _ => {
+                let of = self.found(of, assumed);
+                let has = !one.values.is_empty() && of.values.kinds().has(Kinds::LIST | Kinds::MAP);
+                Found {
+                    abort: of.abort,
+                    ..maybe(Values::truth(has, has))
+                }
+            }
+        };
+        Found {
+            abort: found.abort || one.abort,
+            ..found
         }
-        from_compared(compared)
     }
 
     fn of_function(self, call: &CallExpr, function: &Function, assumed: &Assumed) -> Found {
@@ -726,6 +754,10 @@ fn member_of(part: &IdedExpr) -> Option<(&IdedExpr, &str)> {
         },
         _ => None,
     }
+}
+
+fn has_choice(part: &IdedExpr) -> bool {
+    matches!(&part.expr, Expr::Call(call) if call.func_name == "_?_:_") || parts_of(part).into_iter().any(has_choice)
 }
 
 fn parts_of(part: &IdedExpr) -> Vec<&IdedExpr> {

@@ -84,7 +84,6 @@ impl Request {
         match (name, &first) {
             (_, Abort) => return Abort,
             ("!_", Bool(truth)) => return Bool(!truth),
-            ("!_", _) => return Error,
             ("_&&_", Bool(false)) | ("_||_", Bool(true)) => return first,
             ("_&&_" | "_||_", _) => {
                 let second = self.value(parts[1]);
@@ -97,7 +96,7 @@ impl Request {
                 };
             }
             ("_?_:_", Bool(truth)) => return self.value(parts[if *truth { 1 } else { 2 }]),
-            ("_?_:_", _) => return Error,
+            ("!_" | "_?_:_", _) => return Error,
             ("duration", Text(text)) => return types::span(text).map_or(Error, Span),
             ("matches", Text(text)) => {
                 let pattern = regex::Regex::new(literal_text(parts[1]).unwrap()).unwrap();

@@ -550,6 +550,25 @@ fn each_doubt_is_said_where_it_is_certain_and_not_where_it_nearly_is() {
     }
 }
 
+/// The time is not to double with each level.
+#[test]
+fn deeply_nested_filters_are_judged_at_once() {
+    for (open, part, close, times) in [
+        ("", "filter_state", "[0]", 26),
+        ("(1 in [", "1", "])", 12),
+        ("{", "1", ": 1}", 12),
+        ("(", "connection.mtls", " ? connection.mtls : true)", 26),
+        ("(", "connection.mtls", " == connection.mtls)", 26),
+        ("!(connection.mtls && ", "connection.mtls", ")", 12),
+    ] {
+        let nested = format!("{}{part}{} == 1 || true", open.repeat(times), close.repeat(times));
+        let started = std::time::Instant::now();
+        let error = judge_foreign(&nested, Traffic::Both, OLDEST).error;
+        assert!(error.is_none_or(|error| error.kind != Kind::Refused), "{nested}");
+        assert!(started.elapsed() < Duration::from_secs(10), "{nested}");
+    }
+}
+
 #[test]
 fn what_can_only_be_an_error_is_one_and_what_can_be_true_is_none() {
     for (expression, kind) in [
@@ -621,6 +640,15 @@ fn what_real_envoys_refuse_is_refused_and_what_they_take_only_for_attributes_typ
     for (expression, by_version) in verdicts() {
         for (version, accepted) in by_version {
             compared += 1;
+            let foreign = judge_foreign(&expression, Traffic::Both, version);
+            let is_unchecked = foreign.warnings.iter().any(|warning| warning.doubt == Doubt::Unchecked);
+            let refused = foreign.error.as_ref().is_some_and(|error| error.kind == Kind::Refused);
+            if !is_unchecked
+                && !expression.trim().is_empty()
+                && (accepted && refused || !accepted && foreign.error.is_none())
+            {
+                wrong.push(format!("{expression:?} on {version}: Envoy {accepted}, we {foreign:?}"));
+            }
             let ours = check(&expression, version);
             let allowed = match &ours {
                 Ok(_) => accepted,

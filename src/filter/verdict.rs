@@ -107,9 +107,12 @@ pub fn judge_foreign(expression: &str, traffic: Traffic, oldest: EnvoyVersion) -
 fn judge_parsed(source: &str, parsed: &Parsed<'_>, traffic: Traffic, version: EnvoyVersion) -> Verdict {
     let expression = parsed.expression();
     let is_faithful = parsed.is_faithful();
-    let of = |world: World| match is_faithful {
-        true => world.outcomes(expression),
-        false => Outcomes::ANY,
+    let of = |world: World| {
+        if is_faithful {
+            world.outcomes(expression)
+        } else {
+            Outcomes::ANY
+        }
     };
     let [on_http, on_tcp] = [Protocol::Http, Protocol::Tcp].map(|protocol| World::new(protocol, version));
     let (http, tcp) = (of(on_http), of(on_tcp));

@@ -193,13 +193,12 @@ impl Expressions {
     pub fn condition(&mut self, depth: u32) -> String {
         let below = depth.saturating_sub(1);
         match self.0.random_range(0..if depth == 0 { 8 } else { 14 }) {
-            0..=2 => self.comparison(below),
+            0..=2 | 7 => self.comparison(below),
             3 => self.of_text(below),
             4 => self.is_in(below),
             5 => format!("has({})", self.one_of(FIELDS)),
             6 if self.chance(50) => self.value(Kind::Bool, below),
             6 => self.range(),
-            7 => self.comparison(below),
             8 => format!("!({})", self.condition(below)),
             9 | 10 => format!("({} && {})", self.condition(below), self.condition(below)),
             11 | 12 => format!("({} || {})", self.condition(below), self.condition(below)),
