@@ -343,113 +343,113 @@ codes! {
         "A value cannot be read: a string that holds no YAML or JSON, or a format or match of another shape. All of it is ignored or refused."
         "Correct the text at the place named.";
     "SL300" Policy::FilterWithoutProviders "filter-without-providers" Error
-        "Istio heeds the filter of an access log only where the same entry names providers: this one is dropped, and everything is logged."
+        "Istio applies the filter of an access log only where the same entry names providers. This one is dropped, and everything is logged."
         "Name the providers in the same entry: `providers: [{name: …}]`.";
     "SL301" Policy::IgnoredTelemetry "ignored-telemetry" Error
-        "Of the Telemetries of a namespace without selector and targetRefs Istio heeds the oldest, and ignores the others as a whole."
-        "Make one Telemetry of them.";
+        "Of the Telemetries of a namespace that have neither selector nor targetRefs, Istio reads the oldest and ignores the others as a whole."
+        "Merge them into one Telemetry.";
     "SL302" Policy::UnknownProvider "unknown-provider" Error
-        "No MeshConfig among the files has a provider of this name: Istio gives nothing for it, says so nowhere, and inherits nothing either."
+        "No MeshConfig among the files has a provider of this name. Istio sends nothing to it, reports nothing, and does not fall back to inherited providers."
         "Correct the name, or add the provider to extensionProviders of MeshConfig.";
     "SL303" Policy::OverwrittenFilter "overwritten-filter" Error
-        "A later entry names the same provider for the same traffic; only the filter of the last one holds."
-        "Make one entry of them, with `||` between the conditions.";
+        "A later entry names the same provider for the same traffic, and only the filter of the last one counts."
+        "Merge the entries into one, with `||` between the conditions.";
     "SL304" Policy::FallsBack "falls-back-to-access-log-file" Warning
-        "A Telemetry speaks of one direction only; in the other, proxies log to MeshConfig's accessLogFile."
-        "Say what holds for the other mode too: `disabled: true` with `providers: [{name: envoy}]`, or the same providers.";
+        "A Telemetry sets up logs for one direction only. In the other, proxies still log to MeshConfig's accessLogFile."
+        "Add an entry for the other mode: the same providers, or `disabled: true` with `providers: [{name: envoy}]`.";
     "SL305" Policy::OffWithoutEffect "off-without-effect" Error
-        "`disabled: true` without providers turns off what is inherited; nothing is, and MeshConfig's accessLogFile goes on."
-        "Name the provider: `providers: [{name: envoy}]` with `disabled: true`.";
+        "`disabled: true` without providers turns off inherited providers only. None is inherited here, so proxies still log to MeshConfig's accessLogFile."
+        "Name the provider beside `disabled: true`: `providers: [{name: envoy}]`.";
     "SL306" Policy::TracingOff "tracing-without-provider" Warning
-        "A tracing entry where no provider is named, here or above, turns tracing off, that of defaultConfig.tracing too."
+        "Where neither this Telemetry nor one above it names a provider, a tracing entry turns tracing off, even that of defaultConfig.tracing."
         "Name a provider, or set defaultProviders.tracing in MeshConfig.";
     "SL307" Policy::OverlappingSelectors "overlapping-selectors" Warning
-        "Two Telemetries of a namespace select the same pods: the newer wins field by field, and Istio may give the result to pods that only one of them selects."
-        "Give each pod one Telemetry: selectors that exclude each other.";
+        "Two Telemetries of a namespace select the same pods. The newer one wins field by field, and Istio may apply the result also to pods that only one of them selects."
+        "Give each pod one Telemetry only, with selectors that exclude each other.";
     "SL308" Policy::MayOverlap "selectors-may-overlap" Info
-        "Two Telemetries of a namespace both select pods that have the labels of both; what holds there depends on their age, and Istio may give it to other pods too."
-        "Make sure that no pod has both, or let the selectors exclude each other.";
+        "Two Telemetries of a namespace both select a pod that has the labels of both. Which one wins there depends on their age, and Istio may apply the result to other pods too."
+        "Make sure that no pod has the labels of both, or make the selectors exclude each other.";
     "SL309" Policy::RootSelector "selector-in-root-namespace" Warning
-        "A Telemetry with a selector in Istio's root namespace reaches pods of that namespace only."
-        "Put it into the namespace of the pods, or leave the selector out to reach the whole mesh.";
+        "A Telemetry with a selector in Istio's root namespace reaches only pods of that namespace."
+        "Move it to the namespace of the pods, or remove the selector to reach the whole mesh.";
     "SL310" Policy::WaypointSelector "waypoint-selector" Error
-        "Waypoints never heed a selector."
+        "Waypoints ignore selectors."
         "Use targetRefs that name the Gateway, or a Service or ServiceEntry behind it.";
     "SL311" Policy::GatewayClassTarget "gateway-class-target" Warning
-        "A Telemetry for a GatewayClass is looked at only in the proxy's own namespace, so it misses the waypoints of other namespaces."
-        "Write a Telemetry in each namespace, with targetRefs that name the Gateway.";
+        "Istio looks for a Telemetry whose target is a GatewayClass only in the proxy's own namespace, so it misses the waypoints of other namespaces."
+        "Write a Telemetry in each namespace that has a waypoint, with targetRefs that name the Gateway.";
     "SL312" Policy::ExtraProvider "extra-tracing-provider" Warning
-        "Of the providers of a tracing entry Istio takes the first, even where it is unknown."
-        "Name one provider; a collector can send spans to several places.";
+        "Istio uses only the first provider of a tracing entry, even if that one is unknown."
+        "Name one provider; a collector can pass spans on to several places.";
     "SL320" Policy::UnreadSampling "sampling-not-read" Error
-        "MeshConfig takes a sampling of 0 as not set, and one above 100 as 1 %."
-        "Write `randomSamplingPercentage` in a Telemetry, which can say 0, or a number up to 100.";
+        "In MeshConfig a sampling of 0 counts as not set, and one above 100 is ignored: both give 1 %."
+        "Write a number up to 100; for 0, use `randomSamplingPercentage` in a Telemetry.";
     "SL321" Policy::LabelNotText "label-not-text" Error
-        "The labels of envoyOtelAls are texts: any other value becomes an empty one."
-        "Write the value in quotes, and nested values as labels of their own.";
+        "The labels of envoyOtelAls have to be strings: any other value becomes an empty string."
+        "Put the value in quotes, and make each nested value a label of its own.";
     "SL322" Policy::DuplicateProvider "duplicate-provider" Error
-        "Two providers have the same name: Istio keeps one of them only."
-        "Give each a name of its own; upper and lower case make no difference.";
+        "Two providers have the same name, and Istio uses only one of them."
+        "Give each its own name; upper and lower case make no difference.";
     "SL323" Policy::FieldWithoutEffect "field-without-effect" Error
-        "Istio takes the field and does nothing with it."
-        "Leave it out, and use what the message says.";
+        "Istio accepts the field and does nothing with it."
+        "Remove it, and use what the message says.";
     "SL324" Policy::UnknownKey "unknown-key" Error
-        "MeshConfig has no such key: Istio ignores it without a word."
-        "Correct the key; the message names the one that is near.";
+        "MeshConfig has no such key, and Istio ignores it without a word."
+        "Correct the key; the message names the one that is meant.";
     "SL325" Policy::ProviderWithoutKind "provider-without-kind" Error
-        "A provider says nothing of what it is, so it gives nothing."
-        "Add one of the kinds, such as `opentelemetry: {service: …, port: …}`.";
+        "A provider does not say of what kind it is, so Istio sends nothing to it."
+        "Add the kind, with the settings below it: `opentelemetry: {service: …, port: …}`.";
     "SL326" Policy::ShortService "short-service-name" Error
-        "A provider's service is looked up by its full name: Istio finds no short one, and drops the provider."
+        "Istio looks up the service of a provider by its full name. It does not find a short one, and drops the provider."
         "Write `NAMESPACE/NAME.NAMESPACE.svc.cluster.local`.";
     "SL327" Policy::ServiceWithoutNamespace "service-without-namespace" Info
-        "A host that stands in several namespaces is found only with its namespace; without it Istio drops the provider."
+        "Istio finds a host that exists in several namespaces only if the namespace is named too. Without it, it drops the provider."
         "Write `NAMESPACE/HOST`, with the namespace of the ServiceEntry.";
     "SL328" Policy::MissingTimeout "otlp-http-without-timeout" Error
-        "Istio takes OTLP over HTTP without a timeout, and Envoy refuses the listeners."
-        "Set `http.timeout`, such as 5s.";
+        "Istio accepts OTLP over HTTP without a timeout, but Envoy then refuses the listeners."
+        "Set `http.timeout`, for example to 5s.";
     "SL329" Policy::InlineSecret "secret-in-mesh-config" Warning
-        "A header that usually carries a secret has its value in MeshConfig, which many may read and which goes to every proxy."
-        "Send to a collector in the cluster that holds the secret.";
+        "A header that usually carries a secret has its value in MeshConfig, which many people can read and which goes to every proxy."
+        "Send to a collector in the cluster, and let the collector hold the secret.";
     "SL330" Policy::SecretByEnvironment "secret-by-environment" Info
-        "`envName` is read from istiod's environment at its start, and the value then stands in the configuration of every proxy."
-        "Send to a collector in the cluster that holds the secret.";
+        "istiod reads the variable of `envName` from its own environment when it starts, and the value then stands in the configuration of every proxy."
+        "Send to a collector in the cluster, and let the collector hold the secret.";
     "SL331" Policy::ShadowedProvider "shadowed-provider" Error
-        "A shared MeshConfig loses to istiod's own: of two providers with one name, istiod takes that of its own map."
-        "Give the shared one a name of its own.";
+        "istiod's own MeshConfig wins over a shared one: of two providers with the same name, istiod uses the one in its own map."
+        "Give the provider of the shared map a name of its own.";
     "SL340" Policy::ToWithRules "to-with-rules" Error
         "Kuma refuses a MeshAccessLog that has `to` or `from` beside `rules`."
-        "Make two policies of it: one with `to`, one with `rules`.";
+        "Split it into two policies: one with `to`, one with `rules`.";
     "SL341" Policy::GoneInKuma3 "gone-in-kuma-3" Warning
-        "Kuma 3.0 does not have it any more: it is refused, or dropped without a word."
+        "Kuma 3.0 no longer has this: it refuses it, or drops it without a word."
         "Use what the message names.";
     "SL342" Policy::UnknownBackendRef "unknown-backend-ref" Warning
-        "No MeshOpenTelemetryBackend among the files has the labels of a backendRef: nothing is sent."
+        "No MeshOpenTelemetryBackend among the files has the labels of a backendRef, so nothing is sent."
         "Correct the labels, or add the MeshOpenTelemetryBackend.";
     "SL343" Policy::SamplesAll "samples-everything" Warning
         "Without `sampling` Kuma traces every request."
-        "Write `sampling: {overall: …}`.";
+        "Set a percentage: `sampling: {overall: …}`.";
     "SL344" Policy::ReplacedBackends "replaced-backends" Warning
-        "Two MeshAccessLogs are for the same traffic: their lists of backends are not merged, and one of them is without effect."
-        "Make one policy with all backends.";
+        "Two MeshAccessLogs are for the same traffic. Kuma does not merge their lists of backends: only the first policy by name counts."
+        "Merge them into one policy with all backends.";
     "SL360" Policy::Refused "refused-by-api-server" Error
         "The API server refuses the object."
         "Correct what the message says.";
     "SL361" Policy::UnknownReference "unknown-reference" Error
-        "A policy names a mesh or a backend that no ObservabilityMesh among the files has: it has no effect."
+        "A policy names a mesh or a backend that no ObservabilityMesh among the files has, so it has no effect."
         "Correct the name, or add what it names.";
     "SL370" Policy::SolarMeshKey "unknown-solarmesh-key" Warning
-        "SolarMesh's agent does not document this key, which looks like one that it reads."
-        "Write the key as the message says.";
+        "SolarMesh does not document this key, but it documents one that looks like it."
+        "Write the key as the message spells it.";
     "SL380" Policy::SamplerRatio "sampler-ratio" Error
-        "The argument of a ratio sampler is a number from 0 to 1: any other is ignored, and everything is sampled."
-        "Divide the percentage by 100.";
+        "The argument of a ratio sampler is a number from 0 to 1. Any other is ignored, and everything is sampled."
+        "Divide the percentage by 100: 5 % is `0.05`.";
     "SL381" Policy::ResourceAttributes "resource-attributes" Warning
-        "An SDK that cannot read one entry of OTEL_RESOURCE_ATTRIBUTES discards all of them."
+        "An SDK that cannot read one entry of OTEL_RESOURCE_ATTRIBUTES discards them all."
         "Write `key=value` with commas between entries, and `%2C`, `%3D` and `%25` for `,`, `=` and `%` in values.";
     "SL382" Policy::InterLinkEnvironment "interlink-environment" Error
-        "InterLink does not read a variable as it looks: tracing stays off, or the virtual node stops."
-        "Write what the message says.";
+        "InterLink does not take this value as it looks: tracing stays off, or the virtual node stops."
+        "Change the value, or add what is missing, as the message says.";
 }
 
 #[cfg(test)]
