@@ -45,7 +45,7 @@ bench-cost: ## Measures what operators cost the real Envoy and writes src/format
 	@tools/envoy/install.sh >/dev/null
 	@$(CARGO) bench --quiet --profile dev --bench cost
 
-fuzz: ## Fuzzes the compiler of formats, each target for SECONDS_EACH (10)
+fuzz: ## Fuzzes the compiler of formats and lint's places in YAML, each target for SECONDS_EACH (10)
 	@tools/fuzz.sh $(SECONDS_EACH)
 
 fmt: ## Formats the code

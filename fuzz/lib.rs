@@ -1,5 +1,5 @@
-//! The compiler of formats alone, from its own sources: to instrument all of what the operator depends on would take
-//! minutes, and fuzz none of it.
+//! The compiler of formats and lint's places alone, from their own sources: to instrument all of what the operator depends
+//! on would take minutes, and fuzz none of it.
 
 #![allow(missing_docs, dead_code, unused_imports)]
 
@@ -7,6 +7,15 @@
 pub mod cel;
 #[path = "../src/format/mod.rs"]
 pub mod format;
+#[path = "../src/yaml.rs"]
+pub mod yaml;
+
+/// Of lint, what knows where things stand.
+#[path = "../src/lint"]
+pub mod lint {
+    pub mod document;
+    pub mod source_map;
+}
 
 use format::{EnvoyVersion, FormatErrors};
 

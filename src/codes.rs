@@ -71,6 +71,8 @@ pub enum Policy {
     GatewayClassTarget,
     /// A second provider of a tracing entry.
     ExtraProvider,
+    /// A tag of a metric with an expression that no proxy can build.
+    TagExpression,
     /// A sampling in MeshConfig that does not mean what it says.
     UnreadSampling,
     /// A label of an OTLP log that is no text.
@@ -381,6 +383,9 @@ codes! {
     "SL312" Policy::ExtraProvider "extra-tracing-provider" Warning
         "Istio uses only the first provider of a tracing entry, even if that one is unknown."
         "Name one provider; a collector can pass spans on to several places.";
+    "SL313" Policy::TagExpression "bad-tag-expression" Error
+        "A tag of a metric has no expression that a proxy can build: each proxy leaves the tag out, and says so at level info only."
+        "Correct the expression at the place named.";
     "SL320" Policy::UnreadSampling "sampling-not-read" Error
         "In MeshConfig a sampling of 0 counts as not set, and one above 100 is ignored: both give 1 %."
         "Write a number up to 100; for 0, use `randomSamplingPercentage` in a Telemetry.";

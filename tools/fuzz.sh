@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes the compiler of formats: each target for $1 seconds (default 10). What it finds is kept in target/fuzz.
+# Fuzzes the compiler of formats and lint's places in YAML: each target for $1 seconds (default 10). What it finds is kept in target/fuzz.
 # The code has no `unsafe`, so no sanitizer is needed, and stable Rust does.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,10 +15,11 @@ fi
 mkdir -p target/fuzz
 {
   awk -F'\t' 'NR > 1 { print "\"%" $1 "\"" }' src/format/operators.tsv
-  printf '"%s"\n' '%%' ')%' ':5%' '%REQ(X?Y)%' '{\"operators\":[' '{\"command\":' '\"param\":' '\"max_length\":' DYNAMIC: :FIELD: '.matches(' 'has('
+  printf '"%s"\n' '%%' ')%' ':5%' '%REQ(X?Y)%' '{\"operators\":[' '{\"command\":' '\"param\":' '\"max_length\":' DYNAMIC: :FIELD: '.matches(' 'has(' \
+    'a: ' '|-' '|2+' '>' '&a ' '*a' '<<: ' '\\\\u00e9' '\\\\\\x0a' '!!str ' '- '
 } >target/fuzz/words.dict
 
-for target in text json; do
+for target in text json positions; do
   corpus=target/fuzz/corpus/$target
   mkdir -p "$corpus" "target/fuzz/artifacts/$target"
   "$cache/bin/cargo-fuzz" run --fuzz-dir fuzz --target-dir target/fuzz --sanitizer none "$target" "$corpus" -- \

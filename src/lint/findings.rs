@@ -10,6 +10,7 @@ use super::cost::Written;
 use super::located::{Located, Mark};
 use super::policies::Fact;
 use super::source_map::SourceMap;
+use crate::cel::{self, Refusal};
 use crate::filter::{self, FilterError, Verdict};
 use crate::format::{self, CompiledFormat, Diagnostic, Dialect, EnvoyVersion, Form, Setting, Traffic};
 
@@ -261,6 +262,18 @@ impl Judge {
             return;
         };
         self.judged_filter(value, text, filter::judge_foreign(text, traffic, self.options.oldest));
+    }
+
+    /// The expression of a metric's tag, of which nobody says that it is wrong. Its attributes are those of Istio's own
+    /// metrics, so only what no proxy can build is told.
+    pub fn tag_expression(&mut self, value: &Located) {
+        let Some(text) = value.as_string() else { return };
+        let refused = cel::parse(text).err().filter(|refusal| refusal.maybe_from.is_none());
+        if let Some(Refusal { place, message, .. }) = refused {
+            let about = About::Policy(Policy::TagExpression);
+            let (span, help) = (place.unwrap_or(0..0), lower_first(code(about).remedy));
+            self.push(about, &value.source_map(), value.path(), span, message, help);
+        }
     }
 
     /// A filter in CEL, of ours.

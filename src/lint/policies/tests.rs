@@ -125,6 +125,17 @@ fn of_telemetries() -> Vec<Case> {
             )],
         ),
         (
+            "SL313",
+            vec![telemetry(
+                "a",
+                "metrics: [{overrides: [{tagOverrides: {host: {value: '»string(request.host)'}}}]}]",
+            )],
+            vec![telemetry(
+                "a",
+                "metrics: [{overrides: [{tagOverrides: {host: {value: request.host}, gone: {operation: REMOVE}}}]}]",
+            )],
+        ),
+        (
             "SL300",
             vec![telemetry(
                 "a",
