@@ -113,6 +113,20 @@ fn selecting(labels: &str, rest: &str) -> String {
     format!("selector: {{matchLabels: {labels}}}\n  {rest}")
 }
 
+fn of_metrics() -> Vec<Case> {
+    vec![(
+        "SL313",
+        vec![telemetry(
+            "a",
+            "metrics: [{overrides: [{tagOverrides: {host: {value: '»string(request.host)'}}}]}]",
+        )],
+        vec![telemetry(
+            "a",
+            "metrics: [{overrides: [{tagOverrides: {host: {value: request.host}, gone: {operation: REMOVE}}}]}]",
+        )],
+    )]
+}
+
 fn of_telemetries() -> Vec<Case> {
     let on = "accessLogging: [{providers: [{name: envoy}]}]";
     vec![
@@ -122,17 +136,6 @@ fn of_telemetries() -> Vec<Case> {
             vec![telemetry(
                 "a",
                 "tracing: [{providers: [{name: x}], match: {mode: CLIENT}}, {providers: [{name: y}], match: {mode: SERVER}}]",
-            )],
-        ),
-        (
-            "SL313",
-            vec![telemetry(
-                "a",
-                "metrics: [{overrides: [{tagOverrides: {host: {value: '»string(request.host)'}}}]}]",
-            )],
-            vec![telemetry(
-                "a",
-                "metrics: [{overrides: [{tagOverrides: {host: {value: request.host}, gone: {operation: REMOVE}}}]}]",
             )],
         ),
         (
@@ -521,6 +524,7 @@ fn of_others() -> Vec<Case> {
 fn each_code_of_policies_fires_at_its_place_and_does_not_nearly() {
     let cases = [
         of_telemetries(),
+        of_metrics(),
         of_selectors(),
         of_mesh_config(),
         of_others(),
