@@ -163,7 +163,7 @@ fn not_writable(view: &View<'_>, kuma: &KumaMesh) -> Option<(Key, Finding)> {
             }
             Fact::Forbidden => {
                 let message = format!(
-                    "Sightline may not read {name} in namespace {namespace}; install the Role of config/rbac there (sightline rbac --kuma-namespace {namespace})."
+                    "Sightline may not read {name} in namespace {namespace}; give it the Role that `sightline rbac --kuma-namespace {namespace}` prints."
                 );
                 fails(Reason::Forbidden, message)
             }
@@ -247,7 +247,7 @@ pub fn usable(
             Fact::Forbidden => {
                 let namespace = &kuma.system_namespace;
                 let message = format!(
-                    "Sightline may not read {} in namespace {namespace}; install the Role of config/rbac there.",
+                    "Sightline may not read {} in namespace {namespace}; give it the Role that `sightline rbac --kuma-namespace {namespace}` prints.",
                     kind.names().1
                 );
                 return Err(Finding::fails(type_, Reason::Forbidden, message));
