@@ -93,6 +93,7 @@ pub struct ObservabilityMeshSpec {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = ("self.type == oldSelf.type", "mesh.type cannot be changed: delete this ObservabilityMesh and create one of the other type"),
+    validation = ("self.type != 'Kuma' || (has(self.kuma) ? self.kuma.systemNamespace : 'kuma-system') == (has(oldSelf.kuma) ? oldSelf.kuma.systemNamespace : 'kuma-system')", "mesh.kuma.systemNamespace cannot be changed: what was written there would stay; delete this ObservabilityMesh and create it anew"),
     validation = ("self.type == 'Istio' || !has(self.istio)", "mesh.istio is for type: Istio; remove it or set type: Istio"),
     validation = ("self.type == 'Kuma' || !has(self.kuma)", "mesh.kuma is for type: Kuma; remove it or set type: Kuma")
 )]
@@ -167,7 +168,7 @@ pub struct KumaMesh {
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// Namespace of Kuma's control plane, where its policies for a mesh stand. A policy without selector there holds for
-    /// the whole mesh. Default: `kuma-system`.
+    /// the whole mesh. Cannot be changed. Default: `kuma-system`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub system_namespace: String,
     /// Version of Kuma that is written for, such as `"2.13"`, where it cannot be told by the image of the control plane:
