@@ -147,7 +147,8 @@ reasons! {
     FactsPending [Accepted, ResolvedRefs, Programmed, AgentsInSync]: "The cluster is still being read.", "Wait; it takes seconds.";
     NotOurs [Programmed, AgentsInSync]: "An object of that name exists and is not Sightline's.", "Remove it, or let Sightline take it over: adopt: true in the spec, or the annotation sightline.dev/adopt=true on it.";
     IstioNotInstalled [Programmed]: "The API server does not know Istio's kinds.", "Install Istio; the resource heals by itself.";
-    ControlPlaneNotVisible [Programmed]: "No Ready istiod of a revision was found.", "Correct spec.mesh.istio.namespace or revisions, or start istiod.";
+    KumaNotInstalled [Programmed]: "The API server does not know Kuma's kinds.", "Install Kuma; the resource heals by itself.";
+    ControlPlaneNotVisible [Accepted, Programmed]: "No Ready istiod of a revision was found; or the version of Kuma cannot be told.", "Correct spec.mesh.istio.namespace or revisions, or start istiod; for Kuma, set spec.mesh.kuma.version or correct its systemNamespace.";
     SharedConfigNotWired [Programmed]: "istiod does not read the ConfigMap that extension providers are written to.", "Set SHARED_MESH_CONFIG on istiod as the message says; with mode Patch, name a ConfigMap that istiod reads.";
     SharedConfigTaken [Programmed]: "istiod's SHARED_MESH_CONFIG names another ConfigMap.", "Set spec.mesh.istio.meshConfig to mode: Patch with the name of that map, or point istiod at Sightline's.";
     ProviderMissing [Programmed]: "MeshConfig lacks an extension provider, and spec.mesh.istio.meshConfig.mode is Verify; or a ConfigMap that Sightline does not write has another one of its name.", "Add the entries that `sightline explain mesh NAME` prints, or use mode Shared or Patch; remove an entry that the message names.";
@@ -159,6 +160,8 @@ reasons! {
     CapacityExceeded [Programmed]: "A limit of spec.logging.limits is reached: no further extension provider is written.", "Use a format that other policies have, or raise the limit; what is live stays.";
     ProviderPending [Programmed]: "The extension provider is not yet in istiod's MeshConfig.", "Wait; it takes seconds.";
     Pending [Programmed, AgentsInSync]: "The object is not yet written or not yet read back.", "Wait; it takes seconds.";
+    WrongVersion [Programmed]: "The definition of a kind in the API server lacks a field that is written for the version of the mesh.", "Set spec.mesh.kuma.version to the version of the installed definitions, or upgrade them.";
+    MeshNotFound [Programmed]: "Kuma has no mesh of the name that spec.mesh.kuma.name says.", "Create that Mesh, or correct the name.";
     WriteRefused [Programmed, AgentsInSync]: "The API server refused what Sightline wrote.", "Read the message: a missing Role, an admission policy or a quota; it is tried again.";
     InternalError [Accepted]: "Sightline itself failed on this resource; others are not affected.", "Please report it with the log of the operator.";
     Overridden [Programmed, AgentsInSync, PartiallyOverridden]: "Another policy of the same scope wins.", "Change labels, priority or name, or remove one of the two.";

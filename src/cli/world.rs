@@ -14,11 +14,12 @@ use super::files::Document;
 use crate::admission;
 use crate::cluster::hash_key::{SECRET_KEY, SECRET_NAME};
 use crate::crds::{
-    AgentReadsType, IstioMesh, MeshConfigMode, ObservabilityMesh, TargetRef, TracingBackend, TrafficLog,
+    AgentReadsType, IstioMesh, KumaMesh, MeshConfigMode, ObservabilityMesh, TargetRef, TracingBackend, TrafficLog,
 };
 use crate::plan::simulate::{Converged, SimulationError, complete_rollout, converge};
 use crate::policy::backends::{SpanReceiver, log_endpoint};
 use crate::policy::membership::{istio_of, maps_of, primary_maps};
+use crate::policy::proxies::{CONTROL_PLANE, is_control_plane, kuma_of};
 use crate::policy::targets::kind_of;
 use crate::policy::versions::is_istiod;
 use crate::render::istio::mesh_config;
@@ -26,6 +27,9 @@ use crate::render::metadata::SHARED;
 use crate::snapshot::Resource;
 use crate::snapshot::mesh_config::MESH_KEY;
 use crate::snapshot::{Key, Kind, Snapshot, key_of};
+
+/// The newest Kuma that is out, of which files without a control plane are taken to be.
+const NEWEST_KUMA: &str = "2.14";
 
 /// Facts and resources from files.
 pub struct World {
@@ -146,13 +150,14 @@ impl World {
         Ok(())
     }
 
-    /// Files hold istiod's Deployment and seldom its Pods: one Ready Pod of its template stands for them.
+    /// Files hold the Deployment of a control plane and seldom its Pods: one Ready Pod of its template stands for them.
     fn add_pods_of(&mut self, deployment: &Value) {
         let labels = deployment
             .pointer("/spec/template/metadata/labels")
             .cloned()
             .unwrap_or_default();
-        if labels.get("app") != Some(&"istiod".into()) {
+        let app = labels.get("app").and_then(Value::as_str);
+        if !app.is_some_and(|app| ["istiod", CONTROL_PLANE].contains(&app)) {
             return;
         }
         let key = key_of(deployment);
@@ -229,7 +234,33 @@ impl World {
         self.snapshot.put(kind, Arc::new(object), Timestamp::UNIX_EPOCH);
     }
 
+    /// No rendering holds for all versions of Kuma: the newest that is out is assumed.
+    fn assume_kuma(&mut self, kuma: &KumaMesh, assumed: &mut Vec<String>) {
+        let namespace = &kuma.system_namespace;
+        self.namespaces.insert(namespace.clone());
+        let mut pods = self.snapshot.objects_in(Kind::Pod, namespace);
+        if kuma.version.is_some() || pods.any(|(_, pod)| is_control_plane(pod)) {
+            return;
+        }
+        drop(pods);
+        push_once(
+            assumed,
+            format!("Kuma's control plane runs in namespace {namespace}, of version {NEWEST_KUMA}"),
+        );
+        let image = format!("kuma-cp:{NEWEST_KUMA}");
+        self.put(
+            Kind::Pod,
+            json!({
+                "metadata": {"name": "kuma-control-plane-assumed", "namespace": namespace, "labels": {"app": CONTROL_PLANE}},
+                "spec": {"containers": [{"name": "control-plane", "image": image}]},
+            }),
+        );
+    }
+
     fn assume_control_plane(&mut self, mesh: &ObservabilityMesh, assumed: &mut Vec<String>) {
+        if let Some(kuma) = kuma_of(mesh) {
+            self.assume_kuma(&kuma, assumed);
+        }
         let Some(istio) = istio_of(mesh) else { return };
         self.namespaces.insert(istio.namespace.clone());
         if istio.mesh_config.mode == MeshConfigMode::Patch {

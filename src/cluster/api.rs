@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::watches::Own;
 use crate::crds::{TracingBackend, TrafficLog};
 use crate::plan::owned::{is_ours, may_be_adopted};
+use crate::plan::refusal::undeclared_field;
 use crate::plan::{Apply, Delete, Finalizer, ObjectPatch, Target};
 use crate::render::metadata::{FIELD_MANAGER, FINALIZER};
 use crate::snapshot::{Key, Kind, Scope, key_of};
@@ -88,7 +89,7 @@ impl CallError {
                 {
                     ErrorClass::Refused
                 }
-                kube::Error::Api(status) if is_webhook_away(status) => ErrorClass::Refused,
+                kube::Error::Api(status) if is_webhook_away(status) || is_undeclared(status) => ErrorClass::Refused,
                 _ => ErrorClass::Transient,
             },
         }
@@ -115,6 +116,12 @@ impl CallError {
             _ => None,
         }
     }
+}
+
+/// Whether the definition of a kind lacks a field that we apply. The API server answers 500 (seen on 1.36): to wait does not
+/// help.
+fn is_undeclared(status: &kube::core::Status) -> bool {
+    status.code == 500 && undeclared_field(&status.message).is_some()
 }
 
 /// Whether a JSON patch did not fit the object any more. The API server (seen on 1.36) answers 422 without any details,

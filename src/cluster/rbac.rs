@@ -18,6 +18,8 @@ pub enum Place {
     Own,
     /// In the namespace of an Istio control plane.
     Istio,
+    /// In the system namespace of a Kuma control plane.
+    Kuma,
     /// In a namespace with agents that Sightline restarts, and with what they read.
     Agents,
     /// In a namespace whose workloads get environment.
@@ -224,6 +226,27 @@ pub const RULES: &[Rule] = &[
         why: "MeshConfig is read, our own map is written, and in mode Patch our entries in the map of somebody else",
     },
     Rule {
+        place: Place::Kuma,
+        group: "",
+        resources: &["pods"],
+        names: &[],
+        verbs: &["list", "watch"],
+        why: "the image of Kuma's control plane tells its version: each reads different fields",
+    },
+    Rule {
+        place: Place::Kuma,
+        group: "kuma.io",
+        resources: &[
+            "meshaccesslogs",
+            "meshtraces",
+            "meshmetrics",
+            "meshopentelemetrybackends",
+        ],
+        names: &[],
+        verbs: &["get", "list", "watch", "create", "patch", "delete"],
+        why: "the objects that policies become",
+    },
+    Rule {
         place: Place::Agents,
         group: "",
         resources: &["configmaps"],
@@ -274,6 +297,9 @@ pub struct RbacArgs {
     /// Namespace of an Istio control plane. Repeatable.
     #[arg(long, value_name = "NAMESPACE")]
     pub istio_namespace: Vec<String>,
+    /// System namespace of a Kuma control plane. Repeatable.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub kuma_namespace: Vec<String>,
     /// Namespace with agents that are restarted, with the ConfigMaps and Secrets that they read. Repeatable.
     #[arg(long, value_name = "NAMESPACE")]
     pub agent_namespace: Vec<String>,
@@ -317,6 +343,7 @@ pub fn manifests(args: &RbacArgs) -> Result<String, YamlError> {
     let places = [
         (Place::Own, "own", std::slice::from_ref(own)),
         (Place::Istio, "istio", &args.istio_namespace[..]),
+        (Place::Kuma, "kuma", &args.kuma_namespace[..]),
         (Place::Agents, "agents", &args.agent_namespace[..]),
         (Place::Inject, "inject", &args.inject_namespace[..]),
     ];

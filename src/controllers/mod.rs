@@ -363,12 +363,12 @@ impl Operator {
             Target::Mesh(_) | Target::TrafficLog(_) | Target::TracingBackend(_) => {
                 snapshot.metadata_of(target).is_some()
             }
-            Target::Rollout(name) => snapshot.meshes.contains_key(name),
+            Target::Rollout(name) | Target::KumaReceivers(name) => snapshot.meshes.contains_key(name),
             Target::Telemetries(namespace) | Target::WasmPlugins(namespace) => snapshot
                 .object(Kind::Namespace, &crate::snapshot::Key::new("", namespace))
                 .is_some(),
             // These outlive what they were made for: what is left has to be taken away.
-            Target::MeshConfig(_) | Target::InterfaceTraffic(_) | Target::Leftovers => true,
+            Target::MeshConfig(_) | Target::InterfaceTraffic(_) | Target::KumaPolicies(_) | Target::Leftovers => true,
         })
     }
 }

@@ -10,6 +10,8 @@ use super::common::{
 };
 use super::status::ObservabilityMeshStatus;
 
+/// Where Kuma's control plane lives unless the spec says otherwise.
+pub const DEFAULT_KUMA_NAMESPACE: &str = "kuma-system";
 /// Where istiod lives unless the spec says otherwise.
 pub const DEFAULT_ISTIO_NAMESPACE: &str = "istio-system";
 
@@ -39,6 +41,9 @@ pub const DEFAULT_ISTIO_NAMESPACE: &str = "istio-system";
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = ("self.mesh.type == 'Kuma' || !has(self.logging) || self.logging.backends.all(b, b.type != 'TCP')", "logging.backends: only proxies of Kuma write to a TCP server; use type: OTLP, or a mesh of type Kuma"),
+    validation = ("self.mesh.type == 'Kuma' || !has(self.metrics) || !has(self.metrics.kuma)", "metrics.kuma is for mesh.type: Kuma; remove it"),
+    validation = ("!has(self.metrics) || !has(self.metrics.kuma) || !has(self.metrics.kuma.openTelemetry) || self.logging.backends.exists(b, b.name == self.metrics.kuma.openTelemetry.backend && b.type == 'OTLP')", "metrics.kuma.openTelemetry.backend names no backend of type OTLP in logging.backends; add it there or correct the name"),
     validation = ("!has(self.agents) || self.agents.all(a, !a.reads.exists(r, r.type == 'InterfaceTraffic') || has(self.interfaceTraffic))", "an agent that reads InterfaceTraffic needs spec.interfaceTraffic; set it, or read a ConfigMap by name"),
     validation = ("!has(self.agents) || !has(self.interfaceTraffic) || self.agents.all(a, !a.reads.exists(r, r.type == 'InterfaceTraffic') || a.workload.__namespace__ == self.interfaceTraffic.configMap.__namespace__)", "an agent can only read InterfaceTraffic from its own namespace: make agents[].workload.namespace and interfaceTraffic.configMap.namespace the same")
 )]
@@ -88,17 +93,24 @@ pub struct ObservabilityMeshSpec {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = ("self.type == oldSelf.type", "mesh.type cannot be changed: delete this ObservabilityMesh and create one of the other type"),
-    validation = ("self.type == 'Istio' || !has(self.istio)", "mesh.istio is for type: Istio; remove it or set type: Istio")
+    validation = ("self.type != 'Kuma' || (has(self.kuma) ? self.kuma.systemNamespace : 'kuma-system') == (has(oldSelf.kuma) ? oldSelf.kuma.systemNamespace : 'kuma-system')", "mesh.kuma.systemNamespace cannot be changed: what was written there would stay; delete this ObservabilityMesh and create it anew"),
+    validation = ("self.type == 'Istio' || !has(self.istio)", "mesh.istio is for type: Istio; remove it or set type: Istio"),
+    validation = ("self.type == 'Kuma' || !has(self.kuma)", "mesh.kuma is for type: Kuma; remove it or set type: Kuma")
 )]
 pub struct Mesh {
-    /// `Istio`: policies become Telemetry objects and extension providers. `None`: no mesh; only agents, interface
-    /// traffic and environment (`inject`) are served. Cannot be changed.
+    /// `Istio`: policies become Telemetry objects and extension providers. `Kuma`: they become MeshAccessLog and
+    /// MeshTrace objects in Kuma's system namespace. `None`: no mesh; only agents, interface traffic and environment
+    /// (`inject`) are served. Cannot be changed.
     #[serde(rename = "type")]
     pub type_: MeshType,
     /// For `type: Istio`: where istiod is and how its MeshConfig is reached. Default: one revision, `default`, in
     /// `istio-system`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub istio: Option<IstioMesh>,
+    /// For `type: Kuma`: where its control plane is, and which of its meshes this is. Default: mesh `default` of the
+    /// control plane in `kuma-system`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kuma: Option<KumaMesh>,
 }
 
 /// Kinds of mesh.
@@ -106,6 +118,8 @@ pub struct Mesh {
 pub enum MeshType {
     /// Istio with sidecars.
     Istio,
+    /// Kuma on Kubernetes.
+    Kuma,
     /// No mesh.
     None,
 }
@@ -142,6 +156,34 @@ impl Default for IstioMesh {
             revisions: default_revisions(),
             mesh_config: MeshConfigTarget::default(),
             proxy_versions: None,
+        }
+    }
+}
+
+/// Kuma's control plane.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KumaMesh {
+    /// Name of the mesh in Kuma. Default: `default`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Namespace of Kuma's control plane, where its policies for a mesh stand. A policy without selector there holds for
+    /// the whole mesh. Cannot be changed. Default: `kuma-system`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub system_namespace: String,
+    /// Version of Kuma that is written for, such as `"2.13"`, where it cannot be told by the image of the control plane:
+    /// 2.9 to 3.0. Kuma's versions read different fields, and drop what they do not know. Default: detected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^(2\.(9|1[0-9])|3\.[0-9]{1,2})$"), length(max = 8))]
+    pub version: Option<String>,
+}
+
+impl Default for KumaMesh {
+    fn default() -> Self {
+        Self {
+            name: "default".into(),
+            system_namespace: DEFAULT_KUMA_NAMESPACE.into(),
+            version: None,
         }
     }
 }
@@ -234,7 +276,7 @@ pub enum Permission {
 #[x_kube(
     validation = ("!has(self.defaultBackends) || self.defaultBackends.all(d, self.backends.exists(b, b.name == d))", "logging.defaultBackends names a backend that is not in logging.backends; add it there or correct the name"),
     validation = ("!has(self.required) || self.required.all(r, self.backends.exists(b, b.name == r.backend))", "logging.required names a backend that is not in logging.backends; add it there or correct the name"),
-    validation = ("self.backends.all(a, self.backends.exists_one(b, b.type == a.type && (!has(a.file) || a.file.path == b.file.path) && (!has(a.otlp) || a.otlp == b.otlp) && (!has(a.envoyALS) || a.envoyALS == b.envoyALS)))", "logging.backends: two backends are the same place; keep one of them, policies share it")
+    validation = ("self.backends.all(a, self.backends.exists_one(b, b.type == a.type && (!has(a.file) || a.file.path == b.file.path) && (!has(a.otlp) || a.otlp == b.otlp) && (!has(a.tcp) || a.tcp == b.tcp) && (!has(a.envoyALS) || a.envoyALS == b.envoyALS)))", "logging.backends: two backends are the same place; keep one of them, policies share it")
 )]
 pub struct Logging {
     /// Where access logs may go; TrafficLogs name these. At most 16. Default: one, `stdout`, the file `/dev/stdout`.
@@ -351,6 +393,7 @@ impl Default for Limits {
 #[x_kube(
     validation = ("has(self.file) == (self.type == 'File')", "logging.backends: file: {path} goes with type: File, and only with it"),
     validation = ("has(self.otlp) == (self.type == 'OTLP')", "logging.backends: otlp: {endpoint: {host, port}} goes with type: OTLP, and only with it"),
+    validation = ("has(self.tcp) == (self.type == 'TCP')", "logging.backends: tcp: {endpoint: {host, port}} goes with type: TCP, and only with it"),
     validation = ("has(self.envoyALS) == (self.type == 'EnvoyALS')", "logging.backends: envoyALS: {endpoint: {host, port}} goes with type: EnvoyALS, and only with it")
 )]
 pub struct LogBackend {
@@ -358,7 +401,8 @@ pub struct LogBackend {
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// Kind of place. `File`: a file of the proxy's container, for example its standard output. `OTLP`: a receiver of the
-    /// OpenTelemetry protocol. `EnvoyALS`: a server of Envoy's gRPC access log service.
+    /// OpenTelemetry protocol. `EnvoyALS`: a server of Envoy's gRPC access log service (not with Kuma). `TCP`: a server that
+    /// takes lines, such as Logstash (Kuma only).
     #[serde(rename = "type")]
     pub type_: LogBackendType,
     /// For `type: File`: which file.
@@ -371,6 +415,9 @@ pub struct LogBackend {
     /// For `type: EnvoyALS`: address of the server. What an entry holds is fixed by Envoy: a format says nothing here.
     #[serde(default, rename = "envoyALS", skip_serializing_if = "Option::is_none")]
     pub envoy_als: Option<EnvoyAlsBackend>,
+    /// For `type: TCP`: address of the server, in plaintext.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<AddressOnly>,
 }
 
 /// Kinds of place for access logs.
@@ -384,6 +431,9 @@ pub enum LogBackendType {
     /// Envoy's gRPC access log service.
     #[serde(rename = "EnvoyALS")]
     EnvoyAls,
+    /// Lines to a TCP server.
+    #[serde(rename = "TCP")]
+    Tcp,
 }
 
 /// A receiver of log records by the OpenTelemetry protocol, over gRPC.
@@ -529,6 +579,59 @@ pub struct Metrics {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 40), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["metric", "mode"]))]
     pub overrides: Vec<MetricOverride>,
+    /// What Kuma's proxies measure and who gets it: a MeshMetric for the whole mesh. Absent: metrics are left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kuma: Option<KumaMetrics>,
+}
+
+/// Metrics of Kuma's proxies.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KumaMetrics {
+    /// Port of each proxy that Prometheus scrapes, 1 to 65535. Default: 5670.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+    /// Path that Prometheus scrapes. Default: `/metrics`.
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^/[-._~/A-Za-z0-9]*$"))]
+    pub path: String,
+    /// Which of Envoy's metrics. `All`: each of them. `Basic`: those that Kuma's dashboards need. `None`: none of Envoy's.
+    /// Default: `Basic`.
+    pub profile: KumaProfile,
+    /// Who gets them by OTLP too. Default: nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_telemetry: Option<KumaMetricsReceiver>,
+}
+
+impl Default for KumaMetrics {
+    fn default() -> Self {
+        Self {
+            port: 5670,
+            path: "/metrics".into(),
+            profile: KumaProfile::default(),
+            open_telemetry: None,
+        }
+    }
+}
+
+/// Kuma's sets of metrics.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum KumaProfile {
+    /// Each of Envoy's.
+    All,
+    /// What dashboards need.
+    #[default]
+    Basic,
+    /// None of Envoy's.
+    None,
+}
+
+/// Who gets metrics by OTLP.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KumaMetricsReceiver {
+    /// Name of an entry of `spec.logging.backends`, of type OTLP.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub backend: String,
 }
 
 /// A change to one of Istio's standard metrics.
@@ -941,6 +1044,7 @@ fn stdout_backend() -> Vec<LogBackend> {
         file: Some(FileBackend { path: dev_stdout() }),
         otlp: None,
         envoy_als: None,
+        tcp: None,
     }]
 }
 

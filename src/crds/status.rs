@@ -34,6 +34,9 @@ pub struct ObservabilityMeshStatus {
     /// What was seen of istiod and of the proxies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versions: Option<SeenVersions>,
+    /// Version of Kuma that is written for, such as `2.13`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kuma_version: Option<String>,
     /// Agents in sync, of all: `1/2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agents_in_sync: Option<String>,

@@ -16,6 +16,7 @@ use crate::plan::control_plane;
 use crate::policy::backends::{SpanReceiver, Transport, log_endpoint, missing_service};
 use crate::policy::claims::Checked;
 use crate::policy::membership::{istio_of, mesh_scope, meshes_of_namespace, name_of, root_namespace};
+use crate::policy::proxies::Proxies;
 use crate::policy::{mesh_wide, tracing_backend, traffic_log, versions};
 use crate::render::istio::provider::Provider;
 use crate::snapshot::{Key, Kind, View, key_of};
@@ -69,7 +70,7 @@ pub(super) fn mesh(eye: &Eye<'_, '_>, name: &str) -> Option<MeshAnswer> {
 
 fn istio_seen(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, istio: IstioMesh) -> IstioSeen {
     let versions = versions::status(view, mesh, &istio).ok();
-    let scope = mesh_scope(view, mesh, &istio).ok();
+    let scope = mesh_scope(view, mesh, &Proxies::Istio(istio.clone())).ok();
     let root = root_namespace(view, &istio).ok();
     let (oldest, from) = versions
         .as_ref()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::plan::effective::claims_in_force;
+use crate::plan::effective::{Lane, claims_in_force};
 use crate::plan::telemetries;
 use crate::policy::claims::{LogClaim, Selection, Source, TraceClaim, WorkloadSet};
 use crate::policy::membership::{NotAMember, istio_of, meshes_of_namespace, root_namespace};
@@ -21,7 +21,7 @@ pub(super) struct OfNamespace {
 
 impl OfNamespace {
     pub(super) fn new(view: &View<'_>, name: &str) -> Result<Self, NotAMember> {
-        let claims = claims_in_force(view, name)?.claims;
+        let claims = claims_in_force(view, name, Lane::Istio)?.claims;
         Ok(Self {
             name: name.to_owned(),
             policy: resolve(&claims),

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::owned::{escape, is_ours, last_manager};
-use super::{Target, control_plane};
+use super::{Target, control_plane, kuma};
 use crate::crds::ObservabilityMesh;
 use crate::policy::claims::{
     Checked, Claim, LogClaim, MeshDefaults, MetricsClaim, PolicyKind, Selection, Side, Source, Sources, TraceClaim,
 };
 use crate::policy::membership::{
-    MeshScope, NotAMember, istio_of, mesh_scope, meshes_of_namespace, name_of, other_mesh_rooted_in, root_namespace,
-    unread_mesh,
+    MeshScope, NotAMember, istio_of, mesh_scope, meshes_of_namespace, name_of, other_mesh_rooted_in, unread_mesh,
 };
+use crate::policy::proxies::{Proxies, kuma_of};
 use crate::policy::resolve::NamespaceClaims;
 use crate::policy::{mesh_wide, tracing_backend, traffic_log};
 use crate::render::istio::metrics;
@@ -34,9 +34,9 @@ pub struct InForce {
 ///
 /// # Errors
 /// While it cannot be told which meshes serve the namespace: then nothing may be planned there.
-pub fn claims_in_force(view: &View<'_>, namespace: &str) -> Result<InForce, NotAMember> {
+pub fn claims_in_force(view: &View<'_>, namespace: &str, lane: Lane<'_>) -> Result<InForce, NotAMember> {
     let meshes = meshes_of_namespace(view, namespace)?;
-    let has_part = live_sources(view, namespace);
+    let has_part = lane.live_sources(view, namespace);
     let mut undecoded = view.undecoded_meshes();
     if let Some(mesh) = undecoded.find(|mesh| has_part.meshes().contains(mesh)) {
         return Err(unread_mesh(mesh));
@@ -45,16 +45,19 @@ pub fn claims_in_force(view: &View<'_>, namespace: &str) -> Result<InForce, NotA
     let mut live = has_part;
     let mut scopes = Vec::new();
     for mesh in meshes {
-        let Some(istio) = istio_of(mesh) else { continue };
-        let root = root_namespace(view, &istio)?;
-        let scope = mesh_scope(view, mesh, &istio)?;
+        let Some(proxies) = Proxies::of(mesh).filter(|_| lane.takes(mesh)) else {
+            continue;
+        };
+        let root = proxies.root_namespace(view)?;
+        let scope = mesh_scope(view, mesh, &proxies)?;
         if root != namespace {
-            live.extend(live_sources(view, &root));
+            live.extend(lane.live_sources(view, &root));
         }
         scopes.push((mesh, root, scope));
     }
     let mut planning = Planning {
         view,
+        lane,
         live: &live,
         look_again: None,
     };
@@ -103,6 +106,7 @@ pub fn claims_in_force(view: &View<'_>, namespace: &str) -> Result<InForce, NotA
 /// What finding the claims in force needs, and when a pending one may become so.
 struct Planning<'v, 'a> {
     view: &'v View<'a>,
+    lane: Lane<'v>,
     live: &'v Sources,
     look_again: Option<Timestamp>,
 }
@@ -191,14 +195,16 @@ impl Planning<'_, '_> {
             // What changes nothing is not written: an object that says nothing would stand in the way of others.
             Ok(overrides) if metrics::overrides(overrides).is_empty() => None,
             Ok(overrides) => Some(MetricsClaim {
-                source,
+                source: source.clone(),
                 overrides: overrides.to_vec(),
+                proxies: None,
             }),
             Err(_) => live
                 .metrics
                 .clone()
                 .filter(|claim| claim.source.is_same_object(&source)),
         };
+        let changes = changes.or_else(|| self.proxy_metrics(mesh, source));
         MeshDefaults {
             mesh: name_of(mesh).to_owned(),
             required,
@@ -207,25 +213,90 @@ impl Planning<'_, '_> {
         }
     }
 
+    /// What the proxies of a mesh measure whose metrics are not Istio's, or the last good of it.
+    fn proxy_metrics(&self, mesh: &ObservabilityMesh, source: Source) -> Option<MetricsClaim> {
+        let last_good = || {
+            let claim = self.live.metrics.clone();
+            claim.filter(|claim| claim.source.is_same_object(&source))
+        };
+        match mesh_wide::check_proxy_metrics(self.view, mesh) {
+            Ok(None) => None,
+            Err(_) => last_good(),
+            Ok(Some((metrics, provider))) => match kuma_of(mesh) {
+                Some(of) if kuma::usable(self.view, mesh, &of, provider.as_slice()).is_err() => last_good(),
+                _ => Some(MetricsClaim {
+                    source,
+                    overrides: Vec::new(),
+                    proxies: Some(metrics),
+                }),
+            },
+        }
+    }
+
     /// The claim of a checked policy, or its last good one while the present one cannot be programmed.
     fn in_force<C: Claim>(&mut self, checked: Checked<'_, C>, last_good: impl Fn() -> Option<C>) -> Option<C> {
+        // What belongs to a mesh of another lane leaves nothing in this one.
+        if checked.mesh.is_some_and(|mesh| !self.lane.takes(mesh)) {
+            return None;
+        }
         let Some(claim) = checked.claim else {
             return checked.keeps_last_good.then(last_good).flatten();
         };
         let mesh = checked.mesh?;
-        let istio = istio_of(mesh)?;
-        match control_plane::usable(self.view, mesh, &istio, &checked.providers, claim.switches_off()) {
-            Ok(()) => Some(claim),
-            Err(not_usable) => {
-                self.look_again = [self.look_again, not_usable.look_again].into_iter().flatten().min();
-                last_good()
+        let look_again = match Proxies::of(mesh)? {
+            Proxies::Istio(istio) => {
+                match control_plane::usable(self.view, mesh, &istio, &checked.providers, claim.switches_off()) {
+                    Ok(()) => return Some(claim),
+                    Err(not_usable) => not_usable.look_again,
+                }
+            }
+            Proxies::Kuma(of) => match kuma::usable(self.view, mesh, &of, &checked.providers) {
+                Ok(()) => return Some(claim),
+                // What it waits for is read, and wakes it.
+                Err(_) => None,
+            },
+        };
+        self.look_again = [self.look_again, look_again].into_iter().flatten().min();
+        last_good()
+    }
+}
+
+/// Whose objects are planned. One of Istio's holds what all its meshes say of a namespace; one of Kuma's is of one mesh.
+#[derive(Clone, Copy)]
+pub enum Lane<'m> {
+    /// Telemetries.
+    Istio,
+    /// Policies in the system namespace of this mesh.
+    Kuma(&'m Arc<ObservabilityMesh>),
+}
+
+impl Lane<'_> {
+    /// Whether what a mesh says goes into these objects.
+    fn takes(self, mesh: &ObservabilityMesh) -> bool {
+        match self {
+            Self::Istio => istio_of(mesh).is_some(),
+            Self::Kuma(own) => name_of(own) == name_of(mesh),
+        }
+    }
+
+    /// The claims that the live objects of a namespace were made of.
+    fn live_sources(self, view: &View<'_>, namespace: &str) -> Sources {
+        match self {
+            Self::Istio => live_telemetries(view, namespace),
+            Self::Kuma(mesh) => {
+                let live = kuma_of(mesh).and_then(|of| kuma::live_of(view, mesh, &of, namespace));
+                let mut all = Sources::default();
+                for (_, object) in live.into_iter().flatten() {
+                    all.extend(sources_of(object));
+                }
+                all
             }
         }
     }
 }
 
-/// The claims that the live objects of a namespace were made of.
-fn live_sources(view: &View<'_>, namespace: &str) -> Sources {
+/// The claims that the Telemetries of a namespace were made of.
+fn live_telemetries(view: &View<'_>, namespace: &str) -> Sources {
     let mut all = Sources::default();
     let Fact::Present(objects) = view.objects_in(Kind::Telemetry, namespace) else {
         return all;

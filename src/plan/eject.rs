@@ -11,6 +11,8 @@ use super::{Status, Target, interface_traffic, leftovers, mesh_config, rollout, 
 use crate::conditions::{ConditionType, Finding, Reason, with_ready};
 use crate::crds::{ObservabilityMesh, WorkloadKind, WorkloadRef};
 use crate::policy::membership::{former_maps_of, istio_of, maps_of, name_of};
+use crate::policy::proxies::kuma_of;
+use crate::render::kuma::policy::POLICIES;
 use crate::render::metadata::FINALIZER;
 use crate::rollout::injected_record;
 use crate::snapshot::{Fact, Key, Kind, View, key_of};
@@ -96,6 +98,17 @@ impl Left {
         if let Some(istio) = istio_of(mesh) {
             for map in maps_of(&istio).into_iter().chain(former_maps_of(mesh, &istio)) {
                 self.of_mesh_config(view, map);
+            }
+        }
+        if let Some(of) = kuma_of(mesh) {
+            let namespace = &of.system_namespace;
+            for kind in POLICIES.into_iter().chain([Kind::MeshOpenTelemetryBackend]) {
+                let (_, _, plural) = kind.names();
+                let all = self.look(view.objects_in(kind, namespace), || {
+                    format!("{plural} of namespace {namespace}")
+                });
+                let ours = all.into_iter().flatten().filter(|object| is_ours(object));
+                self.items.extend(ours.map(|object| Item::Object(kind, key_of(object))));
             }
         }
         if let Some(traffic) = &mesh.spec.interface_traffic {

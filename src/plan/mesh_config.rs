@@ -19,7 +19,7 @@ use super::{
 };
 use crate::conditions::{ConditionType, Finding, Reason, some_names};
 use crate::crds::{MeshConfigMode, ObservabilityMesh};
-use crate::policy::claims::Checked;
+use crate::policy::claims::{Checked, LogClaim};
 use crate::policy::membership::{former_maps_of, is_live, istio_of, maps_of, name_of};
 use crate::policy::{mesh_wide, tracing_backend, traffic_log};
 use crate::render::istio::mesh_config::shared_map;
@@ -445,6 +445,11 @@ fn wishes(view: &View<'_>, meshes: &[&Arc<ObservabilityMesh>]) -> (Vec<Wish>, bo
             wishes.take(&of, "", checked);
         }
         if let Some(checked) = mesh_wide::check_default_tracing(view, mesh) {
+            wishes.take(&of, "", checked);
+        }
+        if let Ok(Some((_, Some(provider)))) = mesh_wide::check_proxy_metrics(view, mesh) {
+            let mut checked: Checked<'_, LogClaim> = Checked::good(mesh, None);
+            checked.providers.push(provider);
             wishes.take(&of, "", checked);
         }
     }

@@ -10,10 +10,11 @@ pub mod eject;
 mod foreign;
 mod interface_traffic;
 pub mod judge;
+mod kuma;
 mod leftovers;
 mod mesh_config;
 pub mod owned;
-mod refusal;
+pub mod refusal;
 pub(crate) mod rollout;
 mod services;
 pub mod simulate;
@@ -30,6 +31,7 @@ use crate::crds::ObservabilityMesh;
 use crate::digest;
 use crate::policy::claims::{PolicyKind, Source};
 use crate::policy::membership::{former_maps_of, istio_of, maps_of, name_of};
+use crate::policy::proxies::kuma_of;
 use crate::rollout::QuietMemory;
 use crate::snapshot::{Key, Kind, MapFindings, Snapshot, View, key_of};
 
@@ -48,6 +50,10 @@ pub enum Target {
     WasmPlugins(String),
     /// Writes extension providers to a ConfigMap with MeshConfig.
     MeshConfig(Key),
+    /// Writes what the policies of a namespace come to in Kuma.
+    KumaPolicies(String),
+    /// Writes the MeshOpenTelemetryBackends of a mesh.
+    KumaReceivers(String),
     /// Writes a `grpc-logging` ConfigMap.
     InterfaceTraffic(Key),
     /// Restarts the agents of a mesh, and writes environment: the governor.
@@ -88,6 +94,8 @@ impl Target {
             Self::Telemetries(_) => "telemetries",
             Self::WasmPlugins(_) => "wasmplugins",
             Self::MeshConfig(_) => "meshconfig",
+            Self::KumaPolicies(_) => "kumapolicies",
+            Self::KumaReceivers(_) => "kumareceivers",
             Self::InterfaceTraffic(_) => "interfacetraffic",
             Self::Rollout(_) => "rollout",
             Self::Leftovers => "leftovers",
@@ -109,9 +117,12 @@ impl From<&Source> for Target {
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Mesh(name) | Self::Telemetries(name) | Self::WasmPlugins(name) | Self::Rollout(name) => {
-                write!(f, "{} {name}", self.kind())
-            }
+            Self::Mesh(name)
+            | Self::Telemetries(name)
+            | Self::WasmPlugins(name)
+            | Self::KumaPolicies(name)
+            | Self::KumaReceivers(name)
+            | Self::Rollout(name) => write!(f, "{} {name}", self.kind()),
             Self::TrafficLog(key) | Self::TracingBackend(key) | Self::MeshConfig(key) | Self::InterfaceTraffic(key) => {
                 write!(f, "{} {key}", self.kind())
             }
@@ -294,6 +305,8 @@ pub fn plan(view: &View<'_>, target: &Target, memory: &mut Memory<'_>) -> Plan {
         Target::Telemetries(namespace) => telemetries::plan(view, namespace).plan,
         Target::WasmPlugins(namespace) => wasm_plugins::plan(view, namespace),
         Target::MeshConfig(map) => mesh_config::plan(view, map),
+        Target::KumaPolicies(namespace) => kuma::plan(view, namespace).plan,
+        Target::KumaReceivers(mesh) => kuma::receivers(view, mesh),
         Target::InterfaceTraffic(map) => interface_traffic::plan(view, map),
         Target::Rollout(mesh) => rollout::plan(view, mesh, memory),
         Target::Leftovers => leftovers::plan(view, memory),
@@ -315,12 +328,18 @@ pub fn targets_of(snapshot: &Snapshot) -> BTreeSet<Target> {
     targets.extend(snapshot.undecoded().cloned());
     let namespaces = snapshot.objects(Kind::Namespace);
     targets.extend(namespaces.flat_map(|(key, _)| targets_of_namespace(&key.name)));
+    targets.extend(
+        kuma::namespaces_with_objects(snapshot)
+            .into_iter()
+            .map(Target::KumaPolicies),
+    );
     targets
 }
 
 /// Targets that exist because of a namespace.
-pub fn targets_of_namespace(name: &str) -> [Target; 2] {
+pub fn targets_of_namespace(name: &str) -> [Target; 3] {
     [
+        Target::KumaPolicies(name.to_owned()),
         Target::Telemetries(name.to_owned()),
         Target::WasmPlugins(name.to_owned()),
     ]
@@ -333,6 +352,9 @@ pub fn targets_of_mesh(mesh: &ObservabilityMesh) -> BTreeSet<Target> {
     if let Some(istio) = istio_of(mesh) {
         let maps = maps_of(&istio).into_iter().chain(former_maps_of(mesh, &istio));
         targets.extend(maps.map(Target::MeshConfig));
+    }
+    if kuma_of(mesh).is_some() {
+        targets.insert(Target::KumaReceivers(name_of(mesh).to_owned()));
     }
     if let Some(traffic) = &mesh.spec.interface_traffic {
         let map = &traffic.config_map;

@@ -21,10 +21,39 @@ pub fn message(kind: Kind, key: &Key, why: &str) -> String {
 }
 
 fn read(kind: Kind, key: &Key, why: &str, sources: Option<&Sources>) -> (Reason, String) {
+    if let Some(field) = undeclared_field(why) {
+        let (version, name, plural) = kind.names();
+        let message = format!(
+            "{name} of the API server ({plural}, {version}) has no field {field}, so {name} {key} is written for another version than the one installed; set spec.mesh.kuma.version to that of the definitions, or upgrade them. What is live stays."
+        );
+        return (Reason::WrongVersion, message);
+    }
+    if let Some(mesh) = missing_mesh(why) {
+        let message = format!(
+            "Kuma has no mesh {mesh}, so {} {key} is refused; create it, or correct spec.mesh.kuma.name.",
+            kind.names().1
+        );
+        return (Reason::MeshNotFound, message);
+    }
     match Admission::of(why) {
         Some(admission) => (Reason::RejectedByPolicy, admission.message(kind, key, sources)),
         None => (Reason::WriteRefused, refused(kind, key, why)),
     }
+}
+
+/// The field that the definition of a kind lacks, by the API server's words on an apply: `failed to create typed patch
+/// object (…): .spec.from: field not declared in schema` (ran).
+pub fn undeclared_field(why: &str) -> Option<&str> {
+    let (before, _) = why.split_once(": field not declared in schema")?;
+    let field = before.rsplit(' ').next()?;
+    field.strip_prefix('.').filter(|field| !field.is_empty())
+}
+
+/// The mesh that Kuma's webhook misses: `… Mesh.kuma.io "nomesh" not found` (ran).
+fn missing_mesh(why: &str) -> Option<&str> {
+    let (_, rest) = why.split_once("Mesh.kuma.io \"")?;
+    let (mesh, rest) = rest.split_once('"')?;
+    rest.starts_with(" not found").then_some(mesh)
 }
 
 /// An admission policy or webhook that denied a request, and its words.
@@ -134,6 +163,23 @@ fn refused(kind: Kind, key: &Key, why: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Ran on Kuma: the first is a 500, so that a naive controller would try for ever; the second a 400 of its webhook.
+    #[test]
+    fn a_field_that_is_not_declared_is_a_wrong_version_and_a_missing_mesh_is_named() {
+        let key = Key::new("kuma-system", "sightline");
+        let read = |why: &str| super::read(Kind::MeshAccessLog, &key, why, None);
+        let undeclared = "failed to create typed patch object (kuma-system/sightline; kuma.io/v1alpha1, Kind=MeshAccessLog): \
+                          .spec.from: field not declared in schema";
+        let (reason, message) = read(undeclared);
+        assert_eq!(reason, Reason::WrongVersion);
+        assert!(message.contains("has no field spec.from"), "{message}");
+        let missing = "admission webhook \"owner-reference.kuma-admission.kuma.io\" denied the request: Mesh.kuma.io \"nomesh\" not found";
+        let (reason, message) = read(missing);
+        assert_eq!(reason, Reason::MeshNotFound);
+        assert!(message.starts_with("Kuma has no mesh nomesh"), "{message}");
+        assert_eq!(read("Mesh.kuma.io is fine").0, Reason::WriteRefused);
+    }
 
     #[test]
     fn the_policy_or_webhook_that_denied_is_read_from_the_api_servers_message() {

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use super::control_plane::later;
-use super::effective::{claims_in_force, sources_of};
+use super::effective::{Lane, claims_in_force, sources_of};
 use super::foreign::{self, Beside};
 use super::owned::is_ours;
 use super::{Apply, Delete, Event, Plan, Target, WriteRules, digest_of, plan_object, services};
@@ -92,7 +92,7 @@ pub fn plan(view: &View<'_>, namespace: &str) -> Telemetries {
         return Telemetries::default();
     }
     // While it cannot be told who is served here, what is live stays.
-    let Ok(in_force) = claims_in_force(view, namespace) else {
+    let Ok(in_force) = claims_in_force(view, namespace, Lane::Istio) else {
         return Telemetries::default();
     };
     plan.look_again = in_force.look_again;
@@ -221,7 +221,7 @@ fn render(
 }
 
 /// Keeps the live record of claims where only generations differ: each write makes istiod push to every proxy in scope.
-fn keep_what_says_the_same(rendered: &mut Value, live: &Value) {
+pub fn keep_what_says_the_same(rendered: &mut Value, live: &Value) {
     let text = live.pointer("/metadata/annotations").and_then(|all| all.get(SOURCES));
     let says_the_same = sources_of(live).says_the_same(&sources_of(rendered));
     let annotations = rendered
@@ -241,7 +241,8 @@ fn revision_of(view: &View<'_>, sources: &Sources) -> Option<String> {
     first.filter(|_| labels.is_empty())
 }
 
-fn contributors(sources: &Sources) -> Vec<Target> {
+/// The resources that an object is made of, to be told of it.
+pub fn contributors(sources: &Sources) -> Vec<Target> {
     sources.resources().into_iter().map(Target::from).collect()
 }
 

@@ -3,15 +3,19 @@
 use serde_json::Value;
 
 use super::claims::{LogEntry, rejected, unresolved};
-use super::formats::Lines;
+use super::formats::{self, Line, Lines};
 use super::membership::{istio_of, name_of};
+use super::proxies::{knows, kuma_of};
 use crate::conditions::{ConditionType, Finding, Reason, some_names};
 use crate::crds::{
-    AlsProtocol, CustomBackends, Destination, DestinationType, Endpoint, LogBackend, ObservabilityMesh, OtlpBackend,
-    OtlpProtocol, TraceBackend, TracingBackend, ZipkinBackend,
+    AlsProtocol, CustomBackends, Destination, DestinationType, Endpoint, FormatPreset, KumaMesh, LogBackend, LogFormat,
+    ObservabilityMesh, OtlpBackend, OtlpProtocol, TraceBackend, TracingBackend, ZipkinBackend,
 };
 use crate::filter;
-use crate::render::istio::provider::Provider;
+use crate::format::{Dialect, EnvoyVersion, Inexpressible, KumaVersion, Setting};
+use crate::render::Provider;
+use crate::render::kuma::backend as kuma;
+use crate::render::kuma::versions::Receivers;
 use crate::snapshot::{Fact, Key, Kind, View};
 
 /// What a claim on one log backend comes to.
@@ -25,6 +29,10 @@ pub struct LogTarget {
     pub has_no_format: bool,
     /// Whether leaving out what is absent cannot be said there.
     pub ignores_omit_empty: bool,
+    /// What of the format cannot be said there: each begins with a path below it, or with a blank, and says why.
+    pub lost: Vec<String>,
+    /// Why nothing goes there: the proxies have no such backend.
+    pub unsupported: Option<&'static str>,
 }
 
 impl LogTarget {
@@ -33,6 +41,7 @@ impl LogTarget {
         self.entries.push(LogEntry {
             provider: provider.name.clone(),
             filter,
+            backend: None,
         });
         self.providers.push(provider);
         true
@@ -51,9 +60,20 @@ pub fn log_target(
     own_filter: Option<&str>,
 ) -> Result<LogTarget, Finding> {
     if let Some(endpoint) = log_endpoint(backend)
-        && let Some(finding) = missing_service(view, endpoint, Transport::Grpc)
+        && let Some(finding) = missing_service(view, endpoint, Transport::of_logs(mesh))
     {
         return Err(finding);
+    }
+    if let Some(kuma) = kuma_of(mesh) {
+        return log_target_of_kuma(view, mesh, &kuma, backend, lines);
+    }
+    if backend.tcp.is_some() {
+        let message = format!(
+            "Backend {} of ObservabilityMesh {} is of type TCP: only proxies of Kuma write to such a server; use type: OTLP.",
+            backend.name,
+            name_of(mesh)
+        );
+        return Err(rejected(Reason::NotExpressible, message));
     }
     let mut target = LogTarget::default();
     let only =
@@ -100,10 +120,98 @@ pub fn log_target(
     })
 }
 
+/// The same where each policy of the mesh holds its backends itself. Filters are not known there: who asks for one is told.
+fn log_target_of_kuma(
+    view: &View<'_>,
+    mesh: &ObservabilityMesh,
+    kuma: &KumaMesh,
+    backend: &LogBackend,
+    lines: &Lines,
+) -> Result<LogTarget, Finding> {
+    let knows =
+        knows(view, kuma).map_err(|error| Finding::unknown(ConditionType::Accepted, error.reason, error.message))?;
+    let inexpressible = |lost: Vec<Inexpressible>| {
+        let why: Vec<String> = lost.iter().map(ToString::to_string).collect();
+        let message = format!("The format cannot be said in Kuma: {}.", why.join("; "));
+        rejected(Reason::NotExpressible, message)
+    };
+    let mut target = LogTarget::default();
+    let is_own = is_kumas_own(lines, knows.version);
+    let http = &lines.http;
+    // A format of Kuma's is one for requests and connections; its own default alone has a form for each.
+    if lines.tcp.is_some() && !is_own && backend.envoy_als.is_none() {
+        target
+            .lost
+            .push(".tcp (in Kuma connections get the line of requests)".into());
+    }
+    let mut written = || {
+        if is_own && !http.omit_empty_values {
+            return Ok(None);
+        }
+        let (line, lost) = kuma::line(&http.format).map_err(inexpressible)?;
+        target.lost.extend(lost.into_iter().map(|why| format!(" ({why})")));
+        let omit_empty_values = http.omit_empty_values;
+        Ok(Some(kuma::Format {
+            line,
+            omit_empty_values,
+        }))
+    };
+    let made = if let Some(file) = &backend.file {
+        let format = written()?;
+        let path = file.path.clone();
+        kuma::LogBackend::File { path, format }
+    } else if let Some(tcp) = &backend.tcp {
+        let format = written()?;
+        let address = tcp.endpoint.to_string();
+        kuma::LogBackend::Tcp { address, format }
+    } else if let Some(otlp) = &backend.otlp {
+        target.ignores_omit_empty = http.omit_empty_values;
+        let receiver = kuma::Receiver::grpc(&otlp.endpoint);
+        if knows.receivers == Receivers::Backend {
+            target.providers.push(receiver.backend(name_of(mesh)));
+        }
+        if is_own {
+            kuma::LogBackend::OpenTelemetry {
+                receiver,
+                body: None,
+                attributes: Vec::new(),
+            }
+        } else {
+            let (made, lost) = kuma::LogBackend::otlp(receiver, &http.format, &knows).map_err(inexpressible)?;
+            target.lost.extend(lost.into_iter().map(|why| format!(" ({why})")));
+            made
+        }
+    } else if backend.envoy_als.is_some() {
+        target.unsupported = Some("Kuma's proxies do not send to Envoy's access log service");
+        return Ok(target);
+    } else {
+        return Err(lacks_settings(mesh, &backend.name));
+    };
+    target.entries.push(LogEntry {
+        provider: made.name(),
+        filter: None,
+        backend: Some(made),
+    });
+    Ok(target)
+}
+
+/// Whether lines are those that Kuma writes where a policy has no format.
+fn is_kumas_own(lines: &Lines, version: KumaVersion) -> bool {
+    let mut own = LogFormat::default();
+    own.line.preset = Some(FormatPreset::Kuma);
+    // Its default is known to every Envoy.
+    let setting = Setting::new(Dialect::Kuma(version), EnvoyVersion::OLDEST_SUPPORTED);
+    formats::lines(&own, setting).is_ok_and(|own| {
+        let text = |line: &Line| line.format.clone();
+        text(&own.http) == text(&lines.http) && own.tcp.as_ref().map(text) == lines.tcp.as_ref().map(text)
+    })
+}
+
 /// The address that a log backend sends to, if it does.
 pub fn log_endpoint(backend: &LogBackend) -> Option<&Endpoint> {
     let otlp = backend.otlp.as_ref().map(|otlp| &otlp.endpoint);
-    otlp.or(backend.envoy_als.as_ref().map(|als| &als.endpoint))
+    let als = || backend.envoy_als.as_ref().map(|als| &als.endpoint);
+    otlp.or_else(als).or(backend.tcp.as_ref().map(|tcp| &tcp.endpoint))
 }
 
 /// A log backend of a mesh.
@@ -125,6 +233,17 @@ pub fn trace_backend<'m>(mesh: &'m ObservabilityMesh, path: &str, name: &str) ->
     let backends = mesh.spec.tracing.iter().flat_map(|t| &t.backends);
     let found = backends.clone().find(|b| b.name == name);
     found.ok_or_else(|| unknown_backend(path, name, mesh, backends.map(|b| b.name.as_str()).collect()))
+}
+
+/// Where the proxies of a mesh send spans to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpanTarget {
+    /// What tells it from others.
+    pub name: String,
+    /// What refers to it by name.
+    pub provider: Option<Provider>,
+    /// The receiver itself, where nothing does.
+    pub backend: Option<kuma::TraceBackend>,
 }
 
 /// Where spans go.
@@ -179,6 +298,46 @@ impl<'m> SpanReceiver<'m> {
             Self::Otlp(otlp) if otlp.protocol == OtlpProtocol::Grpc => Some(&otlp.endpoint),
             _ => None,
         }
+    }
+
+    /// Where the proxies of a mesh send spans to.
+    ///
+    /// # Errors
+    /// The finding where they cannot: `backend` is what to call it.
+    pub fn target(self, view: &View<'_>, mesh: &ObservabilityMesh, backend: &str) -> Result<SpanTarget, Finding> {
+        let Some(kuma) = kuma_of(mesh) else {
+            let provider = self
+                .provider()
+                .ok_or_else(|| not_in_registry(mesh, backend, self.endpoint()))?;
+            return Ok(SpanTarget {
+                name: provider.name.clone(),
+                provider: Some(provider),
+                backend: None,
+            });
+        };
+        let knows = knows(view, &kuma)
+            .map_err(|error| Finding::unknown(ConditionType::Accepted, error.reason, error.message))?;
+        let made = match self {
+            Self::Otlp(otlp) => kuma::Receiver::of_spans(otlp, &knows)
+                .map(kuma::TraceBackend::OpenTelemetry)
+                .map_err(|why| {
+                    let message = format!("Backend {backend} of ObservabilityMesh {}: {why}.", name_of(mesh));
+                    rejected(Reason::NotExpressible, message)
+                })?,
+            Self::Zipkin(zipkin) => kuma::TraceBackend::zipkin(&zipkin.endpoint, zipkin.path.as_deref()),
+            Self::Datadog(endpoint) => kuma::TraceBackend::datadog(endpoint),
+        };
+        let provider = match &made {
+            kuma::TraceBackend::OpenTelemetry(receiver) if knows.receivers == Receivers::Backend => {
+                Some(receiver.backend(name_of(mesh)))
+            }
+            _ => None,
+        };
+        Ok(SpanTarget {
+            name: made.name(),
+            provider,
+            backend: Some(made),
+        })
     }
 
     /// The extension provider that sends there; `None` where the host is no Service with its namespace.
@@ -335,6 +494,16 @@ pub fn missing_service(view: &View<'_>, endpoint: &Endpoint, transport: Transpor
         };
         unresolved(Reason::ServicePortProtocol, message)
     })
+}
+
+impl Transport {
+    /// What the receivers of a mesh's logs have to speak. Kuma tells its proxies itself that a receiver speaks HTTP/2.
+    pub fn of_logs(mesh: &ObservabilityMesh) -> Self {
+        match kuma_of(mesh) {
+            Some(_) => Self::Tcp,
+            None => Self::Grpc,
+        }
+    }
 }
 
 /// Whether Istio takes a Service's port for what is needed: by `appProtocol`, else by the first part of its name.

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::membership::NotAMember;
 use crate::conditions::{ConditionType, Finding, Reason, Truth};
 use crate::crds::{Direction, MatchLabels, MetricOverride, ObservabilityMesh, Tag, TargetKind, TargetRef};
-use crate::render::istio::provider::Provider;
+use crate::render::Provider;
+use crate::render::kuma::backend::{LogBackend, Metrics, TraceBackend};
 use crate::snapshot::Key;
 
 /// Share of requests that is sampled where nobody says: Istio's own default.
@@ -205,11 +206,14 @@ impl Selection {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "camelCase")]
 pub struct LogEntry {
-    /// Extension provider.
+    /// What tells the place from others: an extension provider's name, or, with `backend`, that of its content.
     pub provider: String,
     /// CEL expression that is true for what is logged; absent: everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
+    /// The place itself, where it stands in the target's own objects and nothing refers to it by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<LogBackend>,
 }
 
 /// What a TrafficLog claims, or a mesh requires.
@@ -242,8 +246,11 @@ pub struct TraceClaim {
     /// Its workloads.
     #[serde(flatten)]
     pub selection: Selection,
-    /// Extension provider that spans go through.
+    /// What tells the receiver from others: an extension provider's name, or, with `backend`, that of its content.
     pub provider: String,
+    /// The receiver itself, where it stands in the target's own objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<TraceBackend>,
     /// Share of requests in percent, as a decimal.
     pub sampling: String,
     /// Tags of every span.
@@ -299,8 +306,12 @@ impl Claim for TraceClaim {
 pub struct MetricsClaim {
     /// The mesh.
     pub source: Source,
-    /// The changes.
+    /// The changes to Istio's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<MetricOverride>,
+    /// What the proxies of a mesh measure whose metrics are not Istio's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxies: Option<Metrics>,
 }
 
 /// What the annotation `sightline.dev/sources` holds: the claims that an object was made of.
@@ -386,7 +397,7 @@ pub struct Checked<'a, C> {
     pub findings: Vec<Finding>,
     /// What it claims; `None` where a finding fails and nothing takes its place, or where it asks for nothing of a mesh.
     pub claim: Option<C>,
-    /// Extension providers that the claim names.
+    /// What the claim refers to by name.
     pub providers: Vec<Provider>,
     /// What the mesh's tenancy took away, in a sentence.
     pub limited: Option<String>,

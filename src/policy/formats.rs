@@ -77,8 +77,8 @@ pub struct BadFormat {
 ///
 /// # Errors
 /// The first of them that does not compile for the oldest proxy.
-pub fn lines(format: &LogFormat, oldest: EnvoyVersion) -> Result<Lines, BadFormat> {
-    let setting = Setting::from(oldest);
+pub fn lines(format: &LogFormat, setting: impl Into<Setting>) -> Result<Lines, BadFormat> {
+    let setting = setting.into();
     let line = |path, line: &LineFormat, traffic| {
         let compiled = compile(line, setting.with(traffic)).map_err(|errors| BadFormat { path, errors })?;
         let written = Line {

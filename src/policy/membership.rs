@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kube::core::{Selector, SelectorExt};
 
+use super::proxies::Proxies;
 use crate::conditions::{Reason, some_names};
 use crate::crds::{IstioMesh, MeshConfigMode, MeshRef, MeshType, ObservabilityMesh};
 use crate::render::istio::mesh_config;
@@ -84,8 +85,8 @@ pub fn meshes_of_namespace<'a>(
     };
     let mut serving = Vec::new();
     for mesh in view.meshes().filter(|mesh| is_live(mesh)) {
-        let is_root = match istio_of(mesh) {
-            Some(istio) => root_namespace(view, &istio)? == namespace,
+        let is_root = match Proxies::of(mesh) {
+            Some(proxies) => proxies.root_namespace(view)? == namespace,
             None => false,
         };
         if is_root || selects(mesh, &labels)? {
@@ -194,16 +195,15 @@ pub fn root_namespace(view: &View<'_>, istio: &IstioMesh) -> Result<String, NotA
 }
 
 /// Another mesh on the same istiod's side whose root namespace this is: a selector-less Telemetry here would hold for all
-/// of that mesh.
+/// of that mesh. What is not written as Telemetries never does.
 pub fn other_mesh_rooted_in(
     view: &View<'_>,
     namespace: &str,
     mesh: &ObservabilityMesh,
 ) -> Result<Option<String>, NotAMember> {
-    if let Some(istio) = istio_of(mesh)
-        && root_namespace(view, &istio)? == namespace
-    {
-        return Ok(None);
+    match istio_of(mesh) {
+        Some(istio) if root_namespace(view, &istio)? != namespace => {}
+        _ => return Ok(None),
     }
     for other in view.meshes().filter(|other| is_live(other)) {
         if let Some(istio) = istio_of(other)
@@ -232,31 +232,31 @@ pub fn revision_label(mesh: &ObservabilityMesh) -> Option<String> {
 /// How policies of the mesh scope are rendered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MeshScope {
-    /// One Telemetry in the root namespace reaches every workload, and may.
+    /// One object in the root namespace reaches every workload, and may.
     RootTelemetry,
-    /// A Telemetry in the root namespace would reach workloads that are not this mesh's: one per selected namespace.
+    /// An object in the root namespace would reach workloads that are not this mesh's: one per selected namespace.
     PerNamespace,
 }
 
-/// A root Telemetry reaches every namespace of the istiod, so it is used only where the mesh is alone there and takes
-/// every namespace that is labelled for Istio, and the root namespace.
-pub fn mesh_scope(view: &View<'_>, mesh: &ObservabilityMesh, istio: &IstioMesh) -> Result<MeshScope, NotAMember> {
-    let shares_istiod = view.meshes().any(|other| {
+/// One object in the root namespace reaches every namespace of the control plane, so it is used only where the mesh is
+/// alone there and takes every namespace that it reaches: those that are labelled for it, and, on Istio, the root
+/// namespace.
+pub fn mesh_scope(view: &View<'_>, mesh: &ObservabilityMesh, proxies: &Proxies) -> Result<MeshScope, NotAMember> {
+    let is_shared = view.meshes().any(|other| {
         name_of(other) != name_of(mesh)
             && is_live(other)
-            && istio_of(other).is_some_and(|other| other.namespace == istio.namespace)
+            && Proxies::of(other).is_some_and(|other| proxies.are_shared_with(&other))
     });
-    if shares_istiod {
+    if is_shared {
         return Ok(MeshScope::PerNamespace);
     }
-    let root = root_namespace(view, istio)?;
+    let root = proxies.root_namespace(view)?;
     let Fact::Present(namespaces) = view.objects(Kind::Namespace) else {
         return Err(pending("Namespaces have not been read yet.".into()));
     };
     for namespace in namespaces {
         let labels = labels_of(namespace);
-        let of_istio = is_injected(&labels) || labels.contains_key("istio.io/dataplane-mode");
-        if (of_istio || key_of(namespace).name == root) && !selects(mesh, &labels)? {
+        if proxies.reach(&key_of(namespace).name, &labels, &root) && !selects(mesh, &labels)? {
             return Ok(MeshScope::PerNamespace);
         }
     }

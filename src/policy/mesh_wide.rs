@@ -4,16 +4,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::backends::{SpanReceiver, log_backend, log_target, not_in_registry, trace_backend};
+use super::backends::{SpanReceiver, Transport, log_backend, log_target, missing_service, trace_backend};
 use super::claims::{Checked, LogClaim, PolicyKind, Selection, Side, Source, TraceClaim, rejected};
 use super::formats::oldest_envoy;
 use super::membership::{istio_of, name_of};
+use super::proxies::{Proxies, knows, kuma_of};
 use super::tracing_backend::{is_percentage, no_percentage, percentage, usable_tags};
 use super::traffic_log::mesh_lines;
 use crate::codes::Coded;
-use crate::conditions::{Finding, Reason};
-use crate::crds::{IstioMesh, MetricOverride, ObservabilityMesh, RequiredLog};
+use crate::conditions::{ConditionType, Finding, Reason};
+use crate::crds::{KumaProfile, MetricOverride, ObservabilityMesh, RequiredLog};
 use crate::filter;
+use crate::render::Provider;
+use crate::render::kuma::backend as kuma;
+use crate::render::kuma::versions::Receivers;
 use crate::snapshot::{Key, View};
 
 /// Where claims of a mesh come from.
@@ -27,26 +31,36 @@ pub fn source_of(mesh: &ObservabilityMesh) -> Source {
 
 /// Checks each log that a mesh requires.
 pub fn check_required<'a>(view: &View<'a>, mesh: &'a Arc<ObservabilityMesh>) -> Vec<Checked<'a, LogClaim>> {
-    let Some(istio) = istio_of(mesh) else {
+    let Some(proxies) = Proxies::of(mesh) else {
         return Vec::new();
     };
     let required = &mesh.spec.logging.required;
     required
         .iter()
-        .map(|required| check_one_required(view, mesh, &istio, required))
+        .map(|required| check_one_required(view, mesh, &proxies, required))
         .collect()
 }
 
 fn check_one_required<'a>(
     view: &View<'a>,
     mesh: &'a Arc<ObservabilityMesh>,
-    istio: &IstioMesh,
+    proxies: &Proxies,
     required: &RequiredLog,
 ) -> Checked<'a, LogClaim> {
-    let target = oldest_envoy(view, mesh, istio).and_then(|oldest| {
-        let lines = mesh_lines(mesh, oldest)?;
+    let target = proxies.setting(view, mesh).and_then(|setting| {
+        let lines = mesh_lines(mesh, setting)?;
         let backend = log_backend(mesh, "spec.logging.required", &required.backend)?;
-        log_target(view, mesh, backend, &lines, None)
+        let target = log_target(view, mesh, backend, &lines, None)?;
+        match target.unsupported {
+            None => Ok(target),
+            Some(why) => {
+                let message = format!(
+                    "spec.logging.required: {why}; require a backend of another type than {}.",
+                    required.backend
+                );
+                Err(rejected(Reason::NotExpressible, message))
+            }
+        }
     });
     match target {
         Err(finding) => Checked::failed(Some(mesh), finding),
@@ -73,7 +87,7 @@ pub fn own_providers(view: &View<'_>, mesh: &ObservabilityMesh) -> BTreeSet<Stri
     let Some(istio) = istio_of(mesh) else {
         return BTreeSet::new();
     };
-    let lines = oldest_envoy(view, mesh, &istio).and_then(|oldest| mesh_lines(mesh, oldest));
+    let lines = oldest_envoy(view, mesh, &istio).and_then(|oldest| mesh_lines(mesh, oldest.into()));
     let logs = lines.iter().flat_map(|lines| {
         let targets = mesh.spec.logging.backends.iter();
         targets.filter_map(|backend| log_target(view, mesh, backend, lines, None).ok())
@@ -86,7 +100,7 @@ pub fn own_providers(view: &View<'_>, mesh: &ObservabilityMesh) -> BTreeSet<Stri
 
 /// Checks the tracing that a mesh does by default; `None`: it leaves tracing alone.
 pub fn check_default_tracing<'a>(view: &View<'a>, mesh: &'a Arc<ObservabilityMesh>) -> Option<Checked<'a, TraceClaim>> {
-    let istio = istio_of(mesh)?;
+    let proxies = Proxies::of(mesh)?;
     let default = mesh.spec.tracing.as_ref()?.default.as_ref()?;
     let claim = || {
         let backend = trace_backend(mesh, "spec.tracing.default.backend", &default.backend)?;
@@ -94,31 +108,77 @@ pub fn check_default_tracing<'a>(view: &View<'a>, mesh: &'a Arc<ObservabilityMes
         if let Some(finding) = receiver.missing(view, mesh) {
             return Err(finding);
         }
-        let provider = receiver
-            .provider()
-            .ok_or_else(|| not_in_registry(mesh, &backend.name, receiver.endpoint()))?;
+        let target = receiver.target(view, mesh, &backend.name)?;
         let sampling = percentage(default.sampling.as_ref());
         if !is_percentage(sampling) {
             return Err(no_percentage("spec.tracing.default.sampling.percentage", sampling));
         }
-        let (tags, withdrawn) = usable_tags("spec.tracing.default.tags", &default.tags, view, mesh, &istio)?;
+        let tags = usable_tags("spec.tracing.default.tags", &default.tags, view, mesh, &proxies)?;
         let claim = TraceClaim {
             source: source_of(mesh),
             mesh: name_of(mesh).to_owned(),
             selection: Selection::default(),
-            provider: provider.name.clone(),
+            provider: target.name,
+            backend: target.backend,
             sampling: sampling.to_owned(),
-            tags,
+            tags: tags.usable,
         };
-        Ok((claim, provider, withdrawn))
+        Ok(Checked {
+            providers: target.provider.into_iter().collect(),
+            not_expressed: tags.lost,
+            ..Checked::good(mesh, Some(claim)).but(tags.withdrawn)
+        })
     };
-    Some(match claim() {
-        Err(finding) => Checked::failed(Some(mesh), finding),
-        Ok((claim, provider, withdrawn)) => Checked {
-            providers: vec![provider],
-            ..Checked::good(mesh, Some(claim)).but(withdrawn)
-        },
-    })
+    Some(claim().unwrap_or_else(|finding| Checked::failed(Some(mesh), finding)))
+}
+
+/// What the proxies of a mesh measure whose metrics are not Istio's, and what that refers to by name; `None`: they are left
+/// alone.
+///
+/// # Errors
+/// The finding where the receiver cannot be used, or while the mesh's version is not known.
+pub fn check_proxy_metrics(
+    view: &View<'_>,
+    mesh: &ObservabilityMesh,
+) -> Result<Option<(kuma::Metrics, Option<Provider>)>, Finding> {
+    let metrics = mesh.spec.metrics.as_ref().and_then(|metrics| metrics.kuma.as_ref());
+    let (Some(of), Some(metrics)) = (kuma_of(mesh), metrics) else {
+        return Ok(None);
+    };
+    let knows =
+        knows(view, &of).map_err(|error| Finding::unknown(ConditionType::Accepted, error.reason, error.message))?;
+    let receiver = match &metrics.open_telemetry {
+        None => None,
+        Some(wanted) => {
+            let path = "spec.metrics.kuma.openTelemetry.backend";
+            let backend = log_backend(mesh, path, &wanted.backend)?;
+            let Some(otlp) = &backend.otlp else {
+                let message = format!(
+                    "{path}: backend {} is not of type OTLP; name one that is.",
+                    backend.name
+                );
+                return Err(rejected(Reason::InvalidSpec, message));
+            };
+            if let Some(finding) = missing_service(view, &otlp.endpoint, Transport::of_logs(mesh)) {
+                return Err(finding);
+            }
+            Some(kuma::Receiver::grpc(&otlp.endpoint))
+        }
+    };
+    let profile = match metrics.profile {
+        KumaProfile::All => "All",
+        KumaProfile::Basic => "Basic",
+        KumaProfile::None => "None",
+    };
+    let by_name = receiver.as_ref().filter(|_| knows.receivers == Receivers::Backend);
+    let provider = by_name.map(|receiver| receiver.backend(name_of(mesh)));
+    let metrics = kuma::Metrics {
+        port: metrics.port,
+        path: metrics.path.clone(),
+        profile: profile.to_owned(),
+        receiver,
+    };
+    Ok(Some((metrics, provider)))
 }
 
 /// The changes to metrics that a mesh asks for.

@@ -2,6 +2,7 @@
 //!
 //! - [`membership`]: which mesh a policy belongs to.
 //! - [`traffic_log`], [`tracing_backend`], [`mesh_wide`]: check a spec against its mesh, which gives what it claims.
+//! - [`proxies`]: what a mesh's proxies are configured through: the one place that knows the meshes apart.
 //! - [`formats`], [`backends`], [`targets`]: what the checks have in common.
 //! - [`claims`]: the values that they give.
 //! - [`resolve`]: scopes, selector sets and the winner of each unit.
@@ -11,6 +12,7 @@ pub mod claims;
 pub mod formats;
 pub mod membership;
 pub mod mesh_wide;
+pub mod proxies;
 pub mod resolve;
 pub mod targets;
 pub mod tracing_backend;

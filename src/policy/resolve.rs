@@ -541,6 +541,7 @@ mod tests {
                     let entry = LogEntry {
                         provider: format!("{name}:{b}"),
                         filter: None,
+                        backend: None,
                     };
                     ((*b).to_owned(), vec![entry])
                 })
@@ -554,6 +555,7 @@ mod tests {
             mesh: "m".into(),
             selection: selecting(selector),
             provider: name.into(),
+            backend: None,
             sampling: "1".into(),
             tags: Vec::new(),
         }

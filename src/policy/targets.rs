@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::claims::{Checked, Selection, rejected, unresolved};
 use super::membership;
+use super::proxies::Proxies;
 use crate::conditions::{ConditionType, Finding, Reason};
-use crate::crds::{IstioMesh, ObservabilityMesh, TargetKind};
+use crate::crds::{ObservabilityMesh, TargetKind};
 use crate::snapshot::{Fact, Key, Kind, View};
 
 /// Where a policy stands and for whom.
@@ -24,10 +25,19 @@ pub fn place<'a, C>(
     view: &View<'a>,
     key: &Key,
     mesh: &'a Arc<ObservabilityMesh>,
-    istio: &IstioMesh,
+    proxies: &Proxies,
     selection: Selection,
 ) -> Result<Place, Box<Checked<'a, C>>> {
-    let root = membership::root_namespace(view, istio).map_err(|error| Box::new(Checked::not_a_member(error)))?;
+    let root = proxies
+        .root_namespace(view)
+        .map_err(|error| Box::new(Checked::not_a_member(error)))?;
+    if matches!(proxies, Proxies::Kuma(_)) && !selection.targets.is_empty() {
+        let message = "spec.targetRefs: policies of Kuma's hold for workloads, gateways among them; use spec.selector.";
+        return Err(Box::new(Checked::failed_for_good(
+            mesh,
+            rejected(Reason::NotExpressible, message),
+        )));
+    }
     if let Some(refused) = would_be_mesh_wide(view, key, mesh, &selection) {
         return Err(Box::new(refused));
     }

@@ -1,14 +1,16 @@
 //! Checks a TracingBackend against its mesh: the part that concerns the mesh's proxies.
 
-use super::backends::{SpanReceiver, not_in_registry, receiver};
+use super::backends::receiver;
 use super::claims::{Checked, DEFAULT_SAMPLING, PolicyKind, Selection, Source, TraceClaim, rejected};
 use super::formats::{BadFormat, oldest_envoy};
-use super::membership::{self, istio_of, name_of};
+use super::membership::{self, name_of};
+use super::proxies::Proxies;
 use super::targets::{self, Place};
 use super::traffic_log::bad_format;
 use crate::conditions::{Finding, Reason};
 use crate::crds::{IstioMesh, ObservabilityMesh, Sampling, Tag, TracingBackend};
 use crate::format;
+use crate::render::kuma::policy;
 use crate::snapshot::{Key, View};
 
 /// Checks a TracingBackend against its mesh.
@@ -29,23 +31,30 @@ pub fn check<'a>(view: &View<'a>, key: &Key, tracing: &TracingBackend) -> Checke
         let message = "spec.inject: interLink sends OTLP over gRPC only; name a destination of type OTLP with protocol: GRPC, or remove inject.";
         return Checked::failed(Some(mesh), rejected(Reason::NotExpressible, message));
     }
-    let Some(istio) = istio_of(mesh) else {
+    let Some(proxies) = Proxies::of(mesh) else {
         return without_proxies(mesh, tracing);
     };
     let selection = Selection::new(spec.selector.as_ref(), &spec.target_refs);
-    let Place { is_tenant, selection } = match targets::place(view, key, mesh, &istio, selection) {
+    let Place { is_tenant, selection } = match targets::place(view, key, mesh, &proxies, selection) {
         Ok(place) => place,
         Err(refused) => return *refused,
     };
-    let Some(provider) = receiver.provider() else {
-        return Checked::failed(Some(mesh), unreachable(mesh, tracing, receiver));
+    let named = spec.destination.mesh_backend.as_ref();
+    let named = named.map_or("of its own", |backend| backend.name.as_str());
+    let target = match receiver.target(view, mesh, named) {
+        Ok(target) => target,
+        Err(finding) => return Checked::failed(Some(mesh), finding),
     };
     let source = Source::new(PolicyKind::TracingBackend, key, &tracing.metadata);
     let wanted = percentage(spec.sampling.as_ref());
     let Some((sampling, limited)) = permitted_sampling(mesh, wanted, is_tenant) else {
         return Checked::failed(Some(mesh), no_percentage("spec.sampling.percentage", wanted));
     };
-    let (tags, withdrawn) = match usable_tags("spec.tags", &spec.tags, view, mesh, &istio) {
+    let Tags {
+        usable: tags,
+        withdrawn,
+        lost,
+    } = match usable_tags("spec.tags", &spec.tags, view, mesh, &proxies) {
         Ok(tags) => tags,
         Err(finding) => return Checked::failed(Some(mesh), finding),
     };
@@ -53,13 +62,15 @@ pub fn check<'a>(view: &View<'a>, key: &Key, tracing: &TracingBackend) -> Checke
         source,
         mesh: name_of(mesh).to_owned(),
         selection,
-        provider: provider.name.clone(),
+        provider: target.name,
+        backend: target.backend,
         sampling,
         tags,
     };
     let mut checked = Checked::good(mesh, Some(claim)).but(withdrawn);
     checked.limited = limited;
-    checked.providers.push(provider);
+    checked.providers.extend(target.provider);
+    checked.not_expressed = lost;
     if !spec.inject.is_empty() {
         let said = [
             (
@@ -70,9 +81,8 @@ pub fn check<'a>(view: &View<'a>, key: &Key, tracing: &TracingBackend) -> Checke
             ("spec.tags", !spec.tags.is_empty(), "interLink's tags are fixed"),
         ];
         let lost = said.iter().filter(|(_, said, _)| *said);
-        checked.not_expressed = lost
-            .map(|(path, _, why)| format!("{path} for inject ({why})"))
-            .collect();
+        let lost = lost.map(|(path, _, why)| format!("{path} for inject ({why})"));
+        checked.not_expressed.extend(lost);
     }
     checked
 }
@@ -106,15 +116,6 @@ fn without_proxies<'a>(
     }
 }
 
-fn unreachable(mesh: &ObservabilityMesh, tracing: &TracingBackend, receiver: SpanReceiver<'_>) -> Finding {
-    let backend = tracing.spec.destination.mesh_backend.as_ref();
-    not_in_registry(
-        mesh,
-        backend.map_or("of its own", |b| b.name.as_str()),
-        receiver.endpoint(),
-    )
-}
-
 /// The share that is asked for, or the default.
 pub fn percentage(sampling: Option<&Sampling>) -> &str {
     sampling.map_or(DEFAULT_SAMPLING, |s| s.percentage.as_str())
@@ -145,6 +146,16 @@ fn permitted_sampling(mesh: &ObservabilityMesh, wanted: &str, is_tenant: bool) -
     Some((wanted.to_owned(), None))
 }
 
+/// Tags, as far as proxies know them.
+pub struct Tags {
+    /// Those that every proxy knows.
+    pub usable: Vec<Tag>,
+    /// The finding that one was withdrawn.
+    pub withdrawn: Option<Finding>,
+    /// Paths of those that no proxy of the mesh can know, and why.
+    pub lost: Vec<String>,
+}
+
 /// The tags that every proxy knows. A formatter that the oldest one does not know is withdrawn, and the finding says so:
 /// what is live would make that proxy refuse its listener.
 ///
@@ -155,18 +166,37 @@ pub fn usable_tags(
     tags: &[Tag],
     view: &View<'_>,
     mesh: &ObservabilityMesh,
-    istio: &IstioMesh,
-) -> Result<(Vec<Tag>, Option<Finding>), Finding> {
+    proxies: &Proxies,
+) -> Result<Tags, Finding> {
     let mut usable = Vec::new();
     let mut withdrawn = None;
+    let mut lost = Vec::new();
     for tag in tags {
+        let istio = match proxies {
+            Proxies::Istio(istio) => istio,
+            Proxies::Kuma(_) => {
+                if policy::tag(tag).is_some() {
+                    usable.push(tag.clone());
+                } else {
+                    lost.push(format!(
+                        "{path}[{}] (Kuma knows tags of type Literal and Header)",
+                        tag.name
+                    ));
+                }
+                continue;
+            }
+        };
         match check_tag(path, tag, view, mesh, istio) {
             Ok(()) => usable.push(tag.clone()),
             Err(finding) if finding.reason == Reason::FormatUnsupported => withdrawn = withdrawn.or(Some(finding)),
             Err(finding) => return Err(finding),
         }
     }
-    Ok((usable, withdrawn))
+    Ok(Tags {
+        usable,
+        withdrawn,
+        lost,
+    })
 }
 
 fn check_tag(

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use super::backends::{log_backend, log_target};
 use super::claims::{Checked, LogClaim, PolicyKind, Selection, Side, Source, rejected};
-use super::formats::{self, Lines, oldest_envoy};
-use super::membership::{self, istio_of, name_of};
+use super::formats::{self, Lines};
+use super::membership::{self, name_of};
+use super::proxies::Proxies;
 use super::targets::{self, Place};
 use crate::codes::Coded;
 use crate::conditions::{Finding, Reason};
-use crate::crds::{IstioMesh, LogFilter, LogMatch, ObservabilityMesh, Permission, TrafficLog};
+use crate::crds::{LogFilter, LogMatch, ObservabilityMesh, Permission, TrafficLog};
 use crate::filter;
-use crate::format::EnvoyVersion;
+use crate::format::{EnvoyVersion, Setting};
 use crate::snapshot::{Key, View};
 
 /// Checks a TrafficLog against its mesh.
@@ -22,7 +23,7 @@ pub fn check<'a>(view: &View<'a>, key: &Key, log: &TrafficLog) -> Checked<'a, Lo
         Ok(mesh) => mesh,
         Err(error) => return Checked::not_a_member(error),
     };
-    let Some(istio) = istio_of(mesh) else {
+    let Some(proxies) = Proxies::of(mesh) else {
         let message = format!(
             "ObservabilityMesh {} is of type None: there is no proxy that could log. Remove this TrafficLog, or use a mesh of type Istio.",
             name_of(mesh)
@@ -30,7 +31,7 @@ pub fn check<'a>(view: &View<'a>, key: &Key, log: &TrafficLog) -> Checked<'a, Lo
         return Checked::failed_for_good(mesh, rejected(Reason::NotExpressible, message));
     };
     let selection = Selection::new(spec.selector.as_ref(), &spec.target_refs);
-    let Place { is_tenant, selection } = match targets::place(view, key, mesh, &istio, selection) {
+    let Place { is_tenant, selection } = match targets::place(view, key, mesh, &proxies, selection) {
         Ok(place) => place,
         Err(refused) => return *refused,
     };
@@ -45,7 +46,7 @@ pub fn check<'a>(view: &View<'a>, key: &Key, log: &TrafficLog) -> Checked<'a, Lo
     if spec.disabled {
         return switched_off(mesh, claim, is_tenant);
     }
-    logged(view, mesh, &istio, log, claim, is_tenant)
+    logged(view, mesh, &proxies, log, claim, is_tenant)
 }
 
 fn switched_off(mesh: &Arc<ObservabilityMesh>, claim: LogClaim, is_tenant: bool) -> Checked<'_, LogClaim> {
@@ -65,27 +66,27 @@ fn switched_off(mesh: &Arc<ObservabilityMesh>, claim: LogClaim, is_tenant: bool)
 fn logged<'a>(
     view: &View<'a>,
     mesh: &'a Arc<ObservabilityMesh>,
-    istio: &IstioMesh,
+    proxies: &Proxies,
     log: &TrafficLog,
     claim: LogClaim,
     is_tenant: bool,
 ) -> Checked<'a, LogClaim> {
     let spec = &log.spec;
-    let oldest = match oldest_envoy(view, mesh, istio) {
-        Ok(oldest) => oldest,
+    let setting = match proxies.setting(view, mesh) {
+        Ok(setting) => setting,
         Err(finding) => return Checked::failed(Some(mesh), finding),
     };
     let filter = match spec
         .filter
         .as_ref()
-        .map(|filter| compile_filter(filter, oldest))
+        .map(|filter| compile_filter(filter, setting.oldest))
         .transpose()
     {
         Ok(filter) => filter,
         Err(finding) => return Checked::failed(Some(mesh), finding),
     };
     let (own_format, limited) = formats::permitted(mesh, spec.format.as_ref(), is_tenant);
-    let (lines, noted) = match lines_of(mesh, own_format, oldest) {
+    let (lines, noted) = match lines_of(mesh, own_format, setting) {
         Ok(lines) => lines,
         Err(finding) => return Checked::failed(Some(mesh), finding),
     };
@@ -96,6 +97,15 @@ fn logged<'a>(
     };
     let mut checked = Checked::good(mesh, Some(claim));
     checked.limited = limited;
+    let filter = filter.filter(|_| {
+        let is_said = matches!(proxies, Proxies::Istio(_));
+        if !is_said {
+            checked
+                .not_expressed
+                .push("spec.filter (Kuma has no filter: all is logged)".to_owned());
+        }
+        is_said
+    });
     for name in names {
         let target = log_backend(mesh, "spec.backends", &name)
             .and_then(|backend| log_target(view, mesh, backend, &lines, filter.as_deref()));
@@ -113,10 +123,27 @@ fn logged<'a>(
                 .not_expressed
                 .push(format!("spec.format.omitEmptyValues (backend {name} is no file)"));
         }
+        if let Some(why) = target.unsupported {
+            checked.not_expressed.push(format!("spec.backends {name} ({why})"));
+            continue;
+        }
+        let lost = target.lost.iter().filter(|_| own_format.is_some());
+        for path in lost.map(|lost| format!("spec.format{lost}")) {
+            if !checked.not_expressed.contains(&path) {
+                checked.not_expressed.push(path);
+            }
+        }
         checked.providers.extend(target.providers);
         checked.claim.iter_mut().for_each(|claim| {
             claim.backends.insert(name.clone(), target.entries.clone());
         });
+    }
+    if checked.claim.as_ref().is_some_and(|claim| claim.backends.is_empty()) {
+        let message = format!(
+            "Nothing is left of it: {}; name a backend of another type.",
+            checked.not_expressed.join(", ")
+        );
+        return Checked::failed(Some(mesh), rejected(Reason::NotExpressible, message));
     }
     checked.but(noted)
 }
@@ -127,12 +154,12 @@ fn logged<'a>(
 fn lines_of(
     mesh: &ObservabilityMesh,
     own: Option<&crate::crds::LogFormat>,
-    oldest: EnvoyVersion,
+    setting: Setting,
 ) -> Result<(Lines, Option<Finding>), Finding> {
     let Some(own) = own else {
-        return Ok((mesh_lines(mesh, oldest)?, None));
+        return Ok((mesh_lines(mesh, setting)?, None));
     };
-    match formats::lines(own, oldest) {
+    match formats::lines(own, setting) {
         Ok(lines) => {
             let warned = lines.warned("spec.format");
             Ok((lines, warned))
@@ -140,7 +167,7 @@ fn lines_of(
         Err(bad) => {
             let finding = bad_format(&format!("spec.format{}", bad.path), &bad);
             if finding.reason == Reason::FormatUnsupported {
-                Ok((mesh_lines(mesh, oldest)?, Some(finding)))
+                Ok((mesh_lines(mesh, setting)?, Some(finding)))
             } else {
                 Err(finding)
             }
@@ -153,11 +180,11 @@ fn lines_of(
 ///
 /// # Errors
 /// The finding where it does not compile for any proxy.
-pub fn mesh_lines(mesh: &ObservabilityMesh, oldest: EnvoyVersion) -> Result<Lines, Finding> {
+pub fn mesh_lines(mesh: &ObservabilityMesh, setting: Setting) -> Result<Lines, Finding> {
     let path = format!("spec.logging.format of ObservabilityMesh {}", name_of(mesh));
-    let compiled = formats::lines(&mesh.spec.logging.format, oldest);
+    let compiled = formats::lines(&mesh.spec.logging.format, setting);
     match compiled {
-        Err(bad) if bad.errors.is_unsupported() => formats::lines(&crate::crds::LogFormat::default(), oldest),
+        Err(bad) if bad.errors.is_unsupported() => formats::lines(&crate::crds::LogFormat::default(), setting),
         other => other,
     }
     .map_err(|bad| bad_format(&format!("{path}{}", bad.path), &bad))

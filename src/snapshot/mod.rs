@@ -24,6 +24,7 @@ use crate::crds::{ObservabilityMesh, TracingBackend, TrafficLog, WorkloadKind};
 use crate::plan::Target;
 use crate::render::istio::provider::PREFIX;
 use crate::render::istio::versions::ImageVersion;
+use crate::render::kuma::policy::NAMESPACE_POINTER;
 pub use contest::Contest;
 use mesh_config::MeshConfig;
 pub use own::Undecoded;
@@ -70,7 +71,7 @@ pub enum Kind {
     ConfigMap,
     /// `v1` Secret.
     Secret,
-    /// `v1` Pod: those of istiod.
+    /// `v1` Pod: those of control planes.
     Pod,
     /// `v1` Pod: those that run a proxy of Istio. Only the version of it is kept, see [`proxies`].
     Proxy,
@@ -92,11 +93,19 @@ pub enum Kind {
     Gateway,
     /// `networking.istio.io/v1` ServiceEntry.
     ServiceEntry,
+    /// `kuma.io/v1alpha1` MeshOpenTelemetryBackend.
+    MeshOpenTelemetryBackend,
+    /// `kuma.io/v1alpha1` MeshAccessLog.
+    MeshAccessLog,
+    /// `kuma.io/v1alpha1` MeshTrace.
+    MeshTrace,
+    /// `kuma.io/v1alpha1` MeshMetric.
+    MeshMetric,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::Namespace,
         Self::Service,
         Self::ConfigMap,
@@ -112,6 +121,10 @@ impl Kind {
         Self::WasmPlugin,
         Self::Gateway,
         Self::ServiceEntry,
+        Self::MeshOpenTelemetryBackend,
+        Self::MeshAccessLog,
+        Self::MeshTrace,
+        Self::MeshMetric,
     ];
 
     /// `(apiVersion, kind, plural)`.
@@ -131,6 +144,14 @@ impl Kind {
             Self::WasmPlugin => ("extensions.istio.io/v1alpha1", "WasmPlugin", "wasmplugins"),
             Self::Gateway => ("gateway.networking.k8s.io/v1", "Gateway", "gateways"),
             Self::ServiceEntry => ("networking.istio.io/v1", "ServiceEntry", "serviceentries"),
+            Self::MeshOpenTelemetryBackend => (
+                "kuma.io/v1alpha1",
+                "MeshOpenTelemetryBackend",
+                "meshopentelemetrybackends",
+            ),
+            Self::MeshAccessLog => ("kuma.io/v1alpha1", "MeshAccessLog", "meshaccesslogs"),
+            Self::MeshTrace => ("kuma.io/v1alpha1", "MeshTrace", "meshtraces"),
+            Self::MeshMetric => ("kuma.io/v1alpha1", "MeshMetric", "meshmetrics"),
         }
     }
 
@@ -178,7 +199,7 @@ impl Kind {
     /// The label selector of the watches of this kind, where not all of its objects are read.
     pub const fn label_selector(self) -> Option<&'static str> {
         match self {
-            Self::Pod => Some("app=istiod"),
+            Self::Pod => Some("app in (istiod,kuma-control-plane)"),
             Self::Proxy => Some(PROXY_LABEL),
             _ => None,
         }
@@ -190,7 +211,7 @@ impl Kind {
 pub enum Scope {
     /// All objects of the kind.
     Cluster,
-    /// All objects of one namespace (for Pods: those of istiod).
+    /// All objects of one namespace (for Pods: those of control planes).
     Namespace(String),
     /// One object.
     Object(Key),
@@ -245,6 +266,8 @@ pub enum Read {
     Objects(Kind),
     /// All objects of a kind in a namespace.
     ObjectsIn(Kind, String),
+    /// The objects of a kind in the first namespace that are for the second, by label (`render::kuma`).
+    ObjectsFor(Kind, String, String),
     /// One object.
     Object(Kind, Key),
     /// One extension provider of a ConfigMap with MeshConfig.
@@ -255,7 +278,7 @@ pub enum Read {
     ProxiesOf(String),
     /// Which versions of Istio's proxies run in a namespace.
     ProxiesIn(String),
-    /// Whether a kind that is watched everywhere can be watched.
+    /// Whether a kind can be watched.
     State(Kind),
     /// Whether the API server refused our last write of an object.
     Refusal(Kind, Key),
@@ -270,7 +293,9 @@ impl Read {
     pub fn watch(&self) -> Option<(Kind, Scope)> {
         let (kind, scope) = match self {
             Self::Object(kind, key) => (*kind, Scope::Object(key.clone())),
-            Self::ObjectsIn(kind, namespace) => (*kind, Scope::Namespace(namespace.clone())),
+            Self::ObjectsIn(kind, namespace) | Self::ObjectsFor(kind, namespace, _) => {
+                (*kind, Scope::Namespace(namespace.clone()))
+            }
             Self::Provider(map, _) => (Kind::ConfigMap, Scope::Object(map.clone())),
             _ => return None,
         };
@@ -446,7 +471,9 @@ impl Snapshot {
                 reads.insert(Read::State(kind));
                 reads
             }
-            Scope::Namespace(namespace) => BTreeSet::from([Read::ObjectsIn(kind, namespace.clone())]),
+            Scope::Namespace(namespace) => {
+                BTreeSet::from([Read::ObjectsIn(kind, namespace.clone()), Read::State(kind)])
+            }
             Scope::Object(key) => {
                 let mut reads = BTreeSet::from([Read::Object(kind, key.clone())]);
                 reads.extend(
@@ -515,6 +542,9 @@ impl Snapshot {
             Read::ObjectsIn(kind, key.namespace.clone()),
             Read::Object(kind, key.clone()),
         ]);
+        let is_for = |object| Value::pointer(object, NAMESPACE_POINTER)?.as_str().map(str::to_owned);
+        let of = before.into_iter().chain(after).filter_map(is_for);
+        reads.extend(of.map(|namespace| Read::ObjectsFor(kind, key.namespace.clone(), namespace)));
         match kind {
             Kind::ConfigMap => reads.extend(self.note_providers(key, after, now)),
             Kind::Telemetry if self.note_uses(key, before, after, now) => drop(reads.insert(Read::ProviderUses)),
@@ -789,6 +819,16 @@ impl<'a> View<'a> {
                 .flat_map(|m| in_namespace(m, namespace));
             Some(in_namespace.map(|(_, o)| &**o).collect())
         };
+        self.fact(kind, &Scope::Namespace(namespace.to_owned()), objects)
+    }
+
+    /// The objects of a kind in `namespace` that are for the namespace `of`, by label.
+    pub fn objects_for(&self, kind: Kind, namespace: &str, of: &str) -> Fact<Vec<&'a Value>> {
+        self.note(Read::ObjectsFor(kind, namespace.to_owned(), of.to_owned()));
+        self.note(Read::State(kind));
+        let is_for = |object: &&Value| object.pointer(NAMESPACE_POINTER).and_then(Value::as_str) == Some(of);
+        let all = || self.snapshot.objects_in(kind, namespace);
+        let objects = || Some(all().map(|(_, object)| &**object).filter(is_for).collect());
         self.fact(kind, &Scope::Namespace(namespace.to_owned()), objects)
     }
 

@@ -54,6 +54,7 @@ fn the_charts_rules_are_those_of_the_table() {
         ("cluster".to_owned(), Place::Cluster),
         ("own".to_owned(), Place::Own),
         ("istio".to_owned(), Place::Istio),
+        ("kuma".to_owned(), Place::Kuma),
         ("agents".to_owned(), Place::Agents),
         ("inject".to_owned(), Place::Inject),
     ];

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+use sightline::conditions::Reason;
 use sightline::crds::custom_resource_definitions;
 use sightline::yaml::read_documents;
 
@@ -115,6 +116,15 @@ mesh.istio.revisions[]             | {mesh: {istio: {revisions: [default]}}} | {
 mesh.istio.meshConfig.mode         | {mesh: {istio: {meshConfig: {mode: Shared}}}} | {mesh: {istio: {meshConfig: {mode: Verify}}}}
 mesh.istio.meshConfig.configMapName | {mesh: {istio: {meshConfig: {configMapName: a}}}} | {mesh: {istio: {meshConfig: {configMapName: b}}}}
 mesh.istio.proxyVersions.minimum   | {mesh: {istio: {proxyVersions: {minimum: "1.36"}}}} | {mesh: {istio: {proxyVersions: {minimum: "1.38"}}}}
+mesh.kuma.name                     | {mesh: {type: Kuma, kuma: {name: a}}} | {mesh: {type: Kuma, kuma: {name: b}}}
+mesh.kuma.systemNamespace          | {mesh: {type: Kuma, kuma: {systemNamespace: a}}} | {mesh: {type: Kuma, kuma: {systemNamespace: b}}}
+mesh.kuma.version                  | {mesh: {type: Kuma, kuma: {version: "2.13"}}} | {mesh: {type: Kuma, kuma: {version: "2.14"}}}
+logging.backends[].tcp.endpoint.host | {mesh: {type: Kuma}, logging: {backends: [{name: stdout, type: TCP, tcp: {endpoint: {host: a.obs.svc, port: 1001}}}]}} | {mesh: {type: Kuma}, logging: {backends: [{name: stdout, type: TCP, tcp: {endpoint: {host: b.obs.svc, port: 1001}}}]}}
+logging.backends[].tcp.endpoint.port | {mesh: {type: Kuma}, logging: {backends: [{name: stdout, type: TCP, tcp: {endpoint: {host: a.obs.svc, port: 1001}}}]}} | {mesh: {type: Kuma}, logging: {backends: [{name: stdout, type: TCP, tcp: {endpoint: {host: a.obs.svc, port: 1002}}}]}}
+metrics.kuma.port                  | {mesh: {type: Kuma}, metrics: {kuma: {port: 5670}}} | {mesh: {type: Kuma}, metrics: {kuma: {port: 5671}}}
+metrics.kuma.path                  | {mesh: {type: Kuma}, metrics: {kuma: {path: /a}}} | {mesh: {type: Kuma}, metrics: {kuma: {path: /b}}}
+metrics.kuma.profile               | {mesh: {type: Kuma}, metrics: {kuma: {profile: Basic}}} | {mesh: {type: Kuma}, metrics: {kuma: {profile: All}}}
+metrics.kuma.openTelemetry.backend | {mesh: {type: Kuma}, logging: {backends: [{name: a, type: OTLP, otlp: {endpoint: {host: a.obs.svc, port: 1001}}}, {name: b, type: OTLP, otlp: {endpoint: {host: b.obs.svc, port: 1001}}}]}, metrics: {kuma: {openTelemetry: {backend: a}}}} | {mesh: {type: Kuma}, logging: {backends: [{name: a, type: OTLP, otlp: {endpoint: {host: a.obs.svc, port: 1001}}}, {name: b, type: OTLP, otlp: {endpoint: {host: b.obs.svc, port: 1001}}}]}, metrics: {kuma: {openTelemetry: {backend: b}}}}
 namespaces.matchLabels             | {namespaces: {matchExpressions: null, matchLabels: {team: a}}} | {namespaces: {matchExpressions: null, matchLabels: {team: b}}}
 namespaces.matchExpressions[].key      | {namespaces: {matchExpressions: [{key: team, operator: In, values: [a]}]}} | {namespaces: {matchExpressions: [{key: other, operator: In, values: [a]}]}}
 namespaces.matchExpressions[].operator | {namespaces: {matchExpressions: [{key: team, operator: Exists}]}} | {namespaces: {matchExpressions: [{key: team, operator: DoesNotExist}]}}
@@ -309,30 +319,36 @@ fn rows(kind: &'static str, world: &str, table: &str, place: &str, whole: &str) 
 }
 
 fn table() -> Vec<Row> {
+    let mut all = table_of(WORLD);
+    all.extend(rows("ObservabilityMesh", WORLD_OF_AGENTS, AGENTS, "", "@"));
+    all
+}
+
+/// The rows that speak of proxies.
+fn table_of(world: &str) -> Vec<Row> {
     let (mesh, log, trace) = ("ObservabilityMesh", "TrafficLog", "TracingBackend");
     [
-        rows(log, WORLD, TRAFFIC_LOG, "", "@"),
-        rows(log, WORLD, FORMAT, "format.", "{format: @}"),
-        rows(log, WORLD, FORMAT, "format.tcp.", "{format: {preset: Istio, tcp: @}}"),
-        rows(trace, WORLD, TRACING_BACKEND, "", "@"),
-        rows(trace, WORLD, TAGS, "tags[].", "{tags: @}"),
-        rows(mesh, WORLD, MESH, "", "@"),
-        rows(mesh, WORLD, FORMAT, "logging.format.", "{logging: {format: @}}"),
+        rows(log, world, TRAFFIC_LOG, "", "@"),
+        rows(log, world, FORMAT, "format.", "{format: @}"),
+        rows(log, world, FORMAT, "format.tcp.", "{format: {preset: Istio, tcp: @}}"),
+        rows(trace, world, TRACING_BACKEND, "", "@"),
+        rows(trace, world, TAGS, "tags[].", "{tags: @}"),
+        rows(mesh, world, MESH, "", "@"),
+        rows(mesh, world, FORMAT, "logging.format.", "{logging: {format: @}}"),
         rows(
             mesh,
-            WORLD,
+            world,
             FORMAT,
             "logging.format.tcp.",
             "{logging: {format: {preset: Istio, tcp: @}}}",
         ),
         rows(
             mesh,
-            WORLD,
+            world,
             TAGS,
             "tracing.default.tags[].",
             "{tracing: {default: {backend: tempo, tags: @}}}",
         ),
-        rows(mesh, WORLD_OF_AGENTS, AGENTS, "", "@"),
     ]
     .into_iter()
     .flatten()
@@ -529,6 +545,54 @@ fn each_leaf_is_rendered_or_reported_by_its_name() {
             .symmetric_difference(&told(&b))
             .any(|message| message.contains(last_name(&row.leaf)));
         if written(&a) == written(&b) && !is_reported {
+            silent.push(format!("{} {}", row.kind, row.leaf));
+        }
+    }
+    assert!(silent.is_empty(), "neither rendered nor reported: {silent:#?}");
+}
+
+/// The mesh of [`WORLD`], and what stands there in a world of Kuma's.
+const OF_ISTIO: &str = "mesh: {type: Istio, istio: {proxyVersions: {minimum: \"1.37\"}}}";
+const OF_KUMA: &str = "mesh: {type: Kuma, kuma: {version: \"2.14\"}}";
+
+/// Leaves that say the same in both worlds of a row, as they speak of Istio's control plane or of another mesh.
+fn is_of_the_control_plane(row: &Row) -> bool {
+    row.kind == "ObservabilityMesh" && row.leaf.starts_with("mesh.")
+}
+
+/// What a target cannot say is reported by the path of the leaf, or of what it is a part of.
+fn is_left_out(outcome: &Outcome, leaf: &str) -> bool {
+    let path = format!("spec.{}", leaf.replace("[]", ""));
+    let statuses = outcome.converged.statuses.iter();
+    let mut messages = statuses
+        .flat_map(|status| &status.findings)
+        .filter(|finding| finding.reason == Reason::NotExpressible)
+        .map(|finding| finding.message.as_str());
+    let parts = path.match_indices('.').map(|(at, _)| &path[..at]).skip(1);
+    let names: Vec<&str> = parts.chain([path.as_str()]).collect();
+    messages.any(|message| {
+        let words = message.split([' ', ',', ':', '[']);
+        let mut words = words.map(|word| word.trim_end_matches('.'));
+        words.any(|word| names.contains(&word))
+    })
+}
+
+#[test]
+fn each_leaf_is_rendered_or_reported_by_its_path_in_kuma() {
+    let world = WORLD.replace(OF_ISTIO, OF_KUMA);
+    assert_ne!(world, WORLD);
+    let mut silent = Vec::new();
+    for row in table_of(&world).into_iter().filter(|row| !is_of_the_control_plane(row)) {
+        let outcomes = row.worlds.each_ref().map(|world| Outcome::of(world, false));
+        let [Ok(a), Ok(b)] = outcomes else {
+            silent.push(format!("{} {}: refused", row.kind, row.leaf));
+            continue;
+        };
+        let told_apart = told(&a)
+            .symmetric_difference(&told(&b))
+            .any(|message| message.contains(last_name(&row.leaf)));
+        let is_left_out = [&a, &b].into_iter().any(|outcome| is_left_out(outcome, &row.leaf));
+        if written(&a) == written(&b) && !told_apart && !is_left_out {
             silent.push(format!("{} {}", row.kind, row.leaf));
         }
     }

@@ -9,19 +9,20 @@ use super::{
     agents_in_sync, mesh_namespaces, not_written, others_of_mesh, providers_stand, selected_namespaces, stands,
 };
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
-use crate::crds::{IstioMesh, Logging, ObservabilityMesh, Tenancy};
+use crate::crds::{IstioMesh, Limits, Logging, ObservabilityMesh, Tenancy};
 use crate::plan::{
-    Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, mesh_config, owned, refusal, rollout,
-    telemetries, wasm_plugins,
+    Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, kuma, mesh_config, owned, refusal,
+    rollout, telemetries, wasm_plugins,
 };
-use crate::policy::backends::{SpanReceiver, Transport, log_endpoint, missing_service};
+use crate::policy::backends::{SpanReceiver, Transport, log_endpoint, log_target, missing_service};
 use crate::policy::claims::WorkloadSet;
-use crate::policy::formats::{self, oldest_envoy};
+use crate::policy::formats;
 use crate::policy::membership::{
     MeshScope, former_maps_of, is_live, istio_of, maps_of, mesh_of, mesh_scope, name_of, primary_maps, root_namespace,
 };
-use crate::policy::mesh_wide::{check_default_tracing, check_metrics, check_required, source_of};
-use crate::policy::traffic_log::bad_format;
+use crate::policy::mesh_wide::{check_default_tracing, check_metrics, check_proxy_metrics, check_required, source_of};
+use crate::policy::proxies::{Proxies, kuma_of, kuma_version};
+use crate::policy::traffic_log::{bad_format, mesh_lines};
 use crate::policy::versions;
 use crate::render::istio::provider::Provider;
 use crate::render::istio::{metrics, wasm_plugin};
@@ -77,12 +78,13 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
         findings.push(agents_in_sync(unique));
     }
     findings.extend(yields_to_another_mesh(view, mesh));
-    let unused = without_proxies(mesh);
+    let (unused, why) = if kuma_of(mesh).is_some() {
+        (not_said_in_kuma(view, mesh), "as Kuma has nothing for them")
+    } else {
+        (without_proxies(mesh), "as there are no proxies")
+    };
     if !unused.is_empty() {
-        let message = format!(
-            "Not expressible and left out, as there are no proxies: {}.",
-            unused.join(", ")
-        );
+        let message = format!("Not expressible and left out, {why}: {}.", unused.join(", "));
         findings.push(Finding::holds(
             ConditionType::PartiallyExpressed,
             Reason::NotExpressible,
@@ -108,6 +110,9 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     fields.insert("trafficLogs".into(), Value::from(logs));
     fields.insert("tracingBackends".into(), Value::from(traces));
     fields.insert("providers".into(), Value::from(providers.len()));
+    if let Some(version) = kuma_of(mesh).and_then(|of| kuma_version(view, &of).ok()) {
+        fields.insert("kumaVersion".into(), Value::from(version.to_string()));
+    }
     let maps = listed_maps(view, mesh);
     if !maps.is_empty() {
         fields.insert("meshConfigMaps".into(), Value::from(maps));
@@ -162,7 +167,8 @@ fn yields_to_another_mesh(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<F
     };
     let counts = |mesh: &ObservabilityMesh| check_metrics(view, mesh).is_ok_and(|m| !metrics::overrides(m).is_empty());
     let is_per_namespace = |mesh: &ObservabilityMesh| {
-        istio_of(mesh).is_some_and(|istio| mesh_scope(view, mesh, &istio) == Ok(MeshScope::PerNamespace))
+        istio_of(mesh)
+            .is_some_and(|istio| mesh_scope(view, mesh, &Proxies::Istio(istio)) == Ok(MeshScope::PerNamespace))
     };
     if !is_per_namespace(mesh) {
         return None;
@@ -199,8 +205,8 @@ fn yields_to_another_mesh(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<F
 }
 
 /// What the spec of a mesh without proxies says about them. A value that is the default says nothing.
-fn without_proxies(mesh: &ObservabilityMesh) -> Vec<&'static str> {
-    if istio_of(mesh).is_some() {
+fn without_proxies(mesh: &ObservabilityMesh) -> Vec<String> {
+    if Proxies::of(mesh).is_some() {
         return Vec::new();
     }
     let spec = &mesh.spec;
@@ -218,19 +224,59 @@ fn without_proxies(mesh: &ObservabilityMesh) -> Vec<&'static str> {
     ];
     said.into_iter()
         .filter(|(_, said)| *said)
-        .map(|(path, _)| path)
+        .map(|(path, _)| path.to_owned())
         .collect()
+}
+
+/// What the spec of a mesh of Kuma's says that Kuma cannot. A value that is the default says nothing.
+fn not_said_in_kuma(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Vec<String> {
+    let spec = &mesh.spec;
+    let wasm = spec
+        .interface_traffic
+        .as_ref()
+        .and_then(|traffic| traffic.wasm_plugin.as_ref());
+    let overrides = spec.metrics.as_ref().is_some_and(|m| !m.overrides.is_empty());
+    let said = [
+        ("spec.logging.limits", spec.logging.limits != Limits::default()),
+        ("spec.metrics.overrides", overrides),
+        ("spec.interfaceTraffic.wasmPlugin", wasm.is_some()),
+    ];
+    let said = said.into_iter().filter(|(_, said)| *said);
+    let mut paths: Vec<String> = said.map(|(path, _)| path.to_owned()).collect();
+    let lines = Proxies::of(mesh)
+        .and_then(|proxies| proxies.setting(view, mesh).ok())
+        .and_then(|setting| mesh_lines(mesh, setting).ok());
+    for backend in &spec.logging.backends {
+        let target = lines.as_ref().map(|lines| log_target(view, mesh, backend, lines, None));
+        let Some(Ok(target)) = target else { continue };
+        if let Some(why) = target.unsupported {
+            paths.push(format!("spec.logging.backends {} ({why})", backend.name));
+        }
+        if target.ignores_omit_empty {
+            paths.push(format!(
+                "spec.logging.format.omitEmptyValues (backend {} is no file)",
+                backend.name
+            ));
+        }
+        let lost = target.lost.iter().map(|lost| format!("spec.logging.format{lost}"));
+        paths.extend(lost);
+    }
+    let of_tracing = check_default_tracing(view, mesh).map(|checked| checked.not_expressed);
+    paths.extend(of_tracing.into_iter().flatten());
+    let mut seen = std::collections::BTreeSet::new();
+    paths.retain(|path| seen.insert(path.clone()));
+    paths
 }
 
 fn accepted(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Finding {
     let type_ = ConditionType::Accepted;
     let mut warned = None;
-    if let Some(istio) = istio_of(mesh) {
-        let oldest = match oldest_envoy(view, mesh, &istio) {
-            Ok(oldest) => oldest,
+    if let Some(proxies) = Proxies::of(mesh) {
+        let setting = match proxies.setting(view, mesh) {
+            Ok(setting) => setting,
             Err(finding) => return finding,
         };
-        match formats::lines(&mesh.spec.logging.format, oldest) {
+        match formats::lines(&mesh.spec.logging.format, setting) {
             Ok(lines) => warned = lines.warned("spec.logging.format"),
             Err(bad) => return bad_format(&format!("spec.logging.format{}", bad.path), &bad),
         }
@@ -240,6 +286,11 @@ fn accepted(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Finding {
         return Finding::fails(type_, Reason::InvalidSpec, message);
     }
     if let Err(finding) = check_metrics(view, mesh) {
+        return finding;
+    }
+    if let Err(finding) = check_proxy_metrics(view, mesh)
+        && finding.type_ == type_
+    {
         return finding;
     }
     let of_defaults = check_default_tracing(view, mesh).map(|checked| checked.findings);
@@ -262,7 +313,7 @@ fn refs(view: &View<'_>, mesh: &ObservabilityMesh) -> Finding {
         return finding;
     }
     let logs = mesh.spec.logging.backends.iter().filter_map(log_endpoint);
-    let mut missing = logs.filter_map(|endpoint| missing_service(view, endpoint, Transport::Grpc));
+    let mut missing = logs.filter_map(|endpoint| missing_service(view, endpoint, Transport::of_logs(mesh)));
     let traces = mesh.spec.tracing.iter().flat_map(|tracing| &tracing.backends);
     let mut missing_receivers = traces
         .filter_map(|backend| SpanReceiver::of_backend(mesh, backend).ok())
@@ -287,6 +338,14 @@ fn programmed(
         && let Err(finding) = extension_providers(view, mesh, &istio, needed, plan)
     {
         return finding;
+    }
+    if let Some(of) = kuma_of(mesh) {
+        if let Some(finding) = kuma::is_leaving(mesh) {
+            return finding;
+        }
+        if let Err(finding) = kuma::receivers_stand(view, mesh, &of) {
+            return finding;
+        }
     }
     if !is_live(mesh) {
         if wasm_plugins::hold_it_unseen(view, mesh) {
@@ -377,6 +436,9 @@ fn wasm_programmed(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<Finding>
 /// # Errors
 /// The finding of what does not, and why.
 fn own_claims_stand(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Plan) -> Result<(), Finding> {
+    if let Some(of) = kuma_of(mesh) {
+        return own_claims_stand_in_kuma(view, mesh, &of);
+    }
     let Some(istio) = istio_of(mesh) else { return Ok(()) };
     let required = check_required(view, mesh);
     let tracing = check_default_tracing(view, mesh);
@@ -391,7 +453,7 @@ fn own_claims_stand(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut P
     if let Some(checked) = &tracing {
         providers_stand(view, plan, checked, &of, false)?;
     }
-    let namespaces = mesh_namespaces(view, mesh, &istio)
+    let namespaces = mesh_namespaces(view, mesh, &Proxies::Istio(istio))
         .map_err(|error| Finding::unknown(ConditionType::Programmed, error.reason, error.message))?;
     let mut pending = Vec::new();
     for namespace in namespaces {
@@ -402,6 +464,36 @@ fn own_claims_stand(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut P
         }
     }
     not_written(pending).map_or(Ok(()), Err)
+}
+
+/// The same for a mesh of Kuma's.
+fn own_claims_stand_in_kuma(
+    view: &View<'_>,
+    mesh: &Arc<ObservabilityMesh>,
+    of: &crate::crds::KumaMesh,
+) -> Result<(), Finding> {
+    let mut own: Vec<(Vec<Finding>, Vec<Provider>)> = check_required(view, mesh)
+        .into_iter()
+        .map(|checked| (checked.findings, checked.providers))
+        .collect();
+    own.extend(check_default_tracing(view, mesh).map(|checked| (checked.findings, checked.providers)));
+    let type_ = ConditionType::Programmed;
+    if let Some((_, provider)) = check_proxy_metrics(view, mesh).map_err(|finding| Finding { type_, ..finding })? {
+        own.push((Vec::new(), provider.into_iter().collect()));
+    }
+    if own.is_empty() {
+        return Ok(());
+    }
+    for (findings, providers) in own {
+        if let Some(bad) = findings.into_iter().find(|finding| finding.status != Truth::True) {
+            return Err(Finding { type_, ..bad });
+        }
+        kuma::usable(view, mesh, of, &providers)?;
+    }
+    let proxies = Proxies::Kuma(of.clone());
+    let namespaces =
+        mesh_namespaces(view, mesh, &proxies).map_err(|error| Finding::unknown(type_, error.reason, error.message))?;
+    kuma::stands(view, mesh, of, &namespaces, &source_of(mesh))
 }
 
 /// Whether the extension providers of a mesh stand where its istiods read them.
@@ -496,7 +588,7 @@ fn finalizer(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finalizer
     let has = mesh.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER);
     let istio = istio_of(mesh);
     if is_live(mesh) {
-        let needed = istio.is_some() || mesh.spec.interface_traffic.is_some();
+        let needed = Proxies::of(mesh).is_some() || mesh.spec.interface_traffic.is_some();
         return (needed && !has).then_some(Finalizer::Set);
     }
     if !has {
@@ -509,8 +601,9 @@ fn finalizer(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finalizer
             .map_or(Some(false), |istio| leaves_entries(view, mesh, istio)),
         leaves_interface_traffic(view, mesh),
         wasm_plugins::are_left(view, mesh),
+        kuma_of(mesh).map_or(Some(false), |of| kuma::are_left(view, mesh, &of)),
     ];
-    (left == [Some(false); 4]).then_some(Finalizer::Remove)
+    (left == [Some(false); 5]).then_some(Finalizer::Remove)
 }
 
 /// Whether Telemetries of the mesh are left; `None`: not known yet.

@@ -12,13 +12,14 @@ use serde_json::{Map, Value};
 use super::foreign::{Beside, Effect, Section};
 use super::owned::is_ours;
 use super::telemetries::Telemetries;
-use super::{Event, Plan, Status, Target, control_plane, mesh_config, refusal, rollout, telemetries};
+use super::{Event, Plan, Status, Target, control_plane, kuma, mesh_config, refusal, rollout, telemetries};
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
 use crate::crds::{IstioMesh, ObservabilityMesh};
 use crate::policy::claims::{Checked, Claim, Source};
 use crate::policy::membership::{
-    MeshScope, NotAMember, istio_of, maps_of, mesh_scope, name_of, other_mesh_rooted_in, root_namespace, selects,
+    MeshScope, NotAMember, istio_of, maps_of, mesh_scope, name_of, other_mesh_rooted_in, selects,
 };
+use crate::policy::proxies::{Proxies, kuma_of};
 use crate::policy::resolve::{MAX_SETS, Overlap};
 use crate::render::istio::provider::Provider;
 use crate::snapshot::{Fact, Key, Kind, Undecoded, View, key_of, labels_of};
@@ -86,6 +87,13 @@ fn programmed<C: Claim>(
     checked: &Checked<'_, C>,
     claim: &C,
 ) -> (Finding, Option<Finding>) {
+    if let Some((mesh, of)) = checked.mesh.and_then(|mesh| Some((mesh, kuma_of(mesh)?))) {
+        let standing = kuma::usable(view, mesh, &of, &checked.providers).and_then(|()| {
+            let namespaces = rendered_in(view, checked, claim);
+            kuma::stands(view, mesh, &of, &namespaces, claim.source())
+        });
+        return (standing.map_or_else(|finding| finding, |()| as_rendered()), None);
+    }
     if let Err(finding) = providers_stand(view, plan, checked, &claim.source().into(), claim.switches_off()) {
         return (finding, None);
     }
@@ -120,14 +128,12 @@ fn programmed<C: Claim>(
     if let Some(finding) = others.shadowed() {
         return (finding, None);
     }
-    let finding = not_written(pending).unwrap_or_else(|| {
-        Finding::holds(
-            ConditionType::Programmed,
-            Reason::Programmed,
-            "The rendered objects stand as rendered.",
-        )
-    });
-    (finding, others.contested())
+    (not_written(pending).unwrap_or_else(as_rendered), others.contested())
+}
+
+fn as_rendered() -> Finding {
+    let message = "The rendered objects stand as rendered.";
+    Finding::holds(ConditionType::Programmed, Reason::Programmed, message)
 }
 
 /// What Telemetries of somebody else do to a resource: sentences.
@@ -176,7 +182,7 @@ impl Others {
 fn others_of_mesh(view: &View<'_>, mesh: &ObservabilityMesh, source: &Source) -> Others {
     let mut others = Others::default();
     let namespaces = istio_of(mesh)
-        .and_then(|istio| mesh_namespaces(view, mesh, &istio).ok())
+        .and_then(|istio| mesh_namespaces(view, mesh, &Proxies::Istio(istio)).ok())
         .unwrap_or_default();
     let has_foreign = |namespace: &String| match view.objects_in(Kind::Telemetry, namespace) {
         Fact::Present(live) => live.into_iter().any(|object| !is_ours(object)),
@@ -277,7 +283,7 @@ fn stands(view: &View<'_>, telemetries: &Telemetries, key: &Key) -> Result<bool,
     }
 }
 
-fn overlaps(namespace: &str, other: Option<&Overlap>) -> Finding {
+pub(super) fn overlaps(namespace: &str, other: Option<&Overlap>) -> Finding {
     let apart = other.map_or_else(
         || "give the policies a label that keeps them apart".to_owned(),
         |o| {
@@ -294,10 +300,12 @@ fn overlaps(namespace: &str, other: Option<&Overlap>) -> Finding {
 /// Whether a policy holds for the whole mesh and is rendered in each of its namespaces, because a Telemetry in the root
 /// namespace would reach others too.
 fn is_per_namespace<C: Claim>(view: &View<'_>, mesh: &ObservabilityMesh, claim: &C) -> bool {
-    istio_of(mesh).is_some_and(|istio| {
+    Proxies::of(mesh).is_some_and(|proxies| {
         claim.selection().is_namespace()
-            && root_namespace(view, &istio).is_ok_and(|root| root == claim.source().namespace)
-            && mesh_scope(view, mesh, &istio).is_ok_and(|scope| scope == MeshScope::PerNamespace)
+            && proxies
+                .root_namespace(view)
+                .is_ok_and(|root| root == claim.source().namespace)
+            && mesh_scope(view, mesh, &proxies).is_ok_and(|scope| scope == MeshScope::PerNamespace)
     })
 }
 
@@ -312,9 +320,9 @@ fn only_rivals_of<'m, C: Claim>(view: &View<'_>, checked: &Checked<'m, C>) -> Op
 ///
 /// # Errors
 /// [`NotAMember`]: who else names its istiod, or what its namespaces are, is not known.
-fn mesh_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, istio: &IstioMesh) -> Result<Vec<String>, NotAMember> {
-    let root = root_namespace(view, istio)?;
-    Ok(match mesh_scope(view, mesh, istio)? {
+fn mesh_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, proxies: &Proxies) -> Result<Vec<String>, NotAMember> {
+    let root = proxies.root_namespace(view)?;
+    Ok(match mesh_scope(view, mesh, proxies)? {
         MeshScope::RootTelemetry => vec![root],
         MeshScope::PerNamespace => selected_namespaces(view, mesh, &root),
     })

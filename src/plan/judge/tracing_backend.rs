@@ -10,7 +10,7 @@ use crate::crds::{DestinationType, EffectiveTracing, InjectStatus, Observability
 use crate::plan::{Memory, Plan, Status, Target, rollout};
 use crate::policy::backends::receiver;
 use crate::policy::claims::{Checked, TraceClaim, WorkloadSet};
-use crate::policy::membership::istio_of;
+use crate::policy::proxies::Proxies;
 use crate::policy::resolve::{lost_sets, wins_for_some};
 use crate::policy::tracing_backend::check;
 use crate::render::metadata::INJECT;
@@ -32,7 +32,7 @@ pub fn judge(view: &View<'_>, key: &Key, memory: &mut Memory<'_>) -> Plan {
     let mut fields = Map::new();
     insert_mesh(&mut fields, checked.mesh);
     let rivals = rivals(view, &checked, &all);
-    let needs_proxies = checked.mesh.is_none_or(|mesh| istio_of(mesh).is_some());
+    let needs_proxies = checked.mesh.is_none_or(|mesh| Proxies::of(mesh).is_some());
     match &checked.claim {
         Some(claim) => {
             let (finding, contested) = all_lost(claim, &rivals)

@@ -9,17 +9,7 @@ use crate::format::{self, CompiledFormat, OtlpFormat};
 /// Names of our providers begin so, and nobody else's do.
 pub const PREFIX: &str = "sightline-";
 
-/// An extension provider: a name made of its content, and its entry in `extensionProviders`.
-///
-/// Equal content has one name, so that policies share it; a change of content is a new name, so that a Telemetry never
-/// speaks of another format than the one it was written for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Provider {
-    /// `sightline-<kind>-<12 hex of content>`.
-    pub name: String,
-    /// The entry, name included.
-    pub entry: Value,
-}
+pub use crate::render::Provider;
 
 impl Provider {
     fn new(kind: &str, member: &str, body: &Value) -> Self {

@@ -1,0 +1,150 @@
+//! What the proxies of a mesh are configured through. Checks and plans ask here what they have to know of it; each mesh's
+//! objects are made in its folder of `render`.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::formats::oldest_envoy;
+use super::membership::{NotAMember, is_injected, pending, root_namespace};
+use crate::conditions::{ConditionType, Finding, Reason};
+use crate::crds::{IstioMesh, KumaMesh, MeshType, ObservabilityMesh};
+use crate::format::{Dialect, KumaVersion, Setting};
+use crate::render::kuma::versions::{self, Knows, Seen};
+use crate::snapshot::proxies::{image_of, is_running};
+use crate::snapshot::{Fact, Kind, View, labels_of};
+
+/// What the proxies of a mesh are configured through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proxies {
+    /// Telemetries, and extension providers in MeshConfig.
+    Istio(IstioMesh),
+    /// Policies of Kuma's.
+    Kuma(KumaMesh),
+}
+
+impl Proxies {
+    /// Those of a mesh; `None` where it has no proxies.
+    pub fn of(mesh: &ObservabilityMesh) -> Option<Self> {
+        let mesh = &mesh.spec.mesh;
+        match mesh.type_ {
+            MeshType::Istio => Some(Self::Istio(mesh.istio.clone().unwrap_or_default())),
+            MeshType::Kuma => Some(Self::Kuma(mesh.kuma.clone().unwrap_or_default())),
+            MeshType::None => None,
+        }
+    }
+
+    /// The namespace whose policies without a selector hold for the whole mesh.
+    ///
+    /// # Errors
+    /// While that cannot be told.
+    pub fn root_namespace(&self, view: &View<'_>) -> Result<String, NotAMember> {
+        match self {
+            Self::Istio(istio) => root_namespace(view, istio),
+            Self::Kuma(kuma) => Ok(kuma.system_namespace.clone()),
+        }
+    }
+
+    /// Whether both are configured through the same control plane, as one mesh.
+    pub fn are_shared_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Istio(one), Self::Istio(other)) => one.namespace == other.namespace,
+            (Self::Kuma(one), Self::Kuma(other)) => {
+                (&one.system_namespace, &one.name) == (&other.system_namespace, &other.name)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether what holds for the whole mesh reaches workloads of a namespace. Kuma's system namespace has none.
+    pub fn reach(&self, namespace: &str, labels: &BTreeMap<String, String>, root: &str) -> bool {
+        match self {
+            Self::Istio(_) => {
+                is_injected(labels) || labels.contains_key("istio.io/dataplane-mode") || namespace == root
+            }
+            Self::Kuma(kuma) => {
+                let injects = labels.get("kuma.io/sidecar-injection");
+                let mesh = labels.get("kuma.io/mesh").map_or("default", String::as_str);
+                injects.is_some_and(|value| value == "enabled" || value == "true") && mesh == kuma.name
+            }
+        }
+    }
+
+    /// Where formats of the mesh are used.
+    ///
+    /// # Errors
+    /// The finding of `Accepted` while that cannot be told.
+    pub fn setting(&self, view: &View<'_>, mesh: &ObservabilityMesh) -> Result<Setting, Finding> {
+        match self {
+            Self::Istio(istio) => Ok(oldest_envoy(view, mesh, istio)?.into()),
+            Self::Kuma(kuma) => {
+                let version = kuma_version(view, kuma)
+                    .map_err(|error| Finding::unknown(ConditionType::Accepted, error.reason, error.message))?;
+                Ok(Setting::new(Dialect::Kuma(version), versions::envoy(version)))
+            }
+        }
+    }
+}
+
+/// Kuma, for a mesh of that type.
+pub fn kuma_of(mesh: &ObservabilityMesh) -> Option<KumaMesh> {
+    match Proxies::of(mesh)? {
+        Proxies::Kuma(kuma) => Some(kuma),
+        Proxies::Istio(_) => None,
+    }
+}
+
+/// What the Kuma of a mesh knows.
+///
+/// # Errors
+/// While its version cannot be told.
+pub fn knows(view: &View<'_>, kuma: &KumaMesh) -> Result<Knows, NotAMember> {
+    kuma_version(view, kuma).map(Knows::of)
+}
+
+/// The version of Kuma that is written for: the spec's, else what is seen of the control plane.
+///
+/// # Errors
+/// While it cannot be told: no rendering holds for all versions.
+pub fn kuma_version(view: &View<'_>, kuma: &KumaMesh) -> Result<KumaVersion, NotAMember> {
+    if let Some(version) = kuma.version.as_deref().and_then(|text| text.parse().ok()) {
+        return Ok(version);
+    }
+    let namespace = &kuma.system_namespace;
+    let pods = match view.objects_in(Kind::Pod, namespace) {
+        Fact::Unknown => {
+            let message = format!("Kuma's control plane in namespace {namespace} has not been read yet.");
+            return Err(pending(message));
+        }
+        pods => pods.present().unwrap_or_default(),
+    };
+    let images = pods.into_iter().filter(|pod| is_control_plane(pod));
+    let images = images.map(|pod| image_of(pod, "control-plane").unwrap_or_default());
+    let has_backends = match view.objects_in(Kind::MeshOpenTelemetryBackend, namespace) {
+        Fact::KindMissing => Some(false),
+        Fact::Present(_) | Fact::Absent => Some(true),
+        Fact::Forbidden => None,
+        Fact::Unknown => {
+            let message = format!("MeshOpenTelemetryBackends in namespace {namespace} have not been read yet.");
+            return Err(pending(message));
+        }
+    };
+    let seen = Seen {
+        images: images.collect(),
+        has_backends,
+    };
+    versions::detect(&seen).map_err(|versions::Unseen| NotAMember {
+        reason: Reason::ControlPlaneNotVisible,
+        message: format!(
+            "The version of Kuma in namespace {namespace} cannot be told, and each reads different fields; set spec.mesh.kuma.version of the ObservabilityMesh, or correct its systemNamespace."
+        ),
+    })
+}
+
+/// Whether a Pod is one of Kuma's control plane, and neither has ended nor is leaving.
+pub fn is_control_plane(pod: &Value) -> bool {
+    labels_of(pod).get("app").is_some_and(|app| app == CONTROL_PLANE) && is_running(pod)
+}
+
+/// Label `app` of Kuma's control plane.
+pub const CONTROL_PLANE: &str = "kuma-control-plane";
