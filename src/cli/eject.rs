@@ -101,9 +101,11 @@ impl EjectArgs {
             status_interval: STATUS_INTERVAL / self.istio_time_divisor.max(1),
             timings: Timings::default().divided_by(self.istio_time_divisor),
         };
+        // What is there before anything is taken away: the rest is told against it.
+        let before = what_is_left(config.clone()).await?;
         let operator = Operator::new(config, settings).context("cannot start")?;
         let mut term = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-        let mut progress = Progress::default();
+        let mut progress = Progress::of(before);
         let mut ended = Ended::Interrupted;
         let end = async {
             ended = tokio::select! {
@@ -134,13 +136,19 @@ impl EjectArgs {
 }
 
 /// What was there, and is told as it goes.
-#[derive(Default)]
 struct Progress {
     last: BTreeSet<Item>,
     gone: usize,
 }
 
 impl Progress {
+    fn of(before: Left) -> Self {
+        Self {
+            last: before.items,
+            gone: 0,
+        }
+    }
+
     fn tell(&mut self, left: &Left) {
         for item in self.last.difference(&left.items) {
             println!("done: {} {item}", item.action());
@@ -183,10 +191,14 @@ fn tell_unseen(left: &Left) {
     }
 }
 
+async fn what_is_left(config: Config) -> anyhow::Result<Left> {
+    let client = Client::try_from(config).context("no cluster")?;
+    Ok(once::ask(&client, left).await?.answer)
+}
+
 /// What would be done, in its order.
 async fn print_plan(config: Config) -> anyhow::Result<ExitCode> {
-    let client = Client::try_from(config).context("no cluster")?;
-    let once::Answered { answer: plan, .. } = once::ask(&client, left).await?;
+    let plan = what_is_left(config).await?;
     for item in &plan.items {
         println!("would {} {item}", item.action());
     }

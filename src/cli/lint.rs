@@ -78,7 +78,7 @@ pub struct LintArgs {
     fail_on: Bar,
     /// Prints what each format costs instead: bytes of a typical line, and the weight of its operators for Envoy. Exit code
     /// 1: a format is refused, so that it costs nothing.
-    #[arg(long, conflicts_with = "explain")]
+    #[arg(long, conflicts_with_all = ["explain", "fail_on"])]
     cost: bool,
     /// How findings are printed.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
@@ -108,16 +108,13 @@ impl LintArgs {
             Bar::Warning => Severity::Warning,
         };
         let mut findings = checked.iter().flat_map(|checked| &checked.findings);
-        Ok(
-            match (unread.is_empty(), findings.any(|finding| finding.code.severity >= bar)) {
-                (false, _) => ExitCode::from(2),
-                (true, true) => ExitCode::from(1),
-                (true, false) => ExitCode::SUCCESS,
-            },
-        )
+        Ok(exit_code(&unread, findings.any(|finding| finding.code.severity >= bar)))
     }
 
     fn options(&self) -> Result<Options, String> {
+        if self.cost && self.output == Output::Sarif {
+            return Err("SARIF knows no costs: leave -o sarif out, or write -o json".to_owned());
+        }
         let kuma = self.versions.kuma();
         let mesh = match (self.mesh, kuma) {
             (Some(Mesh::Envoy | Mesh::Istio), Some(_)) => {
@@ -206,14 +203,10 @@ impl LintArgs {
                 println!("{}", serde_json::to_string_pretty(&entries)?);
             }
             Output::Text => all().for_each(|(file, text, one)| print!("{}", cost::report(file, text, one))),
-            Output::Sarif => anyhow::bail!("SARIF knows no costs; print them with -o text or -o json"),
+            // Refused before anything is read.
+            Output::Sarif => {}
         }
-        let is_refused = all().any(|(_, _, one)| one.cost.is_err());
-        Ok(match (unread.is_empty(), is_refused) {
-            (false, _) => ExitCode::from(2),
-            (true, true) => ExitCode::from(1),
-            (true, false) => ExitCode::SUCCESS,
-        })
+        Ok(exit_code(&unread, all().any(|(_, _, one)| one.cost.is_err())))
     }
 
     fn print(&self, checked: &[Checked], unread: &[String]) -> anyhow::Result<()> {
@@ -248,6 +241,14 @@ impl LintArgs {
             }
         }
         Ok(())
+    }
+}
+
+fn exit_code(unread: &[String], is_bad: bool) -> ExitCode {
+    match (unread, is_bad) {
+        ([], false) => ExitCode::SUCCESS,
+        ([], true) => ExitCode::from(1),
+        _ => ExitCode::from(2),
     }
 }
 

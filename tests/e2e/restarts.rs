@@ -259,6 +259,11 @@ async fn never_ready_again(world: &World) -> Result<()> {
         .expect(MESH, PATIENCE, "AgentsInSync", "False", "RollingOut")
         .await?;
     ensure!(message.contains("service-mesh/a-three"), "{message}");
+    eventually(PATIENCE, "its controller has seen the restart", async || {
+        let count = world.revisions(three).await?;
+        Ok(if count == 2 { Ok(()) } else { Err(count.to_string()) })
+    })
+    .await?;
     always(
         Duration::from_secs(8),
         "it is rolling out, and was restarted once",

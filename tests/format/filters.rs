@@ -1,7 +1,8 @@
 //! What is said of filters beside what real Envoys do with them: whether they take them, and what they log.
 
+use std::collections::HashSet;
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sightline::filter::{Doubt, Kind, Match, Verdict as Ours, from_match, judge_foreign};
@@ -12,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::envoy::{Envoy, Release, Verdict, address, filtered_log, verdicts};
 use crate::expressions::Expressions;
 use crate::generator::Generator;
+use crate::harness::found_within;
 use crate::record::expressions as recorded;
 
 /// Of what is generated.
@@ -163,18 +165,17 @@ async fn outcomes(release: Release, expressions: &[String]) -> Vec<[Outcome; 2]>
     let mut lines = Vec::new();
     for name in ["http", "tcp"] {
         request(envoy.listener(name).await.unwrap()).await;
-        let deadline = Instant::now() + LINES_LIMIT;
-        lines.push(loop {
+        let look = || {
             let text = fs::read_to_string(folder.path().join(name)).unwrap_or_default();
-            if text.lines().any(|line| line == END) {
-                let lines: std::collections::HashSet<String> = text.lines().map(str::to_owned).collect();
-                break lines;
-            }
-            assert!(Instant::now() < deadline, "{} logs nothing on {name}", release.name());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        });
+            let lines: HashSet<String> = text.lines().map(str::to_owned).collect();
+            let is_whole = lines.contains(END);
+            is_whole
+                .then_some(lines)
+                .ok_or_else(|| format!("{} logs nothing on {name}", release.name()))
+        };
+        lines.push(found_within(LINES_LIMIT, look).await);
     }
-    let outcome = |at: usize, lines: &std::collections::HashSet<String>| match () {
+    let outcome = |at: usize, lines: &HashSet<String>| match () {
         () if !taken[at].is_accepted() => Outcome::Refused,
         () if lines.contains(&at.to_string()) => Outcome::True,
         () if lines.contains(&format!("-{at}")) => Outcome::False,

@@ -1,9 +1,24 @@
 //! The harness itself: what it reports is what Envoy said.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use sightline::format::EnvoyVersion;
 
 use crate::envoy::{Envoy, Release, Verdict, address, filtered_log, json_log, text_log, verdicts};
+
+/// What a look finds, as soon as it finds it; what it says where it does not, once that takes too long.
+pub async fn found_within<T>(limit: Duration, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + limit;
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    loop {
+        pace.tick().await;
+        match look() {
+            Ok(found) => return found,
+            Err(why) => assert!(Instant::now() < deadline, "not within {limit:?}: {why}"),
+        }
+    }
+}
 
 #[test]
 fn there_is_one_envoy_for_each_supported_minor_version() {

@@ -10,7 +10,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
@@ -26,6 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use crate::envoy::{Envoy, Release, address};
+use crate::harness::found_within;
 
 /// Of what is generated; a failure names the release, and the rest follows from this.
 const SEED: u64 = 7;
@@ -408,19 +409,14 @@ impl Logs {
     }
 
     async fn wait_for(&self, listener: &str, name: &str, end: &str, count: usize) -> Vec<Vec<u8>> {
-        let deadline = Instant::now() + LINES_LIMIT;
-        loop {
+        found_within(LINES_LIMIT, || {
             let records = self.records(listener, name, end);
-            if records.len() >= count {
-                return records;
+            match records.len() {
+                enough if enough >= count => Ok(records),
+                few => Err(format!("{listener} {name}: {few} of {count} records")),
             }
-            assert!(
-                Instant::now() < deadline,
-                "{listener} {name}: {} of {count} records",
-                records.len()
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        })
+        .await
     }
 }
 
