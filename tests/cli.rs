@@ -1194,3 +1194,18 @@ fn lint_ends_with_2_where_a_cluster_cannot_be_read() {
     cluster.lint(&["--context", "shop"]).ends_with(2);
     cluster.lint(&["--text", "x"]).ends_with(2);
 }
+
+#[cfg(unix)]
+#[test]
+fn output_that_nobody_reads_ends_a_command_without_a_panic() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_sightline"))
+        .args(["lint", "--explain", "SL007"])
+        .stdout(writer)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.signal(), told.as_ref()), (Some(13), ""), "SIGPIPE");
+}

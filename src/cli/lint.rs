@@ -86,6 +86,11 @@ pub struct LintArgs {
 }
 
 impl LintArgs {
+    /// Whether a cluster is read, and not only files.
+    pub const fn asks_a_cluster(&self) -> bool {
+        self.cluster.is_wanted()
+    }
+
     /// Checks.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         if let Some(code) = &self.explain {

@@ -52,6 +52,10 @@ enum Command {
 impl Cli {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        if !self.command.asks_a_cluster() {
+            // Whoever reads no further wants no more: `sightline lint | head` ends as other tools do, without a panic.
+            sigpipe::reset();
+        }
         match self.command {
             Command::Run(args) => args.run(),
             Command::Render(args) => args.run(),
@@ -64,6 +68,17 @@ impl Cli {
                 print!("{}", rbac::manifests(&args)?);
                 Ok(ExitCode::SUCCESS)
             }
+        }
+    }
+}
+
+impl Command {
+    /// Whether it has connections, which the signal of a closed pipe would end it for as well.
+    fn asks_a_cluster(&self) -> bool {
+        match self {
+            Self::Run(_) | Self::Eject(_) | Self::Explain(_) => true,
+            Self::Lint(args) => args.asks_a_cluster(),
+            Self::Render(_) | Self::Preview(_) | Self::Crds { .. } | Self::Rbac(_) => false,
         }
     }
 }
