@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::fault_proxy::Rule;
+use crate::fault_proxy::{Request, Rule};
 use crate::operator::USER;
 use crate::world::{RESYNC, *};
 
@@ -358,12 +358,21 @@ impl Stage {
     }
 
     /// The end is one: an operator that starts anew writes nothing. The one before may have been killed between an object and
-    /// the status that tells of it; then the next writes that status, and the one behind it has to be quiet.
+    /// the status that tells of it; then the next tells that and writes nothing else, and the one behind it has to be quiet.
     async fn check_end(&mut self, scenario: Scenario) -> Result<()> {
-        if self.writes_anew().await?.is_none() {
+        let before = self.world.proxy().writes().len();
+        let Some(written) = self.writes_anew().await? else {
             return Ok(());
-        }
+        };
         settle(&self.world).await?;
+        let writes = self.world.proxy().writes();
+        let are_statuses = writes
+            .iter()
+            .skip(before)
+            .all(|write| write.request.subresource == "status");
+        if !are_statuses {
+            return Err(written);
+        }
         let (reference, state) = (&self.references[&scenario].state, state_of(&self.world).await?);
         ensure!(
             state == *reference,
