@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::fault_proxy::{Request, Rule};
+use crate::fault_proxy::Rule;
 use crate::operator::USER;
 use crate::world::{RESYNC, *};
 
