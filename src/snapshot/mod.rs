@@ -266,7 +266,7 @@ pub enum Read {
     Objects(Kind),
     /// All objects of a kind in a namespace.
     ObjectsIn(Kind, String),
-    /// The objects of a kind in the first namespace that are for the second, by label (`render::kuma`).
+    /// The objects of a kind in the first namespace that are for the second, by label (`render::kuma`); empty: for none.
     ObjectsFor(Kind, String, String),
     /// One object.
     Object(Kind, Key),
@@ -542,9 +542,8 @@ impl Snapshot {
             Read::ObjectsIn(kind, key.namespace.clone()),
             Read::Object(kind, key.clone()),
         ]);
-        let is_for = |object| Value::pointer(object, NAMESPACE_POINTER)?.as_str().map(str::to_owned);
-        let of = before.into_iter().chain(after).filter_map(is_for);
-        reads.extend(of.map(|namespace| Read::ObjectsFor(kind, key.namespace.clone(), namespace)));
+        let of = before.into_iter().chain(after).map(is_for);
+        reads.extend(of.map(|namespace| Read::ObjectsFor(kind, key.namespace.clone(), namespace.to_owned())));
         match kind {
             Kind::ConfigMap => reads.extend(self.note_providers(key, after, now)),
             Kind::Telemetry if self.note_uses(key, before, after, now) => drop(reads.insert(Read::ProviderUses)),
@@ -662,6 +661,12 @@ impl Snapshot {
         }
         old != new
     }
+}
+
+/// The namespace that an object is for, by label; empty where it is for none.
+fn is_for(object: &Value) -> &str {
+    let label = object.pointer(NAMESPACE_POINTER).and_then(Value::as_str);
+    label.unwrap_or_default()
 }
 
 /// Whether `new` is an earlier version of `have`: a watch may lag behind the answer to our own write. (Versions of one
@@ -822,13 +827,12 @@ impl<'a> View<'a> {
         self.fact(kind, &Scope::Namespace(namespace.to_owned()), objects)
     }
 
-    /// The objects of a kind in `namespace` that are for the namespace `of`, by label.
+    /// The objects of a kind in `namespace` that are for the namespace `of`, by label; empty: those that are for none.
     pub fn objects_for(&self, kind: Kind, namespace: &str, of: &str) -> Fact<Vec<&'a Value>> {
         self.note(Read::ObjectsFor(kind, namespace.to_owned(), of.to_owned()));
         self.note(Read::State(kind));
-        let is_for = |object: &&Value| object.pointer(NAMESPACE_POINTER).and_then(Value::as_str) == Some(of);
-        let all = || self.snapshot.objects_in(kind, namespace);
-        let objects = || Some(all().map(|(_, object)| &**object).filter(is_for).collect());
+        let all = || self.snapshot.objects_in(kind, namespace).map(|(_, object)| &**object);
+        let objects = || Some(all().filter(|object| is_for(object) == of).collect());
         self.fact(kind, &Scope::Namespace(namespace.to_owned()), objects)
     }
 

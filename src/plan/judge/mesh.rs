@@ -493,7 +493,7 @@ fn own_claims_stand_in_kuma(
     let proxies = Proxies::Kuma(of.clone());
     let namespaces =
         mesh_namespaces(view, mesh, &proxies).map_err(|error| Finding::unknown(type_, error.reason, error.message))?;
-    kuma::stands(view, mesh, of, &namespaces, &source_of(mesh))
+    kuma::stands(view, mesh, of, &namespaces, &source_of(mesh)).map(drop)
 }
 
 /// Whether the extension providers of a mesh stand where its istiods read them.

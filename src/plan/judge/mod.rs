@@ -92,7 +92,13 @@ fn programmed<C: Claim>(
             let namespaces = rendered_in(view, checked, claim);
             kuma::stands(view, mesh, &of, &namespaces, claim.source())
         });
-        return (standing.map_or_else(|finding| finding, |()| as_rendered()), None);
+        return match standing.map(Others::in_kuma) {
+            Err(finding) => (finding, None),
+            Ok(others) => match others.shadowed() {
+                Some(finding) => (finding, None),
+                None => (as_rendered(), others.contested()),
+            },
+        };
     }
     if let Err(finding) = providers_stand(view, plan, checked, &claim.source().into(), claim.switches_off()) {
         return (finding, None);
@@ -136,14 +142,14 @@ fn as_rendered() -> Finding {
     Finding::holds(ConditionType::Programmed, Reason::Programmed, message)
 }
 
-/// What Telemetries of somebody else do to a resource: sentences.
+/// What objects of somebody else do to a resource: sentences.
 #[derive(Default)]
 struct Others {
     shadows: Vec<String>,
     contests: Vec<String>,
 }
 
-/// Most Telemetries of somebody else that a condition tells of.
+/// Most objects of somebody else that a condition tells of.
 const MAX_OTHERS: usize = 3;
 
 impl Others {
@@ -155,6 +161,18 @@ impl Others {
                 Effect::IgnoresOurs => self.shadows.push(message),
                 _ => self.contests.push(message),
             }
+        }
+    }
+
+    /// Those beside policies of ours in Kuma.
+    fn in_kuma(beside: BTreeSet<kuma::foreign::Beside>) -> Self {
+        let (shadows, contests): (Vec<_>, Vec<_>) = beside
+            .into_iter()
+            .partition(|other| other.effect == kuma::foreign::Effect::Shadows);
+        let messages = |all: Vec<kuma::foreign::Beside>| all.iter().map(kuma::foreign::Beside::message).collect();
+        Self {
+            shadows: messages(shadows),
+            contests: messages(contests),
         }
     }
 
@@ -178,8 +196,14 @@ impl Others {
     }
 }
 
-/// What Telemetries of somebody else do to what a mesh itself says.
+/// What objects of somebody else do to what a mesh itself says.
 fn others_of_mesh(view: &View<'_>, mesh: &ObservabilityMesh, source: &Source) -> Others {
+    if let Some(of) = kuma_of(mesh) {
+        let namespaces = mesh_namespaces(view, mesh, &Proxies::Kuma(of.clone())).unwrap_or_default();
+        // What does not stand is told as such.
+        let standing = kuma::stands(view, mesh, &of, &namespaces, source);
+        return standing.map(Others::in_kuma).unwrap_or_default();
+    }
     let mut others = Others::default();
     let namespaces = istio_of(mesh)
         .and_then(|istio| mesh_namespaces(view, mesh, &Proxies::Istio(istio)).ok())
