@@ -161,6 +161,8 @@ reasons! {
     ProviderPending [Programmed]: "The extension provider is not yet in istiod's MeshConfig.", "Wait; it takes seconds.";
     Pending [Programmed, AgentsInSync]: "The object is not yet written or not yet read back.", "Wait; it takes seconds.";
     WrongVersion [Programmed]: "The definition of a kind in the API server lacks a field that is written for the version of the mesh.", "Set spec.mesh.kuma.version to the version of the installed definitions, or upgrade them.";
+    BackendUnresolved [Programmed]: "Kuma says that one of our policies names a receiver that it does not find, or that no policy names one that ours do: nothing is sent.", "Wait; it takes seconds. If it lasts, see the message for the object, and the log of Kuma's control plane.";
+    RejectedByProxies [Programmed]: "Proxies refuse the listeners that Kuma makes of its policies: they keep those from before, and a new proxy has none.", "Look for `config rejected` in the log of Kuma's control plane, which has Envoy's reason; correct or remove what it names.";
     MeshNotFound [Programmed]: "Kuma has no mesh of the name that spec.mesh.kuma.name says.", "Create that Mesh, or correct the name.";
     WriteRefused [Programmed, AgentsInSync]: "The API server refused what Sightline wrote.", "Read the message: a missing Role, an admission policy or a quota; it is tried again.";
     InternalError [Accepted]: "Sightline itself failed on this resource; others are not affected.", "Please report it with the log of the operator.";

@@ -33,17 +33,20 @@ pub enum Feature {
     ProxyVersions,
     /// Modules that report interface traffic.
     WasmPlugins,
+    /// Proxies of Kuma's that refuse what they are sent.
+    KumaInsights,
 }
 
 impl Feature {
     /// Every feature, in the order of the chart's values.
-    pub const ALL: [Self; 2] = [Self::ProxyVersions, Self::WasmPlugins];
+    pub const ALL: [Self; 3] = [Self::ProxyVersions, Self::WasmPlugins, Self::KumaInsights];
 
     /// Its name in the chart's values.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ProxyVersions => "proxyVersions",
             Self::WasmPlugins => "wasmPlugins",
+            Self::KumaInsights => "kumaInsights",
         }
     }
 
@@ -57,6 +60,10 @@ impl Feature {
             Self::WasmPlugins => {
                 "spec.interfaceTraffic.wasmPlugin of a mesh. Needs to write WasmPlugins, which is to load code into \
                  proxies, in the whole cluster; without it a mesh that asks for it says Forbidden."
+            }
+            Self::KumaInsights => {
+                "Proxies of Kuma's that refuse their listeners are told in status. Needs to read DataplaneInsights in the \
+                 whole cluster; without it Programmed says that the objects stand, and not what proxies make of them."
             }
         }
     }
@@ -152,6 +159,14 @@ pub const RULES: &[Rule] = &[
         names: &[],
         verbs: &["get", "list", "watch", "create", "patch", "delete"],
         why: "the modules that report interface traffic",
+    },
+    Rule {
+        place: Place::ClusterFor(Feature::KumaInsights),
+        group: "kuma.io",
+        resources: &["dataplaneinsights"],
+        names: &[],
+        verbs: &["list", "watch"],
+        why: "a proxy of Kuma's that refuses its listeners keeps the old ones, and only its insight tells",
     },
     Rule {
         place: Place::Cluster,
@@ -333,7 +348,11 @@ pub fn manifests(args: &RbacArgs) -> Result<String, YamlError> {
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME, "namespace": own, "labels": labels}}),
         vec![],
     )?;
-    let in_cluster = |place| matches!(place, Place::Cluster | Place::ClusterFor(_));
+    let has_kuma = !args.kuma_namespace.is_empty();
+    let in_cluster = |place| match place {
+        Place::ClusterFor(feature) => feature != Feature::KumaInsights || has_kuma,
+        place => place == Place::Cluster,
+    };
     let (rules, reasons) = rules_where(in_cluster);
     add(
         json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": NAME, "labels": labels}, "rules": rules}),
@@ -413,7 +432,8 @@ mod tests {
     /// Else the operator without the feature would never be ready, or ready without what it cannot do without.
     #[test]
     fn the_kinds_that_nothing_waits_for_are_those_that_features_need() {
-        let everywhere = || Kind::ALL.into_iter().filter(|kind| kind.is_watched_everywhere());
+        let is_whole = |kind: &Kind| kind.is_watched_everywhere() || kind.is_watched_as_a_whole();
+        let everywhere = || Kind::ALL.into_iter().filter(is_whole);
         let optional: BTreeSet<&str> = everywhere()
             .filter(|kind| kind.is_of_a_feature())
             .map(|kind| kind.names().2)

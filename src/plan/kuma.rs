@@ -2,7 +2,9 @@
 //!
 //! All of them stand in Kuma's system namespace. Whose they are, labels tell: the ObservabilityMesh and the namespace.
 
+mod defaults;
 pub mod foreign;
+pub mod proof;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -46,6 +48,8 @@ struct Ours {
     sources: Sources,
     /// Policies of somebody else that Kuma heeds beside it, or not because of it.
     beside: Vec<Beside>,
+    /// Whether Kuma finds the receivers that the live one names.
+    resolves: Result<(), Finding>,
 }
 
 impl Ours {
@@ -95,22 +99,26 @@ fn of_mesh(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, kuma: &KumaMesh, name
                 .iter()
                 .find(|(of, live)| *of == kind && key_of(live) == key)
                 .map(|(_, live)| *live);
-            // One of our name that lacks our labels is somebody else's, and stays.
-            let live = live.or_else(|| view.object(kind, &key).present());
+            // One of our name that lacks our labels is somebody else's, and stays. It is not asked for by name: that would be a
+            // second watch of what the first one brings.
+            let unlabelled = view.objects_for(kind, &kuma.system_namespace, "").present();
+            let unlabelled = unlabelled.unwrap_or_default();
+            let live = live.or_else(|| unlabelled.iter().find(|live| key_of(live) == key).copied());
             if let Some(live) = live {
                 keep_what_says_the_same(&mut object, live);
             }
             let sources = super::effective::sources_of(&object);
             let tell = contributors(&sources);
-            let unlabelled = view.objects_for(kind, &kuma.system_namespace, "").present();
-            let beside = foreign::beside(kind, &object, unlabelled.into_iter().flatten());
-            plan_object(&mut all.plan, kind, object, live, &rules(view, &tell));
+            let beside = foreign::beside(kind, &object, unlabelled);
+            let bare = live.map(|live| defaults::without_defaults(&object, live));
+            plan_object(&mut all.plan, kind, object, bare.as_ref(), &rules(view, &tell));
             names.insert((kind, key.clone()));
             all.ours.push(Ours {
                 kind,
                 key,
                 sources,
                 beside,
+                resolves: live.map_or(Ok(()), |live| proof::resolves(kind, live)),
             });
         }
     }
@@ -239,6 +247,8 @@ pub fn stands(
                     return Err(finding);
                 }
                 pending.push(format!("{} {}", ours.kind.names().1, ours.key));
+            } else {
+                ours.resolves.clone()?;
             }
             beside.extend(ours.beside.iter().cloned());
         }
@@ -267,7 +277,7 @@ pub fn usable(
         let wanted = place(mesh, kuma, "", knows).receiver(provider);
         let kind = Kind::MeshOpenTelemetryBackend;
         let key = key_of(&wanted);
-        match view.object(kind, &key) {
+        match receiver(view, kuma, &key) {
             Fact::Present(live) if difference(&wanted, live, &[]).is_none() => {}
             Fact::Forbidden => {
                 let namespace = &kuma.system_namespace;
@@ -287,6 +297,20 @@ pub fn usable(
         }
     }
     Ok(())
+}
+
+/// A MeshOpenTelemetryBackend, by the watch that brings all of them: see [`of_mesh`].
+fn receiver<'a>(view: &View<'a>, kuma: &KumaMesh, key: &Key) -> Fact<&'a Value> {
+    match view.objects_in(Kind::MeshOpenTelemetryBackend, &kuma.system_namespace) {
+        Fact::Present(all) => {
+            let one = all.into_iter().find(|live| key_of(live) == *key);
+            one.map_or(Fact::Absent, Fact::Present)
+        }
+        Fact::Absent => Fact::Absent,
+        Fact::Unknown => Fact::Unknown,
+        Fact::Forbidden => Fact::Forbidden,
+        Fact::KindMissing => Fact::KindMissing,
+    }
 }
 
 /// Plans the MeshOpenTelemetryBackends of a mesh: those that its policies need, and those that a live policy still names.

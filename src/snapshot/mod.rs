@@ -4,6 +4,7 @@
 //! it read by name are those that have to be watched. Nobody writes such an index by hand, so none can be forgotten.
 
 mod contest;
+mod insights;
 pub mod mesh_config;
 mod own;
 pub mod proxies;
@@ -26,6 +27,7 @@ use crate::render::istio::provider::PREFIX;
 use crate::render::istio::versions::ImageVersion;
 use crate::render::kuma::policy::NAMESPACE_POINTER;
 pub use contest::Contest;
+use insights::{Insight, Insights};
 use mesh_config::MeshConfig;
 pub use own::Undecoded;
 use proxies::{PROXY_LABEL, Proxies, Versions, proxy_of};
@@ -101,11 +103,13 @@ pub enum Kind {
     MeshTrace,
     /// `kuma.io/v1alpha1` MeshMetric.
     MeshMetric,
+    /// `kuma.io/v1alpha1` DataplaneInsight. Only what it says of refused listeners is kept, see [`insights`].
+    DataplaneInsight,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Namespace,
         Self::Service,
         Self::ConfigMap,
@@ -125,6 +129,7 @@ impl Kind {
         Self::MeshAccessLog,
         Self::MeshTrace,
         Self::MeshMetric,
+        Self::DataplaneInsight,
     ];
 
     /// `(apiVersion, kind, plural)`.
@@ -152,6 +157,7 @@ impl Kind {
             Self::MeshAccessLog => ("kuma.io/v1alpha1", "MeshAccessLog", "meshaccesslogs"),
             Self::MeshTrace => ("kuma.io/v1alpha1", "MeshTrace", "meshtraces"),
             Self::MeshMetric => ("kuma.io/v1alpha1", "MeshMetric", "meshmetrics"),
+            Self::DataplaneInsight => ("kuma.io/v1alpha1", "DataplaneInsight", "dataplaneinsights"),
         }
     }
 
@@ -191,9 +197,15 @@ impl Kind {
         )
     }
 
+    /// Whether all objects of the kind are watched in the whole cluster while somebody reads some of them: where they stand
+    /// no right of a namespace could tell.
+    pub const fn is_watched_as_a_whole(self) -> bool {
+        matches!(self, Self::DataplaneInsight)
+    }
+
     /// Whether the right to it is given for a feature only (`cluster::rbac::Feature`), so that the rest goes without.
     pub const fn is_of_a_feature(self) -> bool {
-        matches!(self, Self::Proxy | Self::WasmPlugin)
+        matches!(self, Self::Proxy | Self::WasmPlugin | Self::DataplaneInsight)
     }
 
     /// The label selector of the watches of this kind, where not all of its objects are read.
@@ -292,6 +304,7 @@ impl Read {
     /// The watch that this read needs, unless its kind is watched everywhere.
     pub fn watch(&self) -> Option<(Kind, Scope)> {
         let (kind, scope) = match self {
+            Self::Objects(kind) | Self::ObjectsIn(kind, _) if kind.is_watched_as_a_whole() => (*kind, Scope::Cluster),
             Self::Object(kind, key) => (*kind, Scope::Object(key.clone())),
             Self::ObjectsIn(kind, namespace) | Self::ObjectsFor(kind, namespace, _) => {
                 (*kind, Scope::Namespace(namespace.clone()))
@@ -349,6 +362,7 @@ pub struct Snapshot {
     refusals: BTreeMap<(Kind, Key), String>,
     contests: BTreeMap<(Kind, Key), Contest>,
     proxies: Proxies,
+    insights: Insights,
     /// Versions in the namespaces that a mesh selects, by its name. Kept, because every policy of a mesh asks for it and
     /// must not be planned again for each namespace that has proxies.
     proxies_of: BTreeMap<String, Versions>,
@@ -419,6 +433,9 @@ impl Snapshot {
         if kind == Kind::Proxy {
             return self.note_proxy(&key, proxy_of(&object));
         }
+        if kind == Kind::DataplaneInsight {
+            return self.note_insight(&key, Insight::of(&object), now);
+        }
         if self.object(kind, &key).is_some_and(|have| is_older(&object, have)) {
             return BTreeSet::new();
         }
@@ -437,6 +454,9 @@ impl Snapshot {
     pub fn remove(&mut self, kind: Kind, key: &Key, now: Timestamp) -> BTreeSet<Read> {
         if kind == Kind::Proxy {
             return self.note_proxy(key, None);
+        }
+        if kind == Kind::DataplaneInsight {
+            return self.note_insight(key, None, now);
         }
         self.refusals.remove(&(kind, key.clone()));
         match self.objects.entry(kind).or_default().remove(key) {
@@ -511,6 +531,7 @@ impl Snapshot {
     pub fn keys(&self, kind: Kind) -> Vec<Key> {
         match kind {
             Kind::Proxy => self.proxies.keys().collect(),
+            Kind::DataplaneInsight => self.insights.keys().cloned().collect(),
             _ => self.objects(kind).map(|(key, _)| key.clone()).collect(),
         }
     }
@@ -560,6 +581,15 @@ impl Snapshot {
         let mut reads = self.count_proxies();
         reads.insert(Read::ProxiesIn(pod.namespace.clone()));
         reads
+    }
+
+    fn note_insight(&mut self, key: &Key, insight: Option<Insight>, now: Timestamp) -> BTreeSet<Read> {
+        let kind = Kind::DataplaneInsight;
+        let is_first_list = self.watch(kind, &Scope::Cluster) != Some(WatchState::Loaded);
+        if !self.insights.set(key, insight, is_first_list, now) {
+            return BTreeSet::new();
+        }
+        BTreeSet::from([Read::Objects(kind), Read::ObjectsIn(kind, key.namespace.clone())])
     }
 
     /// Looks up anew which versions the namespaces of each mesh have. Nothing reads that before both lists are in.
@@ -868,6 +898,21 @@ impl<'a> View<'a> {
         self.fact(Kind::Proxy, &Scope::Cluster, versions)
     }
 
+    /// The proxies of a mesh of Kuma's, those of one namespace or all, that refuse their listeners, each with the time until
+    /// which it counts as one that does.
+    pub fn refusing_proxies(&self, mesh: &str, namespace: Option<&str>) -> Fact<Vec<(&'a Key, Timestamp)>> {
+        let kind = Kind::DataplaneInsight;
+        self.note(namespace.map_or(Read::Objects(kind), |namespace| {
+            Read::ObjectsIn(kind, namespace.to_owned())
+        }));
+        let refusing = || {
+            let all = self.snapshot.insights.refusing(mesh, self.now);
+            let is_meant = |key: &Key| namespace.is_none_or(|namespace| key.namespace == namespace);
+            Some(all.filter(|(key, _)| is_meant(key)).collect())
+        };
+        self.fact(kind, &Scope::Cluster, refusing)
+    }
+
     /// An extension provider of a MeshConfig map, as last seen.
     pub fn provider(&self, map: &Key, name: &str) -> Option<&'a SeenProvider> {
         self.note(Read::Provider(map.clone(), name.to_owned()));
@@ -943,7 +988,7 @@ impl<'a> View<'a> {
     }
 
     fn fact<T>(&self, kind: Kind, scope: &Scope, value: impl FnOnce() -> Option<T>) -> Fact<T> {
-        if kind.is_watched_everywhere() {
+        if kind.is_watched_everywhere() || kind.is_watched_as_a_whole() {
             self.note(Read::State(kind));
         }
         let state = self

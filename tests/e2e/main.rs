@@ -37,6 +37,7 @@ mod faults;
 mod foreign;
 mod governor;
 mod healing;
+mod kuma;
 mod last_good;
 mod leader;
 mod leftovers;

@@ -9,10 +9,10 @@ use super::{
     agents_in_sync, mesh_namespaces, not_written, others_of_mesh, providers_stand, selected_namespaces, stands,
 };
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
-use crate::crds::{IstioMesh, Limits, Logging, ObservabilityMesh, Tenancy};
+use crate::crds::{IstioMesh, KumaMesh, Limits, Logging, ObservabilityMesh, Tenancy};
 use crate::plan::{
-    Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, kuma, mesh_config, owned, refusal,
-    rollout, telemetries, wasm_plugins,
+    Event, Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, kuma, mesh_config, owned,
+    refusal, rollout, telemetries, wasm_plugins,
 };
 use crate::policy::backends::{SpanReceiver, Transport, log_endpoint, log_target, missing_service};
 use crate::policy::claims::WorkloadSet;
@@ -110,8 +110,8 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     fields.insert("trafficLogs".into(), Value::from(logs));
     fields.insert("tracingBackends".into(), Value::from(traces));
     fields.insert("providers".into(), Value::from(providers.len()));
-    if let Some(version) = kuma_of(mesh).and_then(|of| kuma_version(view, &of).ok()) {
-        fields.insert("kumaVersion".into(), Value::from(version.to_string()));
+    if let Some(version) = version_of_kuma(view, mesh, &mut plan) {
+        fields.insert("kumaVersion".into(), Value::from(version));
     }
     let maps = listed_maps(view, mesh);
     if !maps.is_empty() {
@@ -127,6 +127,28 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     status.provisional |= pending || !complete;
     plan.statuses.push(status);
     plan
+}
+
+/// The version of Kuma that is written for, and an event where that is another one than before. While it cannot be told,
+/// what stands is of the version before.
+fn version_of_kuma(view: &View<'_>, mesh: &ObservabilityMesh, plan: &mut Plan) -> Option<String> {
+    let of = kuma_of(mesh)?;
+    let before = mesh.status.as_ref().and_then(|status| status.kuma_version.clone());
+    let Ok(now) = kuma_version(view, &of).map(|version| version.to_string()) else {
+        return before;
+    };
+    if let Some(before) = before.filter(|before| *before != now) {
+        plan.events.push(Event {
+            about: Target::Mesh(name_of(mesh).to_owned()),
+            warning: false,
+            reason: "KumaVersionChanged",
+            note: format!(
+                "Kuma in namespace {} is {now} and was {before}: its policies are written as {now} reads them.",
+                of.system_namespace
+            ),
+        });
+    }
+    Some(now)
 }
 
 /// The sentence that MeshConfig sends metrics to others too: what names a provider takes its proxies' metrics away from
@@ -437,7 +459,7 @@ fn wasm_programmed(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<Finding>
 /// The finding of what does not, and why.
 fn own_claims_stand(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Plan) -> Result<(), Finding> {
     if let Some(of) = kuma_of(mesh) {
-        return own_claims_stand_in_kuma(view, mesh, &of);
+        return own_claims_stand_in_kuma(view, mesh, &of, plan);
     }
     let Some(istio) = istio_of(mesh) else { return Ok(()) };
     let required = check_required(view, mesh);
@@ -470,7 +492,8 @@ fn own_claims_stand(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut P
 fn own_claims_stand_in_kuma(
     view: &View<'_>,
     mesh: &Arc<ObservabilityMesh>,
-    of: &crate::crds::KumaMesh,
+    of: &KumaMesh,
+    plan: &mut Plan,
 ) -> Result<(), Finding> {
     let mut own: Vec<(Vec<Finding>, Vec<Provider>)> = check_required(view, mesh)
         .into_iter()
@@ -484,16 +507,19 @@ fn own_claims_stand_in_kuma(
     if own.is_empty() {
         return Ok(());
     }
+    let mut receivers = Vec::new();
     for (findings, providers) in own {
         if let Some(bad) = findings.into_iter().find(|finding| finding.status != Truth::True) {
             return Err(Finding { type_, ..bad });
         }
         kuma::usable(view, mesh, of, &providers)?;
+        receivers.extend(providers);
     }
     let proxies = Proxies::Kuma(of.clone());
     let namespaces =
         mesh_namespaces(view, mesh, &proxies).map_err(|error| Finding::unknown(type_, error.reason, error.message))?;
-    kuma::stands(view, mesh, of, &namespaces, &source_of(mesh)).map(drop)
+    kuma::stands(view, mesh, of, &namespaces, &source_of(mesh))?;
+    kuma::proof::in_force(view, mesh, of, &receivers, &namespaces, plan)
 }
 
 /// Whether the extension providers of a mesh stand where its istiods read them.

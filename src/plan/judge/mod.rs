@@ -88,16 +88,18 @@ fn programmed<C: Claim>(
     claim: &C,
 ) -> (Finding, Option<Finding>) {
     if let Some((mesh, of)) = checked.mesh.and_then(|mesh| Some((mesh, kuma_of(mesh)?))) {
-        let standing = kuma::usable(view, mesh, &of, &checked.providers).and_then(|()| {
-            let namespaces = rendered_in(view, checked, claim);
-            kuma::stands(view, mesh, &of, &namespaces, claim.source())
-        });
+        let namespaces = rendered_in(view, checked, claim);
+        let standing = kuma::usable(view, mesh, &of, &checked.providers)
+            .and_then(|()| kuma::stands(view, mesh, &of, &namespaces, claim.source()));
         return match standing.map(Others::in_kuma) {
             Err(finding) => (finding, None),
-            Ok(others) => match others.shadowed() {
-                Some(finding) => (finding, None),
-                None => (as_rendered(), others.contested()),
-            },
+            Ok(others) => {
+                let in_force = others
+                    .shadowed()
+                    .map_or(Ok(()), Err)
+                    .and_then(|()| kuma::proof::in_force(view, mesh, &of, &checked.providers, &namespaces, plan));
+                in_force.map_or_else(|finding| (finding, None), |()| (as_rendered(), others.contested()))
+            }
         };
     }
     if let Err(finding) = providers_stand(view, plan, checked, &claim.source().into(), claim.switches_off()) {
