@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::operator::{LEASE_TIMES, NAMESPACE, free_address};
+use crate::control_plane::free_address;
+use crate::operator::{LEASE_TIMES, NAMESPACE};
 use crate::rbac::{exercise_the_rest, rules_are_what_is_asked_for};
 use crate::world::*;
 

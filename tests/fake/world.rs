@@ -1,6 +1,6 @@
 //! The world of a test: `config/demo` in a fake API server, and the operator in this process.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::control_plane::free_address;
 use crate::fake_api::FakeApi;
 
 /// For what has no promised time, on a machine that builds something else as well.
@@ -109,7 +110,7 @@ impl World {
 
     /// Starts the operator in this process. Its times are short, as no istiod is there to wait for.
     pub fn start_operator(&mut self) -> Result<()> {
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let address = free_address()?;
         let settings = Settings {
             namespace: "sightline-system".into(),
             identity: "fake".into(),

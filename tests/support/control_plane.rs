@@ -20,6 +20,7 @@ mod detached;
 mod process;
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -56,6 +57,11 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(40);
 const ATTEMPTS: u32 = 4;
 /// A service account's token: longer than any test, and than a day with `make cluster`.
 const TOKEN_SECONDS: i64 = 7 * 24 * 3600;
+
+/// An address of this machine that nobody listens on, and that no outgoing connection takes.
+pub fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(components::free_port()?.local_addr()?)
+}
 
 /// How to start a [`ControlPlane`].
 #[derive(Clone, Debug, Default)]

@@ -1,12 +1,14 @@
 //! The operator as its users run it: the binary, with the token of the ServiceAccount that `config/rbac` installs.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::process::{Child, Command};
+
+use crate::control_plane::free_address;
 
 /// Namespace of the operator.
 pub const NAMESPACE: &str = "sightline-system";
@@ -215,10 +217,4 @@ impl Operator {
             .unwrap_or_default()
             .join("\n")
     }
-}
-
-/// An address of this machine that nobody listens on.
-pub fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?)
 }

@@ -299,7 +299,7 @@ impl Ports {
 
 /// Below the range from which systems take the ports of outgoing connections: one of those could hold the API server's
 /// port just when it is restarted.
-fn free_port() -> anyhow::Result<TcpListener> {
+pub(super) fn free_port() -> anyhow::Result<TcpListener> {
     (0..1000)
         .find_map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, rand::random_range(20_000..32_000))).ok())
         .context("no free port on the loopback interface")
