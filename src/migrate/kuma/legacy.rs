@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{Effect, Notes, items, mesh_of, policy, share, text};
+use super::{Effect, Notes, items, mesh_of, policy, set, share, text};
 use crate::snapshot::key_of;
 
 /// The parts of a Mesh that 3.0 drops without a word.
@@ -318,7 +318,7 @@ fn metrics(mesh: &Value, namespace: &str, notes: &mut Notes) -> Option<Value> {
         .unwrap_or("/metrics");
     let mut prometheus = json!({"port": port, "path": path});
     if let Some(mode) = tls(mesh, conf) {
-        prometheus["tls"] = json!({"mode": mode});
+        set(&mut prometheus, "tls", json!({"mode": mode}));
     }
     let used_only = conf
         .pointer("/envoy/usedOnly")
@@ -345,7 +345,7 @@ fn metrics(mesh: &Value, namespace: &str, notes: &mut Notes) -> Option<Value> {
         applications.push(Value::Object(application));
     }
     if !applications.is_empty() {
-        default["applications"] = applications.into();
+        set(&mut default, "applications", applications.into());
     }
     let spec = Map::from_iter([
         ("targetRef".to_owned(), json!({"kind": "Mesh"})),

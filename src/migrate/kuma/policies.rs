@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{Notes, items, mesh_of, otlp_address, policy, text};
+use super::{Notes, items, mesh_of, otlp_address, policy, set, text};
 use crate::format::KumaVersion;
 use crate::render::kuma::backend::is_attribute;
 use crate::snapshot::key_of;
@@ -87,9 +87,7 @@ impl Shape<'_> {
     fn to(&mut self, old: &Value) -> Vec<Value> {
         let mut made = Vec::new();
         for item in items(old, "/spec/to") {
-            let Some(target) = self.destination(old, item.get("targetRef")) else {
-                continue;
-            };
+            let target = self.destination(old, item.get("targetRef"));
             let default = self.default(old, item);
             made.push(json!({"targetRef": target, "default": default}));
         }
@@ -112,7 +110,7 @@ impl Shape<'_> {
         }
         for rule in items(old, "/spec/rules") {
             let mut kept = rule.clone();
-            kept["default"] = self.default(old, rule);
+            set(&mut kept, "default", self.default(old, rule));
             made.push(kept);
         }
         made
@@ -184,9 +182,8 @@ impl Shape<'_> {
         let target = target.unwrap_or(&whole_mesh);
         let is_bound = self.version >= LABELS_ALONE;
         match text(target, "/kind") {
-            "Mesh" => Some(target.clone()),
             "Dataplane" if is_bound => Some(self.by_labels(old, target, path)),
-            "Dataplane" => Some(target.clone()),
+            "Mesh" | "Dataplane" => Some(target.clone()),
             "MeshSubset" if !names_service(target) => {
                 self.notes.changed(
                     old,
@@ -215,13 +212,13 @@ impl Shape<'_> {
     }
 
     /// Which requests an item of `to` is for.
-    fn destination(&mut self, old: &Value, target: Option<&Value>) -> Option<Value> {
+    fn destination(&mut self, old: &Value, target: Option<&Value>) -> Value {
         let whole_mesh = json!({"kind": "Mesh"});
         let target = target.unwrap_or(&whole_mesh);
         if self.version < LABELS_ALONE || text(target, "/kind") == "Mesh" || target.get("name").is_none() {
-            return Some(target.clone());
+            return target.clone();
         }
-        Some(self.by_labels(old, target, "spec.to.targetRef"))
+        self.by_labels(old, target, "spec.to.targetRef")
     }
 
     /// A target by name, by the labels that every object of that name has. A service's tag holds name and namespace.
@@ -236,11 +233,11 @@ impl Shape<'_> {
         };
         let mut labels = json!({"kuma.io/display-name": name});
         if !namespace.is_empty() {
-            labels["k8s.kuma.io/namespace"] = namespace.into();
+            set(&mut labels, "k8s.kuma.io/namespace", namespace.into());
         }
         let mut made = json!({"kind": text(target, "/kind"), "labels": labels});
         if let Some(section) = target.get("sectionName") {
-            made["sectionName"] = section.clone();
+            set(&mut made, "sectionName", section.clone());
         }
         let message = format!(
             "{path}: `{whole}` is named by labels, with all its ports; it has to be an object of that kind, not only a tag"

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::{Notes, items, mesh_of, otlp_address, share, text};
+use super::{Notes, items, mesh_of, otlp_address, set, share, text};
 use crate::admission;
 use crate::crds::Direction;
 use crate::format::{Base, Dialect, Encoding, FormatSpec, KumaFormat, KumaVersion};
@@ -123,22 +123,24 @@ impl Mesh<'_> {
             "mesh": {"type": "Kuma", "kuma": {"name": name, "systemNamespace": self.system_namespace}},
         });
         let format = json!({"preset": "Kuma"});
-        spec["logging"] = if self.logs.0.is_empty() {
+        let logging = if self.logs.0.is_empty() {
             json!({"format": format})
         } else {
             json!({"backends": self.logs.values(), "format": format})
         };
+        set(&mut spec, "logging", logging);
         if self.switches_off {
-            spec["tenancy"] = json!({"disableLogging": "Allowed"});
+            set(&mut spec, "tenancy", json!({"disableLogging": "Allowed"}));
         }
         if !self.traces.0.is_empty() {
-            spec["tracing"] = json!({"backends": self.traces.values()});
+            let mut tracing = json!({"backends": self.traces.values()});
             if let Some(default) = self.default_tracing {
-                spec["tracing"]["default"] = default;
+                set(&mut tracing, "default", default);
             }
+            set(&mut spec, "tracing", tracing);
         }
         if let Some(metrics) = self.metrics {
-            spec["metrics"] = json!({"kuma": metrics});
+            set(&mut spec, "metrics", json!({"kuma": metrics}));
         }
         let mesh = json!({
             "apiVersion": "sightline.dev/v1alpha1",
@@ -389,7 +391,7 @@ impl Mesh<'_> {
         if is_whole && self.default_tracing.is_none() {
             let mut made = json!({"backend": name, "sampling": sampling});
             if !tags.is_empty() {
-                made["tags"] = tags.into();
+                set(&mut made, "tags", tags.into());
             }
             self.default_tracing = Some(made);
             return;
@@ -431,7 +433,7 @@ impl Mesh<'_> {
                 }
                 let mut made = json!({"endpoint": endpoint});
                 if !path.is_empty() {
-                    made["path"] = path.into();
+                    set(&mut made, "path", path.into());
                 }
                 Some(json!({"type": "Zipkin", "zipkin": made}))
             }
@@ -491,7 +493,7 @@ impl Mesh<'_> {
                 first
             }
         };
-        made["profile"] = profile.into();
+        set(&mut made, "profile", profile.into());
         for (pointer, what) in [
             ("/sidecar/profiles/include", "sidecar.profiles.include"),
             ("/sidecar/profiles/exclude", "sidecar.profiles.exclude"),
@@ -514,7 +516,7 @@ impl Mesh<'_> {
             if let ("Prometheus", Some(prometheus)) = (text(backend, "/type"), backend.get("prometheus")) {
                 for member in ["port", "path"] {
                     if let Some(value) = prometheus.get(member) {
-                        made[member] = value.clone();
+                        set(&mut made, member, value.clone());
                     }
                 }
                 let tls = text(prometheus, "/tls/mode");
@@ -523,7 +525,11 @@ impl Mesh<'_> {
                 }
             } else if let Some((endpoint, "GRPC")) = backend.get("openTelemetry").and_then(|otel| self.receiver(otel)) {
                 let place = json!({"type": "OTLP", "otlp": {"endpoint": endpoint}});
-                made["openTelemetry"] = json!({"backend": self.logs.name("otlp", &place)});
+                set(
+                    &mut made,
+                    "openTelemetry",
+                    json!({"backend": self.logs.name("otlp", &place)}),
+                );
             } else {
                 notes.lost(
                     policy,
@@ -578,7 +584,7 @@ fn tag(tag: &Value) -> Value {
     };
     let mut made = json!({"name": text(header, "/name")});
     if let Some(default) = header.get("default") {
-        made["defaultValue"] = default.clone();
+        set(&mut made, "defaultValue", default.clone());
     }
     json!({"name": name, "type": "Header", "header": made})
 }
@@ -603,19 +609,17 @@ fn line(policy: &Value, format: &Value, notes: &mut Notes) -> Option<Value> {
         }
     };
     if format.get("omitEmptyValues") == Some(&Value::Bool(true)) {
-        made["omitEmptyValues"] = true.into();
+        set(&mut made, "omitEmptyValues", true.into());
     }
     Some(made)
 }
 
 fn written(spec: FormatSpec) -> Value {
-    match (spec.encoding, spec.base) {
-        (Encoding::Text, Base::Text(text)) => json!({"encoding": "Text", "text": text}),
-        _ => {
-            let field = |field: crate::format::Field| json!({"name": field.name, "value": field.value});
-            json!({"encoding": "JSON", "fields": spec.fields.into_iter().map(field).collect::<Vec<_>>()})
-        }
+    if let (Encoding::Text, Base::Text(text)) = (spec.encoding, spec.base) {
+        return json!({"encoding": "Text", "text": text});
     }
+    let field = |field: crate::format::Field| json!({"name": field.name, "value": field.value});
+    json!({"encoding": "JSON", "fields": spec.fields.into_iter().map(field).collect::<Vec<_>>()})
 }
 
 /// The format of a log record. `note` is told whether something changed or was lost, and what.
