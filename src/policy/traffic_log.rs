@@ -76,10 +76,12 @@ fn logged<'a>(
         Ok(setting) => setting,
         Err(finding) => return Checked::failed(Some(mesh), finding),
     };
+    // What is known of attributes begins with the oldest Envoy that Istio's proxies may be; in Kuma's no filter gets there.
+    let oldest = setting.oldest.max(EnvoyVersion::OLDEST_SUPPORTED);
     let filter = match spec
         .filter
         .as_ref()
-        .map(|filter| compile_filter(filter, setting.oldest))
+        .map(|filter| compile_filter(filter, oldest))
         .transpose()
     {
         Ok(filter) => filter,

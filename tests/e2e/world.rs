@@ -23,7 +23,7 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 /// How often a condition is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// The samples.
+/// The samples that this world has everything for; a world with Kuma's kinds applies `kuma-elastic` as well.
 pub const SAMPLES: [&str; 6] = [
     "interlink-tracing",
     "istio-default-access-log",
@@ -32,6 +32,13 @@ pub const SAMPLES: [&str; 6] = [
     "istio-tenant-json-errors-only",
     "solarmesh-interface-traffic",
 ];
+
+/// Arguments for a command that reads [`SAMPLES`] and, after them, more files.
+pub fn sample_files(more: &[&str]) -> Vec<String> {
+    let samples = SAMPLES.iter().map(|name| format!("config/samples/{name}.yaml"));
+    let files = samples.chain(more.iter().map(|file| (*file).to_owned()));
+    files.flat_map(|file| ["-f".to_owned(), file]).collect()
+}
 
 /// The resources of the samples.
 pub const RESOURCES: [Obj; 13] = [
@@ -298,7 +305,10 @@ impl World {
     }
 
     pub async fn apply_samples(&self) -> Result<()> {
-        self.plane.apply_file(&root().join("config/samples")).await.map(drop)
+        for name in SAMPLES {
+            self.apply_sample(name).await?;
+        }
+        Ok(())
     }
 
     pub async fn apply_sample(&self, name: &str) -> Result<()> {

@@ -14,6 +14,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod kuma_elastic;
 mod leaves;
 mod properties;
 
