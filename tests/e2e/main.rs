@@ -37,6 +37,8 @@ mod faults;
 mod foreign;
 mod governor;
 mod healing;
+mod kmesh;
+mod kmesh_daemon;
 mod last_good;
 mod leader;
 mod leftovers;

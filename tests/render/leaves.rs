@@ -118,6 +118,10 @@ mesh.istio.meshConfig.configMapName | {mesh: {istio: {meshConfig: {configMapName
 mesh.istio.proxyVersions.minimum   | {mesh: {istio: {proxyVersions: {minimum: "1.36"}}}} | {mesh: {istio: {proxyVersions: {minimum: "1.38"}}}}
 mesh.kuma.name                     | {mesh: {type: Kuma, kuma: {name: a}}} | {mesh: {type: Kuma, kuma: {name: b}}}
 mesh.kuma.systemNamespace          | {mesh: {type: Kuma, kuma: {systemNamespace: a}}} | {mesh: {type: Kuma, kuma: {systemNamespace: b}}}
+mesh.kmesh.namespace               | {mesh: {type: Kmesh, kmesh: {namespace: a}}} | {mesh: {type: Kmesh, kmesh: {namespace: b}}}
+mesh.kmesh.daemonSet               | {mesh: {type: Kmesh, kmesh: {daemonSet: a}}} | {mesh: {type: Kmesh, kmesh: {daemonSet: b}}}
+metrics.kmesh.workload             | {mesh: {type: Kmesh}, metrics: {kmesh: {workload: true}}} | {mesh: {type: Kmesh}, metrics: {kmesh: {workload: false}}}
+metrics.kmesh.connection           | {mesh: {type: Kmesh}, metrics: {kmesh: {connection: true}}} | {mesh: {type: Kmesh}, metrics: {kmesh: {connection: false}}}
 mesh.kuma.version                  | {mesh: {type: Kuma, kuma: {version: "2.13"}}} | {mesh: {type: Kuma, kuma: {version: "2.14"}}}
 logging.backends[].tcp.endpoint.host | {mesh: {type: Kuma}, logging: {backends: [{name: stdout, type: TCP, tcp: {endpoint: {host: a.obs.svc, port: 1001}}}]}} | {mesh: {type: Kuma}, logging: {backends: [{name: stdout, type: TCP, tcp: {endpoint: {host: b.obs.svc, port: 1001}}}]}}
 logging.backends[].tcp.endpoint.port | {mesh: {type: Kuma}, logging: {backends: [{name: stdout, type: TCP, tcp: {endpoint: {host: a.obs.svc, port: 1001}}}]}} | {mesh: {type: Kuma}, logging: {backends: [{name: stdout, type: TCP, tcp: {endpoint: {host: a.obs.svc, port: 1002}}}]}}
@@ -493,7 +497,7 @@ fn each_leaf_of_the_schema_has_one_row_and_each_row_differs_in_its_leaf_alone() 
     }
 }
 
-/// What is written and restarted. The annotation that says where each entry comes from proves nothing.
+/// What is written, restarted and asked for. The annotation that says where each entry comes from proves nothing.
 fn written(outcome: &Outcome) -> Value {
     let mut objects: Vec<Value> = outcome.converged.objects.values().cloned().collect();
     for object in &mut objects {
@@ -504,7 +508,13 @@ fn written(outcome: &Outcome) -> Value {
             annotations.remove(sightline::render::metadata::SOURCES);
         }
     }
+    let asked_for = outcome
+        .converged
+        .statuses
+        .iter()
+        .filter_map(|status| status.fields.get("kmesh"));
     json!([
+        asked_for.collect::<Vec<_>>(),
         objects,
         format!("{:?}", outcome.converged.deleted),
         format!("{:?}", outcome.converged.restarts)
@@ -577,12 +587,27 @@ fn is_left_out(outcome: &Outcome, leaf: &str) -> bool {
     })
 }
 
+const OF_KMESH: &str = "mesh: {type: Kmesh}";
+/// The namespace of [`WORLD`]'s subject and rival, and that of what switches Kmesh's daemons.
+const IN_SHOP: &str = "namespace: shop}, spec:";
+const IN_KMESH: &str = "namespace: kmesh-system}, spec:";
+
 #[test]
 fn each_leaf_is_rendered_or_reported_by_its_path_in_kuma() {
-    let world = WORLD.replace(OF_ISTIO, OF_KUMA);
+    each_leaf_is_rendered_or_reported_by_its_path(&WORLD.replace(OF_ISTIO, OF_KUMA));
+}
+
+#[test]
+fn each_leaf_is_rendered_or_reported_by_its_path_in_kmesh_without_waypoints() {
+    let world = WORLD.replace(OF_ISTIO, OF_KMESH).replace(IN_SHOP, IN_KMESH);
+    assert!(world.contains(OF_KMESH) && world.contains(IN_KMESH));
+    each_leaf_is_rendered_or_reported_by_its_path(&world);
+}
+
+fn each_leaf_is_rendered_or_reported_by_its_path(world: &str) {
     assert_ne!(world, WORLD);
     let mut silent = Vec::new();
-    for row in table_of(&world).into_iter().filter(|row| !is_of_the_control_plane(row)) {
+    for row in table_of(world).into_iter().filter(|row| !is_of_the_control_plane(row)) {
         let outcomes = row.worlds.each_ref().map(|world| Outcome::of(world, false));
         let [Ok(a), Ok(b)] = outcomes else {
             silent.push(format!("{} {}: refused", row.kind, row.leaf));
