@@ -228,9 +228,14 @@ pub fn unsaid_of_mesh(mesh: &ObservabilityMesh) -> Vec<String> {
     let said = never
         .into_iter()
         .chain(only_with_waypoints.into_iter().filter(|_| !has_waypoints));
-    said.filter(|(said, _)| *said)
-        .map(|(_, path)| path.to_owned())
-        .collect()
+    let paths = said.filter(|(said, _)| *said).map(|(_, path)| path.to_owned());
+    let backends = spec.logging.backends.iter();
+    let beyond = backends.filter(|backend| !has_waypoints && !is_stdout(backend));
+    let beyond = beyond.map(|backend| {
+        let name = &backend.name;
+        format!("spec.logging.backends {name} (daemons write to their {STDOUT} only)")
+    });
+    paths.chain(beyond).collect()
 }
 
 /// The switches that a mesh and the policies in its daemons' namespace ask for.

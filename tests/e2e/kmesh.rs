@@ -1,6 +1,6 @@
 //! Kmesh's switches, through the real port-forward of a real API server to a fake daemon ([`crate::kmesh_daemon`]).
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};

@@ -454,6 +454,14 @@ fn last_name(leaf: &str) -> &str {
     leaf.trim_end_matches("[]").rsplit('.').next().unwrap()
 }
 
+/// What a message about a leaf has to say: which namespaces a mesh takes, it says of the whole.
+fn word_for(leaf: &str) -> &str {
+    match leaf.split_once('.') {
+        Some(("namespaces", _)) => "namespaces",
+        _ => last_name(leaf),
+    }
+}
+
 #[test]
 fn each_leaf_of_the_schema_has_one_row_and_each_row_differs_in_its_leaf_alone() {
     let schemas = schemas();
@@ -615,9 +623,10 @@ fn each_leaf_is_rendered_or_reported_by_its_path(world: &str) {
         };
         let told_apart = told(&a)
             .symmetric_difference(&told(&b))
-            .any(|message| message.contains(last_name(&row.leaf)));
+            .any(|message| message.contains(word_for(&row.leaf)));
         let is_left_out = [&a, &b].into_iter().any(|outcome| is_left_out(outcome, &row.leaf));
-        if written(&a) == written(&b) && !told_apart && !is_left_out {
+        let is_a_key = row.leaf == "logging.backends[].name" && world.contains(OF_KMESH);
+        if written(&a) == written(&b) && !told_apart && !is_left_out && !is_a_key {
             silent.push(format!("{} {}", row.kind, row.leaf));
         }
     }
