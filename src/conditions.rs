@@ -163,6 +163,11 @@ reasons! {
     WrongVersion [Programmed]: "The definition of a kind in the API server lacks a field that is written for the version of the mesh.", "Set spec.mesh.kuma.version to the version of the installed definitions, or upgrade them.";
     BackendUnresolved [Programmed]: "Kuma says that one of our policies names a receiver that it does not find, or that no policy names one that ours do: nothing is sent.", "Wait; it takes seconds. If it lasts, see the message for the object, and the log of Kuma's control plane.";
     RejectedByProxies [Programmed]: "Proxies refuse the listeners that Kuma makes of its policies: they keep those from before, and a new proxy has none.", "Look for `config rejected` in the log of Kuma's control plane, which has Envoy's reason; correct or remove what it names.";
+    DaemonNotFound [Programmed]: "No daemon of Kmesh runs where spec.mesh.kmesh says.", "Install Kmesh, or correct spec.mesh.kmesh; the resource heals by itself.";
+    DaemonUnreachable [Programmed]: "A daemon of Kmesh could not be asked through a port-forward, or did not answer.", "See the daemon's log; it is tried again.";
+    DaemonRefused [Programmed]: "A daemon of Kmesh refused a switch.", "Read the message, which holds its words; it is tried again.";
+    DaemonTooOld [Programmed]: "A daemon of Kmesh has no such switch: it is of before 1.0.", "Upgrade Kmesh.";
+    KernelNativeMode [Programmed]: "A daemon of Kmesh runs in mode kernel-native, which has no telemetry.", "Run Kmesh with --mode=dual-engine, or remove the policies.";
     MeshNotFound [Programmed]: "Kuma has no mesh of the name that spec.mesh.kuma.name says.", "Create that Mesh, or correct the name.";
     WriteRefused [Programmed, AgentsInSync]: "The API server refused what Sightline wrote.", "Read the message: a missing Role, an admission policy or a quota; it is tried again.";
     InternalError [Accepted]: "Sightline itself failed on this resource; others are not affected.", "Please report it with the log of the operator.";

@@ -14,15 +14,18 @@ use super::files::Document;
 use crate::admission;
 use crate::cluster::hash_key::{SECRET_KEY, SECRET_NAME};
 use crate::crds::{
-    AgentReadsType, IstioMesh, KumaMesh, MeshConfigMode, ObservabilityMesh, TargetRef, TracingBackend, TrafficLog,
+    AgentReadsType, IstioMesh, KmeshMesh, KumaMesh, MeshConfigMode, ObservabilityMesh, TargetRef, TracingBackend,
+    TrafficLog,
 };
+use crate::plan::kmesh::is_daemon;
 use crate::plan::simulate::{Converged, SimulationError, complete_rollout, converge};
 use crate::policy::backends::{SpanReceiver, log_endpoint};
 use crate::policy::membership::{istio_of, maps_of, primary_maps};
-use crate::policy::proxies::{CONTROL_PLANE, is_control_plane, kuma_of};
+use crate::policy::proxies::{CONTROL_PLANE, is_control_plane, kmesh_of, kuma_of};
 use crate::policy::targets::kind_of;
 use crate::policy::versions::is_istiod;
 use crate::render::istio::mesh_config;
+use crate::render::kmesh::APP;
 use crate::render::metadata::SHARED;
 use crate::snapshot::Resource;
 use crate::snapshot::mesh_config::MESH_KEY;
@@ -257,9 +260,33 @@ impl World {
         );
     }
 
+    /// Files seldom hold the Pods of a DaemonSet: one stands for those of all nodes.
+    fn assume_kmesh(&mut self, kmesh: &KmeshMesh, assumed: &mut Vec<String>) {
+        let namespace = &kmesh.namespace;
+        self.namespaces.insert(namespace.clone());
+        let mut pods = self.snapshot.objects_in(Kind::Pod, namespace);
+        if pods.any(|(_, pod)| is_daemon(pod, kmesh)) {
+            return;
+        }
+        drop(pods);
+        push_once(
+            assumed,
+            format!("A daemon of Kmesh's runs in namespace {namespace} and takes what it is asked for"),
+        );
+        let name = format!("{}-assumed", kmesh.daemon_set);
+        let metadata = json!({"name": name, "namespace": namespace, "labels": {"app": APP}});
+        self.put(
+            Kind::Pod,
+            json!({"metadata": metadata, "spec": {"nodeName": "assumed"}}),
+        );
+    }
+
     fn assume_control_plane(&mut self, mesh: &ObservabilityMesh, assumed: &mut Vec<String>) {
         if let Some(kuma) = kuma_of(mesh) {
             self.assume_kuma(&kuma, assumed);
+        }
+        if let Some(kmesh) = kmesh_of(mesh) {
+            self.assume_kmesh(&kmesh, assumed);
         }
         let Some(istio) = istio_of(mesh) else { return };
         self.namespaces.insert(istio.namespace.clone());

@@ -20,6 +20,8 @@ pub enum Place {
     Istio,
     /// In the system namespace of a Kuma control plane.
     Kuma,
+    /// In the namespace of Kmesh's daemons.
+    Kmesh,
     /// In a namespace with agents that Sightline restarts, and with what they read.
     Agents,
     /// In a namespace whose workloads get environment.
@@ -262,6 +264,23 @@ pub const RULES: &[Rule] = &[
         why: "the objects that policies become",
     },
     Rule {
+        place: Place::Kmesh,
+        group: "",
+        resources: &["pods"],
+        names: &[],
+        verbs: &["list", "watch"],
+        why: "a daemon forgets its switches when it restarts",
+    },
+    // A websocket begins with a GET; since Kubernetes 1.35 it needs the right to create as well.
+    Rule {
+        place: Place::Kmesh,
+        group: "",
+        resources: &["pods/portforward"],
+        names: &[],
+        verbs: &["get", "create"],
+        why: "a daemon's switches are behind HTTP on the loopback of its pod, and nowhere else (pods/portforward cannot be limited to a port)",
+    },
+    Rule {
         place: Place::Agents,
         group: "",
         resources: &["configmaps"],
@@ -315,6 +334,9 @@ pub struct RbacArgs {
     /// System namespace of a Kuma control plane. Repeatable.
     #[arg(long, value_name = "NAMESPACE")]
     pub kuma_namespace: Vec<String>,
+    /// Namespace of Kmesh's daemons. Repeatable.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub kmesh_namespace: Vec<String>,
     /// Namespace with agents that are restarted, with the ConfigMaps and Secrets that they read. Repeatable.
     #[arg(long, value_name = "NAMESPACE")]
     pub agent_namespace: Vec<String>,
@@ -363,6 +385,7 @@ pub fn manifests(args: &RbacArgs) -> Result<String, YamlError> {
         (Place::Own, "own", std::slice::from_ref(own)),
         (Place::Istio, "istio", &args.istio_namespace[..]),
         (Place::Kuma, "kuma", &args.kuma_namespace[..]),
+        (Place::Kmesh, "kmesh", &args.kmesh_namespace[..]),
         (Place::Agents, "agents", &args.agent_namespace[..]),
         (Place::Inject, "inject", &args.inject_namespace[..]),
     ];

@@ -18,16 +18,16 @@ pub use common::{
 pub use observability_mesh::{
     Agent, AgentReads, AgentReadsType, AlsProtocol, ConfigMapRead, ConfigMapTarget, CustomBackends,
     DEFAULT_ISTIO_NAMESPACE, DEFAULT_KUMA_NAMESPACE, DefaultTracing, Elasticsearch, EnvoyAlsBackend, FileBackend,
-    InterfaceTraffic, IstioMesh, IstioMetric, KumaMesh, KumaMetrics, KumaMetricsReceiver, KumaProfile, Limits,
-    LogBackend, LogBackendType, Logging, Mesh, MeshConfigMode, MeshConfigTarget, MeshType, MetricMode, MetricOverride,
-    Metrics, ObservabilityMesh, ObservabilityMeshSpec, OnFailure, OtlpLogBackend, Permission, ProxyVersions,
-    RequiredLog, Rollout, SecretKeysRef, SecretRead, TagOperation, TagOverride, Tenancy, TraceBackend,
-    TraceBackendType, Tracing, WasmModule, WorkloadRef,
+    InterfaceTraffic, IstioMesh, IstioMetric, KmeshMesh, KmeshMetrics, KumaMesh, KumaMetrics, KumaMetricsReceiver,
+    KumaProfile, Limits, LogBackend, LogBackendType, Logging, Mesh, MeshConfigMode, MeshConfigTarget, MeshType,
+    MetricMode, MetricOverride, Metrics, ObservabilityMesh, ObservabilityMeshSpec, OnFailure, OtlpLogBackend,
+    Permission, ProxyVersions, RequiredLog, Rollout, SecretKeysRef, SecretRead, TagOperation, TagOverride, Tenancy,
+    TraceBackend, TraceBackendType, Tracing, WasmModule, WorkloadRef,
 };
 pub use schema::{custom_resource_definitions, definition_yaml};
 pub use status::{
-    AgentStatus, EffectiveLog, EffectiveTracing, InjectStatus, ObservabilityMeshStatus, SeenVersions,
-    TracingBackendStatus, TrafficLogStatus,
+    AgentStatus, EffectiveLog, EffectiveTracing, InjectStatus, KmeshNode, KmeshStatus, ObservabilityMeshStatus,
+    SeenVersions, TracingBackendStatus, TrafficLogStatus,
 };
 pub use tracing_backend::{
     Destination, DestinationType, Dialect, Inject, InjectWorkloads, MeshBackendRef, TracingBackend, TracingBackendSpec,

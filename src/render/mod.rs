@@ -3,6 +3,7 @@
 pub mod env;
 pub mod interlink;
 pub mod istio;
+pub mod kmesh;
 pub mod kuma;
 pub mod metadata;
 pub mod solarmesh;

@@ -5,6 +5,7 @@
 
 mod contest;
 mod insights;
+pub mod daemons;
 pub mod mesh_config;
 mod own;
 pub mod proxies;
@@ -28,6 +29,7 @@ use crate::render::istio::versions::ImageVersion;
 use crate::render::kuma::policy::NAMESPACE_POINTER;
 pub use contest::Contest;
 use insights::{Insight, Insights};
+use daemons::Asked;
 use mesh_config::MeshConfig;
 pub use own::Undecoded;
 use proxies::{PROXY_LABEL, Proxies, Versions, proxy_of};
@@ -73,7 +75,7 @@ pub enum Kind {
     ConfigMap,
     /// `v1` Secret.
     Secret,
-    /// `v1` Pod: those of control planes.
+    /// `v1` Pod: those of control planes, and Kmesh's daemons.
     Pod,
     /// `v1` Pod: those that run a proxy of Istio. Only the version of it is kept, see [`proxies`].
     Proxy,
@@ -211,7 +213,7 @@ impl Kind {
     /// The label selector of the watches of this kind, where not all of its objects are read.
     pub const fn label_selector(self) -> Option<&'static str> {
         match self {
-            Self::Pod => Some("app in (istiod,kuma-control-plane)"),
+            Self::Pod => Some("app in (istiod,kmesh,kuma-control-plane)"),
             Self::Proxy => Some(PROXY_LABEL),
             _ => None,
         }
@@ -294,6 +296,8 @@ pub enum Read {
     State(Kind),
     /// Whether the API server refused our last write of an object.
     Refusal(Kind, Key),
+    /// What is remembered of Kmesh's daemons in a namespace.
+    Daemons(String),
     /// Whether a MeshConfig map can be written.
     MapBlocked(Key),
     /// Whether the extension providers of a resource find room in a MeshConfig map.
@@ -361,6 +365,7 @@ pub struct Snapshot {
     map_findings: BTreeMap<Key, MapFindings>,
     refusals: BTreeMap<(Kind, Key), String>,
     contests: BTreeMap<(Kind, Key), Contest>,
+    asked: BTreeMap<Key, Asked>,
     proxies: Proxies,
     insights: Insights,
     /// Versions in the namespaces that a mesh selects, by its name. Kept, because every policy of a mesh asks for it and
@@ -400,6 +405,25 @@ impl Snapshot {
         } else {
             BTreeSet::from([Read::Refusal(kind, key.clone())])
         }
+    }
+
+    /// Notes how it went with a daemon of Kmesh's.
+    pub fn note_asked(&mut self, daemon: &Key, asked: Asked) -> BTreeSet<Read> {
+        // Who was asked while its pod went is forgotten with it.
+        if self.object(Kind::Pod, daemon).is_none() {
+            return BTreeSet::new();
+        }
+        self.asked.insert(daemon.clone(), asked);
+        BTreeSet::from([Read::Daemons(daemon.namespace.clone())])
+    }
+
+    /// Forgets what daemons were asked for: somebody else may have asked them since.
+    pub fn forget_asked(&mut self) -> BTreeSet<Read> {
+        let forgotten = std::mem::take(&mut self.asked);
+        forgotten
+            .into_keys()
+            .map(|daemon| Read::Daemons(daemon.namespace))
+            .collect()
     }
 
     /// What we wrote of an object, and how often somebody took it back: to be told of each write.
@@ -459,6 +483,9 @@ impl Snapshot {
             return self.note_insight(key, None, now);
         }
         self.refusals.remove(&(kind, key.clone()));
+        if kind == Kind::Pod {
+            self.asked.remove(key);
+        }
         match self.objects.entry(kind).or_default().remove(key) {
             Some(before) => self.changed(kind, key, Some(&before), None, now),
             None => BTreeSet::new(),
@@ -934,6 +961,12 @@ impl<'a> View<'a> {
     /// What we wrote of an object, and how often somebody took it back.
     pub fn contest(&self, kind: Kind, key: &Key) -> Option<&'a Contest> {
         self.snapshot.contests.get(&(kind, key.clone()))
+    }
+
+    /// How it went with a daemon of Kmesh's, when it was last asked.
+    pub fn asked(&self, daemon: &Key) -> Option<&'a Asked> {
+        self.note(Read::Daemons(daemon.namespace.clone()));
+        self.snapshot.asked.get(daemon)
     }
 
     /// When we last wrote a MeshConfig map.

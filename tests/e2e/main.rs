@@ -38,6 +38,8 @@ mod foreign;
 mod governor;
 mod healing;
 mod kuma;
+mod kmesh;
+mod kmesh_daemon;
 mod last_good;
 mod leader;
 mod leftovers;

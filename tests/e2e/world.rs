@@ -121,7 +121,11 @@ pub const RESYNC: Duration = Duration::from_mins(10);
 impl World {
     /// A cluster with nothing of ours.
     pub async fn empty() -> Result<Self> {
-        let plane = ControlPlane::start(Options::default()).await?;
+        Self::empty_with(Options::default()).await
+    }
+
+    async fn empty_with(options: Options) -> Result<Self> {
+        let plane = ControlPlane::start(options).await?;
         let client = plane.client()?;
         Ok(Self {
             plane,
@@ -137,7 +141,11 @@ impl World {
 
     /// A cluster with our CRDs and nothing else.
     pub async fn bare() -> Result<Self> {
-        let world = Self::empty().await?;
+        Self::bare_with(Options::default()).await
+    }
+
+    async fn bare_with(options: Options) -> Result<Self> {
+        let world = Self::empty_with(options).await?;
         let crds = root().join("config/crd");
         let crds = crds.to_str().context("not UTF-8")?;
         // As the docs say: what is too long for the annotation of a client-side apply is applied by the server.
@@ -150,7 +158,12 @@ impl World {
 
     /// The world of `config/demo`, its workloads available, RBAC installed, no operator yet.
     pub async fn demo() -> Result<Self> {
-        let world = Self::bare().await?;
+        Self::demo_with(Options::default()).await
+    }
+
+    /// [`World::demo`] on a control plane with other options.
+    pub async fn demo_with(options: Options) -> Result<Self> {
+        let world = Self::bare_with(options).await?;
         world.apply_demo().await?;
         world.plane.apply_file(&root().join("config/rbac")).await?;
         Ok(world)

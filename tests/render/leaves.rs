@@ -118,6 +118,10 @@ mesh.istio.meshConfig.configMapName | {mesh: {istio: {meshConfig: {configMapName
 mesh.istio.proxyVersions.minimum   | {mesh: {istio: {proxyVersions: {minimum: "1.36"}}}} | {mesh: {istio: {proxyVersions: {minimum: "1.38"}}}}
 mesh.kuma.name                     | {mesh: {type: Kuma, kuma: {name: a}}} | {mesh: {type: Kuma, kuma: {name: b}}}
 mesh.kuma.systemNamespace          | {mesh: {type: Kuma, kuma: {systemNamespace: a}}} | {mesh: {type: Kuma, kuma: {systemNamespace: b}}}
+mesh.kmesh.namespace               | {mesh: {type: Kmesh, kmesh: {namespace: a}}} | {mesh: {type: Kmesh, kmesh: {namespace: b}}}
+mesh.kmesh.daemonSet               | {mesh: {type: Kmesh, kmesh: {daemonSet: a}}} | {mesh: {type: Kmesh, kmesh: {daemonSet: b}}}
+metrics.kmesh.workload             | {mesh: {type: Kmesh}, metrics: {kmesh: {workload: true}}} | {mesh: {type: Kmesh}, metrics: {kmesh: {workload: false}}}
+metrics.kmesh.connection           | {mesh: {type: Kmesh}, metrics: {kmesh: {connection: true}}} | {mesh: {type: Kmesh}, metrics: {kmesh: {connection: false}}}
 mesh.kuma.version                  | {mesh: {type: Kuma, kuma: {version: "2.13"}}} | {mesh: {type: Kuma, kuma: {version: "2.14"}}}
 logging.backends[].tcp.endpoint.host | {mesh: {type: Kuma}, logging: {backends: [{name: stdout, type: TCP, tcp: {endpoint: {host: a.obs.svc, port: 1001}}}]}} | {mesh: {type: Kuma}, logging: {backends: [{name: stdout, type: TCP, tcp: {endpoint: {host: b.obs.svc, port: 1001}}}]}}
 logging.backends[].tcp.endpoint.port | {mesh: {type: Kuma}, logging: {backends: [{name: stdout, type: TCP, tcp: {endpoint: {host: a.obs.svc, port: 1001}}}]}} | {mesh: {type: Kuma}, logging: {backends: [{name: stdout, type: TCP, tcp: {endpoint: {host: a.obs.svc, port: 1002}}}]}}
@@ -450,6 +454,14 @@ fn last_name(leaf: &str) -> &str {
     leaf.trim_end_matches("[]").rsplit('.').next().unwrap()
 }
 
+/// What a message about a leaf has to say: which namespaces a mesh takes, it says of the whole.
+fn word_for(leaf: &str) -> &str {
+    match leaf.split_once('.') {
+        Some(("namespaces", _)) => "namespaces",
+        _ => last_name(leaf),
+    }
+}
+
 #[test]
 fn each_leaf_of_the_schema_has_one_row_and_each_row_differs_in_its_leaf_alone() {
     let schemas = schemas();
@@ -493,7 +505,7 @@ fn each_leaf_of_the_schema_has_one_row_and_each_row_differs_in_its_leaf_alone() 
     }
 }
 
-/// What is written and restarted. The annotation that says where each entry comes from proves nothing.
+/// What is written, restarted and asked for. The annotation that says where each entry comes from proves nothing.
 fn written(outcome: &Outcome) -> Value {
     let mut objects: Vec<Value> = outcome.converged.objects.values().cloned().collect();
     for object in &mut objects {
@@ -504,7 +516,13 @@ fn written(outcome: &Outcome) -> Value {
             annotations.remove(sightline::render::metadata::SOURCES);
         }
     }
+    let asked_for = outcome
+        .converged
+        .statuses
+        .iter()
+        .filter_map(|status| status.fields.get("kmesh"));
     json!([
+        asked_for.collect::<Vec<_>>(),
         objects,
         format!("{:?}", outcome.converged.deleted),
         format!("{:?}", outcome.converged.restarts)
@@ -594,14 +612,28 @@ fn is_refused_with(outcomes: [&Outcome; 2], leaf: &str) -> bool {
         .all(|outcome| messages(outcome).iter().any(|message| message.contains(&words)))
 }
 
+const OF_KMESH: &str = "mesh: {type: Kmesh}";
+/// The namespace of [`WORLD`]'s subject and rival, and that of what switches Kmesh's daemons.
+const IN_SHOP: &str = "namespace: shop}, spec:";
+const IN_KMESH: &str = "namespace: kmesh-system}, spec:";
+
+#[test]
+fn each_leaf_is_rendered_or_reported_by_its_path_in_kmesh_without_waypoints() {
+    let world = WORLD.replace(OF_ISTIO, OF_KMESH).replace(IN_SHOP, IN_KMESH);
+    assert!(world.contains(OF_KMESH) && world.contains(IN_KMESH));
+    let silent = neither_rendered_nor_reported(&world);
+    assert!(silent.is_empty(), "neither rendered nor reported: {silent:#?}");
+}
+
 fn neither_rendered_nor_reported_in_kuma(version: &str) -> Vec<String> {
-    let world = WORLD.replace(
-        OF_ISTIO,
-        &format!("mesh: {{type: Kuma, kuma: {{version: \"{version}\"}}}}"),
-    );
+    let mesh = format!("mesh: {{type: Kuma, kuma: {{version: \"{version}\"}}}}");
+    neither_rendered_nor_reported(&WORLD.replace(OF_ISTIO, &mesh))
+}
+
+fn neither_rendered_nor_reported(world: &str) -> Vec<String> {
     assert_ne!(world, WORLD);
     let mut silent = Vec::new();
-    for row in table_of(&world).into_iter().filter(|row| !is_of_the_control_plane(row)) {
+    for row in table_of(world).into_iter().filter(|row| !is_of_the_control_plane(row)) {
         let outcomes = row.worlds.each_ref().map(|world| Outcome::of(world, false));
         let [Ok(a), Ok(b)] = outcomes else {
             silent.push(format!("{} {}: refused", row.kind, row.leaf));
@@ -609,9 +641,10 @@ fn neither_rendered_nor_reported_in_kuma(version: &str) -> Vec<String> {
         };
         let told_apart = told(&a)
             .symmetric_difference(&told(&b))
-            .any(|message| message.contains(last_name(&row.leaf)));
+            .any(|message| message.contains(word_for(&row.leaf)));
         let is_left_out = [&a, &b].into_iter().any(|outcome| is_left_out(outcome, &row.leaf));
-        let is_reported = told_apart || is_left_out || is_refused_with([&a, &b], &row.leaf);
+        let is_a_key = row.leaf == "logging.backends[].name" && world.contains(OF_KMESH);
+        let is_reported = told_apart || is_left_out || is_a_key || is_refused_with([&a, &b], &row.leaf);
         if written(&a) == written(&b) && !is_reported {
             silent.push(format!("{} {}", row.kind, row.leaf));
         }

@@ -11,17 +11,19 @@ use super::{
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
 use crate::crds::{IstioMesh, KumaMesh, Limits, Logging, ObservabilityMesh, Tenancy};
 use crate::plan::{
-    Event, Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, kuma, mesh_config, owned,
+    Event, Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, kmesh, kuma, mesh_config, owned,
     refusal, rollout, telemetries, wasm_plugins,
 };
 use crate::policy::backends::{SpanReceiver, Transport, log_endpoint, log_target, missing_service};
 use crate::policy::claims::WorkloadSet;
 use crate::policy::formats;
+use crate::policy::kmesh::unsaid_of_mesh;
 use crate::policy::membership::{
-    MeshScope, former_maps_of, is_live, istio_of, maps_of, mesh_of, mesh_scope, name_of, primary_maps, root_namespace,
+    MeshScope, former_maps_of, is_live, istio_of, maps_of, mesh_of, mesh_scope, mesh_wide_istio_of, name_of,
+    primary_maps, root_namespace,
 };
 use crate::policy::mesh_wide::{check_default_tracing, check_metrics, check_proxy_metrics, check_required, source_of};
-use crate::policy::proxies::{Proxies, kuma_of, kuma_version};
+use crate::policy::proxies::{Proxies, kmesh_of, kuma_of, kuma_version};
 use crate::policy::traffic_log::{bad_format, mesh_lines};
 use crate::policy::versions;
 use crate::render::istio::provider::Provider;
@@ -78,19 +80,7 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
         findings.push(agents_in_sync(unique));
     }
     findings.extend(yields_to_another_mesh(view, mesh));
-    let (unused, why) = if kuma_of(mesh).is_some() {
-        (not_said_in_kuma(view, mesh), "as Kuma has nothing for them")
-    } else {
-        (without_proxies(mesh), "as there are no proxies")
-    };
-    if !unused.is_empty() {
-        let message = format!("Not expressible and left out, {why}: {}.", unused.join(", "));
-        findings.push(Finding::holds(
-            ConditionType::PartiallyExpressed,
-            Reason::NotExpressible,
-            message,
-        ));
-    }
+    findings.extend(left_out(view, mesh));
     let mut pending = false;
     let mut belongs = |namespace: &str, mesh_ref| match mesh_of(view, namespace, mesh_ref) {
         Ok(mesh) => name_of(mesh) == name,
@@ -112,6 +102,9 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     fields.insert("providers".into(), Value::from(providers.len()));
     if let Some(version) = version_of_kuma(view, mesh, &mut plan) {
         fields.insert("kumaVersion".into(), Value::from(version));
+    }
+    if let Some(status) = kmesh::field(view, mesh) {
+        fields.insert("kmesh".into(), status);
     }
     let maps = listed_maps(view, mesh);
     if !maps.is_empty() {
@@ -149,6 +142,23 @@ fn version_of_kuma(view: &View<'_>, mesh: &ObservabilityMesh, plan: &mut Plan) -
         });
     }
     Some(now)
+}
+
+/// The condition that the spec says what this kind of mesh cannot.
+fn left_out(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finding> {
+    let (unused, why) = if kuma_of(mesh).is_some() {
+        (not_said_in_kuma(view, mesh), "as Kuma has nothing for them")
+    } else if let Some(of) = kmesh_of(mesh) {
+        let mut paths = unsaid_of_mesh(mesh);
+        paths.extend(kmesh::lacks(view, &of));
+        (paths, "as Kmesh has nothing for them")
+    } else {
+        (without_proxies(mesh), "as there are no proxies")
+    };
+    (!unused.is_empty()).then(|| {
+        let message = format!("Not expressible and left out, {why}: {}.", unused.join(", "));
+        Finding::holds(ConditionType::PartiallyExpressed, Reason::NotExpressible, message)
+    })
 }
 
 /// The sentence that MeshConfig sends metrics to others too: what names a provider takes its proxies' metrics away from
@@ -189,7 +199,7 @@ fn yields_to_another_mesh(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<F
     };
     let counts = |mesh: &ObservabilityMesh| check_metrics(view, mesh).is_ok_and(|m| !metrics::overrides(m).is_empty());
     let is_per_namespace = |mesh: &ObservabilityMesh| {
-        istio_of(mesh)
+        mesh_wide_istio_of(mesh)
             .is_some_and(|istio| mesh_scope(view, mesh, &Proxies::Istio(istio)) == Ok(MeshScope::PerNamespace))
     };
     if !is_per_namespace(mesh) {
@@ -374,7 +384,11 @@ fn programmed(
             let message = "The mesh is being deleted, and Sightline may not see whether its WasmPlugins are left; install the ClusterRole of config/rbac, or remove spec.interfaceTraffic.wasmPlugin to leave them.";
             return Finding::fails(type_, Reason::Forbidden, message);
         }
-        let message = "The mesh is being deleted: Telemetries go first, then its extension providers.";
+        let message = if kmesh_of(mesh).is_some() {
+            "The mesh is being deleted: its daemons are switched off, and Telemetries of waypoints go first, then their extension providers."
+        } else {
+            "The mesh is being deleted: Telemetries go first, then its extension providers."
+        };
         return Finding::fails(type_, Reason::Deleting, message);
     }
     if let Err(finding) = own_claims_stand(view, mesh, plan) {
@@ -417,8 +431,13 @@ fn programmed(
             );
         }
     }
-    wasm_programmed(view, mesh)
-        .unwrap_or_else(|| Finding::holds(type_, Reason::Programmed, "The rendered objects stand as rendered."))
+    if let Some(finding) = wasm_programmed(view, mesh) {
+        return finding;
+    }
+    match kmesh_of(mesh).map(|of| kmesh::stands(view, mesh, &of)) {
+        Some(Ok(finding) | Err(finding)) => finding,
+        None => Finding::holds(type_, Reason::Programmed, "The rendered objects stand as rendered."),
+    }
 }
 
 /// The finding that a WasmPlugin of the mesh does not stand as rendered.
@@ -461,7 +480,9 @@ fn own_claims_stand(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut P
     if let Some(of) = kuma_of(mesh) {
         return own_claims_stand_in_kuma(view, mesh, &of, plan);
     }
-    let Some(istio) = istio_of(mesh) else { return Ok(()) };
+    let Some(istio) = mesh_wide_istio_of(mesh) else {
+        return Ok(());
+    };
     let required = check_required(view, mesh);
     let tracing = check_default_tracing(view, mesh);
     let changes = check_metrics(view, mesh).map(metrics::overrides).unwrap_or_default();
@@ -628,8 +649,9 @@ fn finalizer(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finalizer
         leaves_interface_traffic(view, mesh),
         wasm_plugins::are_left(view, mesh),
         kuma_of(mesh).map_or(Some(false), |of| kuma::are_left(view, mesh, &of)),
+        kmesh_of(mesh).map_or(Some(false), |of| kmesh::are_left(view, mesh, &of)),
     ];
-    (left == [Some(false); 5]).then_some(Finalizer::Remove)
+    (left == [Some(false); 6]).then_some(Finalizer::Remove)
 }
 
 /// Whether Telemetries of the mesh are left; `None`: not known yet.

@@ -12,14 +12,14 @@ use serde_json::{Map, Value};
 use super::foreign::{Beside, Effect, Section};
 use super::owned::is_ours;
 use super::telemetries::Telemetries;
-use super::{Event, Plan, Status, Target, control_plane, kuma, mesh_config, refusal, rollout, telemetries};
+use super::{Event, Plan, Status, Target, control_plane, kmesh, kuma, mesh_config, refusal, rollout, telemetries};
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
 use crate::crds::{IstioMesh, ObservabilityMesh};
 use crate::policy::claims::{Checked, Claim, Source};
 use crate::policy::membership::{
-    MeshScope, NotAMember, istio_of, maps_of, mesh_scope, name_of, other_mesh_rooted_in, selects,
+    MeshScope, NotAMember, istio_of, maps_of, mesh_scope, mesh_wide_istio_of, name_of, other_mesh_rooted_in, selects,
 };
-use crate::policy::proxies::{Proxies, kuma_of};
+use crate::policy::proxies::{Proxies, kmesh_of, kuma_of};
 use crate::policy::resolve::{MAX_SETS, Overlap};
 use crate::render::istio::provider::Provider;
 use crate::snapshot::{Fact, Key, Kind, Undecoded, View, key_of, labels_of};
@@ -101,6 +101,11 @@ fn programmed<C: Claim>(
                 in_force.map_or_else(|finding| (finding, None), |()| (as_rendered(), others.contested()))
             }
         };
+    }
+    let of_daemons = checked.mesh.filter(|_| claim.selection().targets.is_empty());
+    if let Some((mesh, of)) = of_daemons.and_then(|mesh| Some((mesh, kmesh_of(mesh)?))) {
+        let (Ok(finding) | Err(finding)) = kmesh::stands(view, mesh, &of);
+        return (finding, None);
     }
     if let Err(finding) = providers_stand(view, plan, checked, &claim.source().into(), claim.switches_off()) {
         return (finding, None);
@@ -207,7 +212,7 @@ fn others_of_mesh(view: &View<'_>, mesh: &ObservabilityMesh, source: &Source) ->
         return standing.map(Others::in_kuma).unwrap_or_default();
     }
     let mut others = Others::default();
-    let namespaces = istio_of(mesh)
+    let namespaces = mesh_wide_istio_of(mesh)
         .and_then(|istio| mesh_namespaces(view, mesh, &Proxies::Istio(istio)).ok())
         .unwrap_or_default();
     let has_foreign = |namespace: &String| match view.objects_in(Kind::Telemetry, namespace) {
@@ -368,7 +373,7 @@ fn selected_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, but: &str) -> 
         .collect()
 }
 
-fn to_i32(n: usize) -> i32 {
+pub(super) fn to_i32(n: usize) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX)
 }
 
