@@ -33,17 +33,20 @@ pub enum Feature {
     ProxyVersions,
     /// Modules that report interface traffic.
     WasmPlugins,
+    /// prometheus-operator's monitors.
+    Monitors,
 }
 
 impl Feature {
     /// Every feature, in the order of the chart's values.
-    pub const ALL: [Self; 2] = [Self::ProxyVersions, Self::WasmPlugins];
+    pub const ALL: [Self; 3] = [Self::ProxyVersions, Self::WasmPlugins, Self::Monitors];
 
     /// Its name in the chart's values.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ProxyVersions => "proxyVersions",
             Self::WasmPlugins => "wasmPlugins",
+            Self::Monitors => "monitors",
         }
     }
 
@@ -57,6 +60,10 @@ impl Feature {
             Self::WasmPlugins => {
                 "spec.interfaceTraffic.wasmPlugin of a mesh. Needs to write WasmPlugins, which is to load code into \
                  proxies, in the whole cluster; without it a mesh that asks for it says Forbidden."
+            }
+            Self::Monitors => {
+                "Entries of spec.metrics.exports of type PodMonitor and ServiceMonitor. Needs to write these objects in the \
+                 whole cluster; without it a mesh that asks for one says Forbidden."
             }
         }
     }
@@ -152,6 +159,22 @@ pub const RULES: &[Rule] = &[
         names: &[],
         verbs: &["get", "list", "watch", "create", "patch", "delete"],
         why: "the modules that report interface traffic",
+    },
+    Rule {
+        place: Place::ClusterFor(Feature::Monitors),
+        group: "monitoring.coreos.com",
+        resources: &["podmonitors", "servicemonitors"],
+        names: &[],
+        verbs: &["get", "list", "watch", "create", "patch", "delete"],
+        why: "the objects that exports of metrics become",
+    },
+    Rule {
+        place: Place::ClusterFor(Feature::Monitors),
+        group: "monitoring.coreos.com",
+        resources: &["prometheuses"],
+        names: &[],
+        verbs: &["list", "watch"],
+        why: "a monitor that no Prometheus selects is read by nobody",
     },
     Rule {
         place: Place::Cluster,

@@ -5,6 +5,7 @@ pub mod interlink;
 pub mod istio;
 pub mod kuma;
 pub mod metadata;
+pub mod metrics;
 pub mod solarmesh;
 
 pub use env::EnvVar;

@@ -101,11 +101,17 @@ pub enum Kind {
     MeshTrace,
     /// `kuma.io/v1alpha1` MeshMetric.
     MeshMetric,
+    /// `monitoring.coreos.com/v1` PodMonitor.
+    PodMonitor,
+    /// `monitoring.coreos.com/v1` ServiceMonitor.
+    ServiceMonitor,
+    /// `monitoring.coreos.com/v1` Prometheus.
+    Prometheus,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::Namespace,
         Self::Service,
         Self::ConfigMap,
@@ -125,6 +131,9 @@ impl Kind {
         Self::MeshAccessLog,
         Self::MeshTrace,
         Self::MeshMetric,
+        Self::PodMonitor,
+        Self::ServiceMonitor,
+        Self::Prometheus,
     ];
 
     /// `(apiVersion, kind, plural)`.
@@ -152,6 +161,9 @@ impl Kind {
             Self::MeshAccessLog => ("kuma.io/v1alpha1", "MeshAccessLog", "meshaccesslogs"),
             Self::MeshTrace => ("kuma.io/v1alpha1", "MeshTrace", "meshtraces"),
             Self::MeshMetric => ("kuma.io/v1alpha1", "MeshMetric", "meshmetrics"),
+            Self::PodMonitor => ("monitoring.coreos.com/v1", "PodMonitor", "podmonitors"),
+            Self::ServiceMonitor => ("monitoring.coreos.com/v1", "ServiceMonitor", "servicemonitors"),
+            Self::Prometheus => ("monitoring.coreos.com/v1", "Prometheus", "prometheuses"),
         }
     }
 
@@ -185,15 +197,15 @@ impl Kind {
     /// Whether all objects of the kind are watched in the whole cluster. The others are watched by name or namespace,
     /// as they are read: least privilege.
     pub const fn is_watched_everywhere(self) -> bool {
-        matches!(
-            self,
-            Self::Namespace | Self::Service | Self::Telemetry | Self::Proxy | Self::WasmPlugin
-        )
+        matches!(self, Self::Namespace | Self::Service | Self::Telemetry) || self.is_of_a_feature()
     }
 
     /// Whether the right to it is given for a feature only (`cluster::rbac::Feature`), so that the rest goes without.
     pub const fn is_of_a_feature(self) -> bool {
-        matches!(self, Self::Proxy | Self::WasmPlugin)
+        matches!(
+            self,
+            Self::Proxy | Self::WasmPlugin | Self::PodMonitor | Self::ServiceMonitor | Self::Prometheus
+        )
     }
 
     /// The label selector of the watches of this kind, where not all of its objects are read.

@@ -11,11 +11,12 @@ use super::{
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
 use crate::crds::{IstioMesh, Limits, Logging, ObservabilityMesh, Tenancy};
 use crate::plan::{
-    Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, kuma, mesh_config, owned, refusal,
-    rollout, telemetries, wasm_plugins,
+    Finalizer, Memory, Plan, Status, Target, control_plane, exports, interface_traffic, kuma, mesh_config, owned,
+    refusal, rollout, telemetries, wasm_plugins,
 };
 use crate::policy::backends::{SpanReceiver, Transport, log_endpoint, log_target, missing_service};
 use crate::policy::claims::WorkloadSet;
+use crate::policy::exports::{not_expressed, warned as exports_warned};
 use crate::policy::formats;
 use crate::policy::membership::{
     MeshScope, former_maps_of, is_live, istio_of, maps_of, mesh_of, mesh_scope, name_of, primary_maps, root_namespace,
@@ -78,19 +79,7 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
         findings.push(agents_in_sync(unique));
     }
     findings.extend(yields_to_another_mesh(view, mesh));
-    let (unused, why) = if kuma_of(mesh).is_some() {
-        (not_said_in_kuma(view, mesh), "as Kuma has nothing for them")
-    } else {
-        (without_proxies(mesh), "as there are no proxies")
-    };
-    if !unused.is_empty() {
-        let message = format!("Not expressible and left out, {why}: {}.", unused.join(", "));
-        findings.push(Finding::holds(
-            ConditionType::PartiallyExpressed,
-            Reason::NotExpressible,
-            message,
-        ));
-    }
+    findings.extend(partially_expressed(view, mesh));
     let mut pending = false;
     let mut belongs = |namespace: &str, mesh_ref| match mesh_of(view, namespace, mesh_ref) {
         Ok(mesh) => name_of(mesh) == name,
@@ -116,6 +105,10 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     let maps = listed_maps(view, mesh);
     if !maps.is_empty() {
         fields.insert("meshConfigMaps".into(), Value::from(maps));
+    }
+    let export_maps = exports::listed_maps(view, mesh);
+    if !export_maps.is_empty() {
+        fields.insert("exportConfigMaps".into(), Value::from(export_maps));
     }
     if let Some(istio) = istio_of(mesh)
         && let Ok(versions) = versions::status(view, mesh, &istio)
@@ -202,6 +195,25 @@ fn yields_to_another_mesh(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<F
     );
     let type_ = ConditionType::PartiallyOverridden;
     Some(Finding::holds(type_, Reason::Overridden, message))
+}
+
+/// The condition that the mesh, or a reader of its metrics, cannot be told some of the spec.
+fn partially_expressed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finding> {
+    let (mut unused, why) = if kuma_of(mesh).is_some() {
+        (not_said_in_kuma(view, mesh), "as Kuma has nothing for them")
+    } else {
+        (without_proxies(mesh), "as there are no proxies")
+    };
+    let why = if unused.is_empty() {
+        "as their readers have nothing for them"
+    } else {
+        why
+    };
+    unused.extend(not_expressed(mesh));
+    (!unused.is_empty()).then(|| {
+        let message = format!("Not expressible and left out, {why}: {}.", unused.join(", "));
+        Finding::holds(ConditionType::PartiallyExpressed, Reason::NotExpressible, message)
+    })
 }
 
 /// What the spec of a mesh without proxies says about them. A value that is the default says nothing.
@@ -299,6 +311,13 @@ fn accepted(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Finding {
         .flat_map(|checked| checked.findings);
     let mut all = of_required.chain(of_defaults.into_iter().flatten());
     let bad = all.find(|finding| finding.type_ == type_ && finding.status != Truth::True);
+    let warned = [warned, exports_warned(mesh)]
+        .into_iter()
+        .flatten()
+        .reduce(|mut first, then| {
+            first.message = format!("{} {}", first.message, then.message);
+            first
+        });
     bad.or(warned)
         .unwrap_or_else(|| Finding::holds(type_, Reason::Accepted, "The spec makes sense here."))
 }
@@ -396,6 +415,7 @@ fn programmed(
         }
     }
     wasm_programmed(view, mesh)
+        .or_else(|| exports::stand(view, mesh).err())
         .unwrap_or_else(|| Finding::holds(type_, Reason::Programmed, "The rendered objects stand as rendered."))
 }
 
@@ -602,8 +622,9 @@ fn finalizer(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finalizer
         leaves_interface_traffic(view, mesh),
         wasm_plugins::are_left(view, mesh),
         kuma_of(mesh).map_or(Some(false), |of| kuma::are_left(view, mesh, &of)),
+        exports::are_left(view, mesh),
     ];
-    (left == [Some(false); 5]).then_some(Finalizer::Remove)
+    (left == [Some(false); 6]).then_some(Finalizer::Remove)
 }
 
 /// Whether Telemetries of the mesh are left; `None`: not known yet.
