@@ -119,7 +119,7 @@ macro_rules! reasons {
 
 reasons! {
     Accepted [Accepted]: "The spec makes sense here.", "Nothing to do.";
-    AcceptedWithWarnings [Accepted]: "The spec makes sense here, but its log format does something that nobody is likely to want.", "Nothing has to be done; `sightline explain` points at the character.";
+    AcceptedWithWarnings [Accepted]: "The spec makes sense here, but its log format, or an export of metrics, does something that nobody is likely to want.", "Nothing has to be done; for a format `sightline explain` points at the character.";
     Resolved [ResolvedRefs]: "All that the spec names exists and may be used.", "Nothing to do.";
     Programmed [Programmed]: "The rendered objects stand as rendered.", "Nothing to do.";
     InSync [AgentsInSync]: "Every agent runs with the wanted configuration.", "Nothing to do.";
@@ -148,6 +148,8 @@ reasons! {
     NotOurs [Programmed, AgentsInSync]: "An object of that name exists and is not Sightline's.", "Remove it, or let Sightline take it over: adopt: true in the spec, or the annotation sightline.dev/adopt=true on it.";
     IstioNotInstalled [Programmed]: "The API server does not know Istio's kinds.", "Install Istio; the resource heals by itself.";
     KumaNotInstalled [Programmed]: "The API server does not know Kuma's kinds.", "Install Kuma; the resource heals by itself.";
+    PrometheusOperatorNotInstalled [Programmed]: "The API server does not know prometheus-operator's kinds.", "Install prometheus-operator, or use an export of type ScrapeConfig; the resource heals by itself.";
+    NotSelected [Programmed]: "No Prometheus selects a monitor, so nobody scrapes by it.", "Set object.namespace and object.labels of the export to what the Prometheus that the message names selects.";
     ControlPlaneNotVisible [Accepted, Programmed]: "No Ready istiod of a revision was found; or the version of Kuma cannot be told.", "Correct spec.mesh.istio.namespace or revisions, or start istiod; for Kuma, set spec.mesh.kuma.version or correct its systemNamespace.";
     SharedConfigNotWired [Programmed]: "istiod does not read the ConfigMap that extension providers are written to.", "Set SHARED_MESH_CONFIG on istiod as the message says; with mode Patch, name a ConfigMap that istiod reads.";
     SharedConfigTaken [Programmed]: "istiod's SHARED_MESH_CONFIG names another ConfigMap.", "Set spec.mesh.istio.meshConfig to mode: Patch with the name of that map, or point istiod at Sightline's.";

@@ -37,11 +37,18 @@ pub enum Feature {
     WasmPlugins,
     /// Proxies of Kuma's that refuse what they are sent.
     KumaInsights,
+    /// prometheus-operator's monitors.
+    Monitors,
 }
 
 impl Feature {
     /// Every feature, in the order of the chart's values.
-    pub const ALL: [Self; 3] = [Self::ProxyVersions, Self::WasmPlugins, Self::KumaInsights];
+    pub const ALL: [Self; 4] = [
+        Self::ProxyVersions,
+        Self::WasmPlugins,
+        Self::KumaInsights,
+        Self::Monitors,
+    ];
 
     /// Its name in the chart's values.
     pub const fn name(self) -> &'static str {
@@ -49,6 +56,7 @@ impl Feature {
             Self::ProxyVersions => "proxyVersions",
             Self::WasmPlugins => "wasmPlugins",
             Self::KumaInsights => "kumaInsights",
+            Self::Monitors => "monitors",
         }
     }
 
@@ -66,6 +74,10 @@ impl Feature {
             Self::KumaInsights => {
                 "Proxies of Kuma's that refuse their listeners are told in status. Needs to read DataplaneInsights in the \
                  whole cluster; without it Programmed says that the objects stand, and not what proxies make of them."
+            }
+            Self::Monitors => {
+                "Entries of spec.metrics.exports of type PodMonitor and ServiceMonitor. Needs to write these objects in the \
+                 whole cluster; without it a mesh that asks for one says Forbidden."
             }
         }
     }
@@ -169,6 +181,22 @@ pub const RULES: &[Rule] = &[
         names: &[],
         verbs: &["list", "watch"],
         why: "a proxy of Kuma's that refuses its listeners keeps the old ones, and only its insight tells",
+    },
+    Rule {
+        place: Place::ClusterFor(Feature::Monitors),
+        group: "monitoring.coreos.com",
+        resources: &["podmonitors", "servicemonitors"],
+        names: &[],
+        verbs: &["get", "list", "watch", "create", "patch", "delete"],
+        why: "the objects that exports of metrics become",
+    },
+    Rule {
+        place: Place::ClusterFor(Feature::Monitors),
+        group: "monitoring.coreos.com",
+        resources: &["prometheuses"],
+        names: &[],
+        verbs: &["list", "watch"],
+        why: "a monitor that no Prometheus selects is read by nobody",
     },
     Rule {
         place: Place::Cluster,

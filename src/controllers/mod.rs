@@ -373,7 +373,11 @@ impl Operator {
                 .object(Kind::Namespace, &crate::snapshot::Key::new("", namespace))
                 .is_some(),
             // These outlive what they were made for: what is left has to be taken away.
-            Target::MeshConfig(_) | Target::InterfaceTraffic(_) | Target::KumaPolicies(_) | Target::Leftovers => true,
+            Target::MeshConfig(_)
+            | Target::Export(..)
+            | Target::InterfaceTraffic(_)
+            | Target::KumaPolicies(_)
+            | Target::Leftovers => true,
         })
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::common::{
     AddressOnly, Direction, Endpoint, LogFormat, OtlpBackend, Sampling, Tag, TimeSpan, WorkloadKind, ZipkinBackend,
 };
+use super::exports::MetricsExport;
 use super::status::ObservabilityMeshStatus;
 
 /// Where Kuma's control plane lives unless the spec says otherwise.
@@ -619,6 +620,10 @@ pub struct Metrics {
     /// What Kmesh's daemons measure beside metrics by service. Absent: metrics are left alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kmesh: Option<KmeshMetrics>,
+    /// Who reads the metrics, at most 16: each entry becomes one object, which tells a reader what to scrape or where to send.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub exports: Vec<MetricsExport>,
 }
 
 /// Metrics of Kmesh's daemons. That it is there asks for metrics by service (`monitoring`).
@@ -921,11 +926,13 @@ impl std::fmt::Display for WorkloadRef {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = ("has(self.configMap) == (self.type == 'ConfigMap')", "reads: configMap: {name} goes with type: ConfigMap, and only with it"),
-    validation = ("has(self.secret) == (self.type == 'Secret')", "reads: secret: {name} goes with type: Secret, and only with it")
+    validation = ("has(self.secret) == (self.type == 'Secret')", "reads: secret: {name} goes with type: Secret, and only with it"),
+    validation = ("has(self.export) == (self.type == 'Export')", "reads: export: {name} goes with type: Export, and only with it")
 )]
 pub struct AgentReads {
     /// Kind of thing. `InterfaceTraffic`: the ConfigMap that `spec.interfaceTraffic` writes. `ConfigMap`: a ConfigMap of
-    /// the agent's namespace. `Secret`: a Secret of the agent's namespace.
+    /// the agent's namespace. `Secret`: a Secret of the agent's namespace. `Export`: the ConfigMap that an entry of
+    /// `spec.metrics.exports` becomes.
     #[serde(rename = "type")]
     pub type_: AgentReadsType,
     /// For `type: ConfigMap`: which one, in the agent's namespace. All of its keys count.
@@ -935,6 +942,9 @@ pub struct AgentReads {
     /// Its values enter the hash under a key of Sightline's own and stand nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretRead>,
+    /// For `type: Export`: which entry of `spec.metrics.exports`. Its object has to be a ConfigMap of the agent's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<ExportRead>,
 }
 
 /// Kinds of thing that an agent reads.
@@ -946,6 +956,17 @@ pub enum AgentReadsType {
     ConfigMap,
     /// A Secret of the agent's namespace.
     Secret,
+    /// The ConfigMap of an export.
+    Export,
+}
+
+/// An export whose ConfigMap an agent reads.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportRead {
+    /// Name of an entry of `spec.metrics.exports`.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
 }
 
 /// A ConfigMap that an agent reads.

@@ -31,6 +31,11 @@ pub struct ObservabilityMeshStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub mesh_config_maps: Vec<String>,
+    /// ConfigMaps of exports of this mesh, as `NAMESPACE/NAME`, at most 32: those that its spec names, and those that it named
+    /// before, until they are gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub export_config_maps: Vec<String>,
     /// What was seen of istiod and of the proxies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versions: Option<SeenVersions>,

@@ -7,6 +7,7 @@ mod capacity;
 pub(crate) mod control_plane;
 pub(crate) mod effective;
 pub mod eject;
+mod exports;
 mod foreign;
 mod interface_traffic;
 pub mod judge;
@@ -31,6 +32,7 @@ use crate::conditions::{Finding, Reason};
 use crate::crds::ObservabilityMesh;
 use crate::digest;
 use crate::policy::claims::{PolicyKind, Source};
+use crate::policy::exports::{former_export_maps_of, outputs_of};
 use crate::policy::membership::{former_maps_of, istio_of, maps_of, name_of};
 use crate::policy::proxies::{kmesh_of, kuma_of};
 use crate::rollout::QuietMemory;
@@ -57,6 +59,8 @@ pub enum Target {
     KumaReceivers(String),
     /// Sets the switches of a mesh's daemons.
     KmeshSwitches(String),
+    /// Writes the object of an export of metrics.
+    Export(Kind, Key),
     /// Writes a `grpc-logging` ConfigMap.
     InterfaceTraffic(Key),
     /// Restarts the agents of a mesh, and writes environment: the governor.
@@ -100,6 +104,7 @@ impl Target {
             Self::KumaPolicies(_) => "kumapolicies",
             Self::KumaReceivers(_) => "kumareceivers",
             Self::KmeshSwitches(_) => "kmeshswitches",
+            Self::Export(..) => "export",
             Self::InterfaceTraffic(_) => "interfacetraffic",
             Self::Rollout(_) => "rollout",
             Self::Leftovers => "leftovers",
@@ -131,6 +136,7 @@ impl std::fmt::Display for Target {
             Self::TrafficLog(key) | Self::TracingBackend(key) | Self::MeshConfig(key) | Self::InterfaceTraffic(key) => {
                 write!(f, "{} {key}", self.kind())
             }
+            Self::Export(of, key) => write!(f, "{} {} {key}", self.kind(), of.names().1),
             Self::Leftovers => f.write_str(self.kind()),
         }
     }
@@ -319,6 +325,7 @@ pub fn plan(view: &View<'_>, target: &Target, memory: &mut Memory<'_>) -> Plan {
         Target::KumaPolicies(namespace) => kuma::plan(view, namespace).plan,
         Target::KumaReceivers(mesh) => kuma::receivers(view, mesh),
         Target::KmeshSwitches(mesh) => kmesh::plan(view, mesh),
+        Target::Export(kind, key) => exports::plan(view, *kind, key),
         Target::InterfaceTraffic(map) => interface_traffic::plan(view, map),
         Target::Rollout(mesh) => rollout::plan(view, mesh, memory),
         Target::Leftovers => leftovers::plan(view, memory),
@@ -345,6 +352,7 @@ pub fn targets_of(snapshot: &Snapshot) -> BTreeSet<Target> {
             .into_iter()
             .map(Target::KumaPolicies),
     );
+    targets.extend(exports::monitors_of(snapshot));
     targets
 }
 
@@ -371,6 +379,11 @@ pub fn targets_of_mesh(mesh: &ObservabilityMesh) -> BTreeSet<Target> {
     if kmesh_of(mesh).is_some() {
         targets.insert(Target::KmeshSwitches(name_of(mesh).to_owned()));
     }
+    let written = outputs_of(mesh).into_iter().map(|(_, kind, key)| (kind, key));
+    let former = former_export_maps_of(mesh)
+        .into_iter()
+        .map(|map| (Kind::ConfigMap, map));
+    targets.extend(written.chain(former).map(|(kind, key)| Target::Export(kind, key)));
     if let Some(traffic) = &mesh.spec.interface_traffic {
         let map = &traffic.config_map;
         targets.insert(Target::InterfaceTraffic(Key::new(&map.namespace, &map.name)));

@@ -6,6 +6,7 @@ pub mod istio;
 pub mod kmesh;
 pub mod kuma;
 pub mod metadata;
+pub mod metrics;
 pub mod solarmesh;
 
 pub use env::EnvVar;

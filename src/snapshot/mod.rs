@@ -4,8 +4,8 @@
 //! it read by name are those that have to be watched. Nobody writes such an index by hand, so none can be forgotten.
 
 mod contest;
-mod insights;
 pub mod daemons;
+mod insights;
 pub mod mesh_config;
 mod own;
 pub mod proxies;
@@ -28,8 +28,8 @@ use crate::render::istio::provider::PREFIX;
 use crate::render::istio::versions::ImageVersion;
 use crate::render::kuma::policy::NAMESPACE_POINTER;
 pub use contest::Contest;
-use insights::{Insight, Insights};
 use daemons::Asked;
+use insights::{Insight, Insights};
 use mesh_config::MeshConfig;
 pub use own::Undecoded;
 use proxies::{PROXY_LABEL, Proxies, Versions, proxy_of};
@@ -107,11 +107,17 @@ pub enum Kind {
     MeshMetric,
     /// `kuma.io/v1alpha1` DataplaneInsight. Only what it says of refused listeners is kept, see [`insights`].
     DataplaneInsight,
+    /// `monitoring.coreos.com/v1` PodMonitor.
+    PodMonitor,
+    /// `monitoring.coreos.com/v1` ServiceMonitor.
+    ServiceMonitor,
+    /// `monitoring.coreos.com/v1` Prometheus.
+    Prometheus,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::Namespace,
         Self::Service,
         Self::ConfigMap,
@@ -132,6 +138,9 @@ impl Kind {
         Self::MeshTrace,
         Self::MeshMetric,
         Self::DataplaneInsight,
+        Self::PodMonitor,
+        Self::ServiceMonitor,
+        Self::Prometheus,
     ];
 
     /// `(apiVersion, kind, plural)`.
@@ -160,6 +169,9 @@ impl Kind {
             Self::MeshTrace => ("kuma.io/v1alpha1", "MeshTrace", "meshtraces"),
             Self::MeshMetric => ("kuma.io/v1alpha1", "MeshMetric", "meshmetrics"),
             Self::DataplaneInsight => ("kuma.io/v1alpha1", "DataplaneInsight", "dataplaneinsights"),
+            Self::PodMonitor => ("monitoring.coreos.com/v1", "PodMonitor", "podmonitors"),
+            Self::ServiceMonitor => ("monitoring.coreos.com/v1", "ServiceMonitor", "servicemonitors"),
+            Self::Prometheus => ("monitoring.coreos.com/v1", "Prometheus", "prometheuses"),
         }
     }
 
@@ -193,10 +205,8 @@ impl Kind {
     /// Whether all objects of the kind are watched in the whole cluster. The others are watched by name or namespace,
     /// as they are read: least privilege.
     pub const fn is_watched_everywhere(self) -> bool {
-        matches!(
-            self,
-            Self::Namespace | Self::Service | Self::Telemetry | Self::Proxy | Self::WasmPlugin
-        )
+        let is_of_a_whole_feature = self.is_of_a_feature() && !self.is_watched_as_a_whole();
+        matches!(self, Self::Namespace | Self::Service | Self::Telemetry) || is_of_a_whole_feature
     }
 
     /// Whether all objects of the kind are watched in the whole cluster while somebody reads some of them: where they stand
@@ -207,7 +217,15 @@ impl Kind {
 
     /// Whether the right to it is given for a feature only (`cluster::rbac::Feature`), so that the rest goes without.
     pub const fn is_of_a_feature(self) -> bool {
-        matches!(self, Self::Proxy | Self::WasmPlugin | Self::DataplaneInsight)
+        matches!(
+            self,
+            Self::Proxy
+                | Self::WasmPlugin
+                | Self::DataplaneInsight
+                | Self::PodMonitor
+                | Self::ServiceMonitor
+                | Self::Prometheus
+        )
     }
 
     /// The label selector of the watches of this kind, where not all of its objects are read.

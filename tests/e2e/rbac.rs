@@ -252,6 +252,18 @@ const UNUSED: &[&str] = &[
     "sightline-system /secrets create",
     // An event that repeats is patched; nothing repeats within a test.
     "* events.k8s.io/events patch",
+    // The control plane of the tests has no prometheus-operator: its kinds are listed in vain, and no more.
+    "* monitoring.coreos.com/podmonitors get",
+    "* monitoring.coreos.com/podmonitors watch",
+    "* monitoring.coreos.com/podmonitors create",
+    "* monitoring.coreos.com/podmonitors patch",
+    "* monitoring.coreos.com/podmonitors delete",
+    "* monitoring.coreos.com/servicemonitors get",
+    "* monitoring.coreos.com/servicemonitors watch",
+    "* monitoring.coreos.com/servicemonitors create",
+    "* monitoring.coreos.com/servicemonitors patch",
+    "* monitoring.coreos.com/servicemonitors delete",
+    "* monitoring.coreos.com/prometheuses watch",
 ];
 
 /// What the operator has asked for in a namespace, or in the whole cluster: resource and verb.

@@ -11,11 +11,12 @@ use super::{
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
 use crate::crds::{IstioMesh, KumaMesh, Limits, Logging, ObservabilityMesh, Tenancy};
 use crate::plan::{
-    Event, Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, kmesh, kuma, mesh_config, owned,
-    refusal, rollout, telemetries, wasm_plugins,
+    Event, Finalizer, Memory, Plan, Status, Target, control_plane, exports, interface_traffic, kmesh, kuma,
+    mesh_config, owned, refusal, rollout, telemetries, wasm_plugins,
 };
 use crate::policy::backends::{SpanReceiver, Transport, log_endpoint, log_target, missing_service};
 use crate::policy::claims::WorkloadSet;
+use crate::policy::exports::{not_expressed, warned as exports_warned};
 use crate::policy::formats;
 use crate::policy::kmesh::unsaid_of_mesh;
 use crate::policy::membership::{
@@ -80,7 +81,7 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
         findings.push(agents_in_sync(unique));
     }
     findings.extend(yields_to_another_mesh(view, mesh));
-    findings.extend(left_out(view, mesh));
+    findings.extend(partially_expressed(view, mesh));
     let mut pending = false;
     let mut belongs = |namespace: &str, mesh_ref| match mesh_of(view, namespace, mesh_ref) {
         Ok(mesh) => name_of(mesh) == name,
@@ -109,6 +110,10 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     let maps = listed_maps(view, mesh);
     if !maps.is_empty() {
         fields.insert("meshConfigMaps".into(), Value::from(maps));
+    }
+    let export_maps = exports::listed_maps(view, mesh);
+    if !export_maps.is_empty() {
+        fields.insert("exportConfigMaps".into(), Value::from(export_maps));
     }
     if let Some(istio) = istio_of(mesh)
         && let Ok(versions) = versions::status(view, mesh, &istio)
@@ -142,23 +147,6 @@ fn version_of_kuma(view: &View<'_>, mesh: &ObservabilityMesh, plan: &mut Plan) -
         });
     }
     Some(now)
-}
-
-/// The condition that the spec says what this kind of mesh cannot.
-fn left_out(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finding> {
-    let (unused, why) = if kuma_of(mesh).is_some() {
-        (not_said_in_kuma(view, mesh), "as Kuma has nothing for them")
-    } else if let Some(of) = kmesh_of(mesh) {
-        let mut paths = unsaid_of_mesh(mesh);
-        paths.extend(kmesh::lacks(view, &of));
-        (paths, "as Kmesh has nothing for them")
-    } else {
-        (without_proxies(mesh), "as there are no proxies")
-    };
-    (!unused.is_empty()).then(|| {
-        let message = format!("Not expressible and left out, {why}: {}.", unused.join(", "));
-        Finding::holds(ConditionType::PartiallyExpressed, Reason::NotExpressible, message)
-    })
 }
 
 /// The sentence that MeshConfig sends metrics to others too: what names a provider takes its proxies' metrics away from
@@ -234,6 +222,29 @@ fn yields_to_another_mesh(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<F
     );
     let type_ = ConditionType::PartiallyOverridden;
     Some(Finding::holds(type_, Reason::Overridden, message))
+}
+
+/// The condition that the mesh, or a reader of its metrics, cannot be told some of the spec.
+fn partially_expressed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finding> {
+    let (mut unused, why) = if kuma_of(mesh).is_some() {
+        (not_said_in_kuma(view, mesh), "as Kuma has nothing for them")
+    } else if let Some(of) = kmesh_of(mesh) {
+        let mut paths = unsaid_of_mesh(mesh);
+        paths.extend(kmesh::lacks(view, &of));
+        (paths, "as Kmesh has nothing for them")
+    } else {
+        (without_proxies(mesh), "as there are no proxies")
+    };
+    let why = if unused.is_empty() {
+        "as their readers have nothing for them"
+    } else {
+        why
+    };
+    unused.extend(not_expressed(mesh));
+    (!unused.is_empty()).then(|| {
+        let message = format!("Not expressible and left out, {why}: {}.", unused.join(", "));
+        Finding::holds(ConditionType::PartiallyExpressed, Reason::NotExpressible, message)
+    })
 }
 
 /// What the spec of a mesh without proxies says about them. A value that is the default says nothing.
@@ -331,6 +342,13 @@ fn accepted(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Finding {
         .flat_map(|checked| checked.findings);
     let mut all = of_required.chain(of_defaults.into_iter().flatten());
     let bad = all.find(|finding| finding.type_ == type_ && finding.status != Truth::True);
+    let warned = [warned, exports_warned(mesh)]
+        .into_iter()
+        .flatten()
+        .reduce(|mut first, then| {
+            first.message = format!("{} {}", first.message, then.message);
+            first
+        });
     bad.or(warned)
         .unwrap_or_else(|| Finding::holds(type_, Reason::Accepted, "The spec makes sense here."))
 }
@@ -431,7 +449,8 @@ fn programmed(
             );
         }
     }
-    if let Some(finding) = wasm_programmed(view, mesh) {
+    let failing = wasm_programmed(view, mesh).or_else(|| exports::stand(view, mesh).err());
+    if let Some(finding) = failing {
         return finding;
     }
     match kmesh_of(mesh).map(|of| kmesh::stands(view, mesh, &of)) {
@@ -650,8 +669,9 @@ fn finalizer(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finalizer
         wasm_plugins::are_left(view, mesh),
         kuma_of(mesh).map_or(Some(false), |of| kuma::are_left(view, mesh, &of)),
         kmesh_of(mesh).map_or(Some(false), |of| kmesh::are_left(view, mesh, &of)),
+        exports::are_left(view, mesh),
     ];
-    (left == [Some(false); 6]).then_some(Finalizer::Remove)
+    (left == [Some(false); 7]).then_some(Finalizer::Remove)
 }
 
 /// Whether Telemetries of the mesh are left; `None`: not known yet.
