@@ -48,15 +48,14 @@ pub async fn converse(client: &Client, daemon: &Key, mut conversation: Conversat
 /// Where they cannot be read.
 pub async fn look(client: &Client, daemon: &Key) -> Result<Evidence, Trouble> {
     let mut connection = Connection::open(client, daemon, scrape::PORT).await?;
-    let path = format!("/{}", scrape::PATH);
     let mut evidence = Evidence::default();
     let read = async {
-        let body = connection.send("GET", &path).await?.into_body();
+        let body = connection.send("GET", scrape::PATH).await?.into_body();
         let text = read_at_most(body, MOST_OF_METRICS).await?;
         text.lines().for_each(|line| evidence.note(line));
         Ok::<(), Trouble>(())
     };
-    within(&format!("GET {path}"), read).await?;
+    within(&format!("GET {}", scrape::PATH), read).await?;
     Ok(evidence)
 }
 

@@ -24,8 +24,8 @@ pub struct MetricsExport {
     /// Name of this entry: a lower-case DNS label of at most 40 characters.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Kind of reader, and of what it is given. `PodMonitor`: an object of prometheus-operator, by which each proxy is
-    /// scraped. `ServiceMonitor`: one by which the control plane is scraped. The others are ConfigMaps. `ScrapeConfig`: a
+    /// Kind of reader, and of what it is given. `PodMonitor`: an object of prometheus-operator, by which each proxy, or
+    /// for Kmesh each daemon, is scraped. `ServiceMonitor`: one by which the control plane is scraped. The others are ConfigMaps. `ScrapeConfig`: a
     /// scrape job for the proxies, for Prometheus without the operator. `Federation`: a job by which one Prometheus reads
     /// another, and recording rules for that other one. `RemoteWrite`: where Prometheus sends series to. `Metricbeat`: a
     /// module of Metricbeat. `Wavefront`: a source of Wavefront's collector, found by its annotation.
@@ -34,7 +34,7 @@ pub struct MetricsExport {
     /// The object that is written.
     pub object: ExportObject,
     /// Which series it is about. Default: for Istio the standard ones of its proxies (`presets: [Istio]`), for Kuma all
-    /// that its proxies export.
+    /// that its proxies export, for Kmesh all that its daemons do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub series: Option<ExportSeries>,
     /// For `type: PodMonitor`: how proxies are scraped.

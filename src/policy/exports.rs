@@ -11,6 +11,8 @@ use crate::crds::{
 };
 use crate::policy::membership::name_of;
 use crate::policy::proxies::Proxies;
+use crate::render::kmesh::Switch;
+use crate::render::kmesh::scrape::{SERIES, Series};
 use crate::render::metrics::series::{ExportedBy, Metric, Selection, WAVEFRONT};
 use crate::render::metrics::{
     Exporters, config_map, metricbeat, monitors, object_name,
@@ -28,13 +30,17 @@ fn exports_of(mesh: &ObservabilityMesh) -> &[MetricsExport] {
     mesh.spec.metrics.as_ref().map_or(&[], |metrics| &metrics.exports)
 }
 
-/// Whose metrics the exports of a mesh are about; `None` where there are no proxies.
+/// Whose metrics the exports of a mesh are about; `None` where nobody has any.
 fn exporters_of(mesh: &ObservabilityMesh) -> Option<Exporters> {
     Some(match Proxies::of(mesh)? {
         Proxies::Istio(istio) => Exporters::Istio {
             namespace: istio.namespace,
         },
         Proxies::Kuma(_) => Exporters::of_kuma(mesh.spec.metrics.as_ref().and_then(|metrics| metrics.kuma.as_ref())),
+        Proxies::Kmesh(kmesh, istio) => Exporters::Kmesh {
+            namespace: kmesh.namespace,
+            istiod: istio.map(|istio| istio.namespace),
+        },
     })
 }
 
@@ -59,7 +65,7 @@ pub fn outputs_of(mesh: &ObservabilityMesh) -> Vec<(&MetricsExport, Kind, Key)> 
 
 fn has_output(export: &MetricsExport, exporters: &Exporters) -> bool {
     let of_control_plane = export.type_ == MetricsExportType::ServiceMonitor;
-    !(of_control_plane && matches!(exporters, Exporters::Kuma { .. }))
+    !of_control_plane || exporters.istiod().is_some()
 }
 
 /// ConfigMaps that exports of a mesh became before, as its status lists them, and that none becomes now.
@@ -110,9 +116,7 @@ pub fn render(mesh: &ObservabilityMesh, export: &MetricsExport) -> Result<Value,
         }
         MetricsExportType::ServiceMonitor => {
             let scrape = export.service_monitor.as_ref().ok_or(ExportError::NoMember)?;
-            let Exporters::Istio { namespace } = &exporters else {
-                return Err(ExportError::NoMember);
-            };
+            let namespace = exporters.istiod().ok_or(ExportError::NoMember)?;
             // The default is of proxies: all of what a control plane exports is meant where nothing is said.
             let selection = export.series.as_ref().map(|_| &selection);
             Ok(monitors::service_monitor(of, export, scrape, namespace, selection))
@@ -161,18 +165,30 @@ pub fn not_expressed(mesh: &ObservabilityMesh) -> Vec<String> {
     let Some(exporters) = exporters_of(mesh) else {
         return Vec::new();
     };
-    let is_kuma = matches!(exporters, Exporters::Kuma { .. });
+    // Why there is nothing to scrape of a control plane, and why no port can be chosen.
+    let (no_target, one_port) = match exporters {
+        Exporters::Istio { .. } => (None, None),
+        Exporters::Kuma { .. } => (
+            Some("Kuma's control plane is no target of ServiceMonitors"),
+            Some("Kuma's proxies have one port with metrics"),
+        ),
+        Exporters::Kmesh { .. } => (
+            Some("Kmesh's control plane is istiod; say where it is in spec.mesh.istio"),
+            Some("Kmesh's daemons have one port with metrics"),
+        ),
+    };
     let mut paths = Vec::new();
     for export in exports_of(mesh) {
         let mut leave_out = |member: &str, why: &str| {
             paths.push(format!("spec.metrics.exports {}{member} ({why})", export.name));
         };
         let scrape = export.pod_monitor.iter().chain(&export.scrape_config);
-        if !has_output(export, &exporters) {
-            leave_out("", "Kuma's control plane is no target of ServiceMonitors");
+        if let Some(why) = no_target.filter(|_| !has_output(export, &exporters)) {
+            leave_out("", why);
         }
-        if is_kuma && scrape.into_iter().any(|scrape| scrape.port != ProxyPort::default()) {
-            leave_out(".port", "Kuma's proxies have one port with metrics");
+        let asks_for_port = scrape.into_iter().any(|scrape| scrape.port != ProxyPort::default());
+        if let Some(why) = one_port.filter(|_| asks_for_port) {
+            leave_out(".port", why);
         }
         if let Some(federation) = &export.federation {
             let metrics = selection(export, &exporters).metrics();
@@ -194,9 +210,13 @@ pub fn not_expressed(mesh: &ObservabilityMesh) -> Vec<String> {
 /// The condition that exports do what nobody is likely to want.
 pub fn warned(mesh: &ObservabilityMesh) -> Option<Finding> {
     let exporters = exporters_of(mesh)?;
-    let mut warnings: Vec<String> = scraped_twice(mesh).into_iter().collect();
+    let is_of_kmesh = matches!(exporters, Exporters::Kmesh { .. });
+    let mut warnings: Vec<String> = scraped_twice(mesh, is_of_kmesh).into_iter().collect();
     for export in exports_of(mesh) {
         warnings.extend(never_exported(export));
+        if is_of_kmesh {
+            warnings.extend(not_exported_by_daemons(mesh, export));
+        }
         warnings.extend(removed_by_overrides(mesh, export, &selection(export, &exporters)));
     }
     (!warnings.is_empty()).then(|| {
@@ -205,13 +225,20 @@ pub fn warned(mesh: &ObservabilityMesh) -> Option<Finding> {
     })
 }
 
-/// Several exports by which one kind of reader scrapes each proxy.
-fn scraped_twice(mesh: &ObservabilityMesh) -> Option<String> {
-    let scrapes_proxies = |export: &MetricsExport| {
-        let by_collector = |of: &Wavefront| of.from == WavefrontFrom::Proxies;
-        export.pod_monitor.is_some()
-            || export.scrape_config.is_some()
-            || export.wavefront.as_ref().is_some_and(by_collector)
+/// Whether proxies, or Kmesh's daemons, are scraped through an export.
+fn scrapes_proxies(export: &MetricsExport) -> bool {
+    let by_collector = |of: &Wavefront| of.from == WavefrontFrom::Proxies;
+    export.pod_monitor.is_some()
+        || export.scrape_config.is_some()
+        || export.wavefront.as_ref().is_some_and(by_collector)
+}
+
+/// Several exports by which one kind of reader scrapes each proxy, or each of Kmesh's daemons.
+fn scraped_twice(mesh: &ObservabilityMesh, is_of_kmesh: bool) -> Option<String> {
+    let (whom, what) = if is_of_kmesh {
+        ("daemon of Kmesh's", "connection")
+    } else {
+        ("proxy", "request")
     };
     let mut by_reader: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
     for export in exports_of(mesh).iter().filter(|export| scrapes_proxies(export)) {
@@ -224,7 +251,7 @@ fn scraped_twice(mesh: &ObservabilityMesh) -> Option<String> {
     }
     let (reader, names) = by_reader.into_iter().find(|(_, names)| names.len() > 1)?;
     Some(format!(
-        "Exports {} each make {reader} scrape every proxy; where it is the same {reader}, each request counts more than once: keep one of them for it.",
+        "Exports {} each make {reader} scrape every {whom}; where it is the same {reader}, each {what} counts more than once: keep one of them for it.",
         some_names(names)
     ))
 }
@@ -254,6 +281,56 @@ fn never_exported(export: &MetricsExport) -> Option<String> {
         some_names(gone.iter().map(|(name, _)| *name)),
         instead.collect::<String>()
     ))
+}
+
+/// Series that an export scrapes Kmesh's daemons for and that they do not export: none of them, or not with what the mesh
+/// switches on.
+fn not_exported_by_daemons(mesh: &ObservabilityMesh, export: &MetricsExport) -> Vec<String> {
+    let Some(ExportSeries { presets, names }) = export.series.as_ref().filter(|_| scrapes_proxies(export)) else {
+        return Vec::new();
+    };
+    let metrics = mesh.spec.metrics.as_ref().and_then(|metrics| metrics.kmesh.as_ref());
+    // Metrics by service are on unless the daemon's flags say otherwise; the finer ones have to be asked for.
+    let member_that_is_off = |switch: Switch| match switch {
+        Switch::WorkloadMetrics if !metrics.is_some_and(|metrics| metrics.workload) => Some("workload"),
+        Switch::ConnectionMetrics if !metrics.is_some_and(|metrics| metrics.connection) => Some("connection"),
+        _ => None,
+    };
+    let (mut never, mut off) = (Vec::new(), BTreeMap::<_, Vec<_>>::new());
+    for Series {
+        name, switch, since, ..
+    } in SERIES
+        .iter()
+        .filter(|series| names.iter().any(|name| name == series.name))
+    {
+        match (since, switch.and_then(member_that_is_off)) {
+            (None, _) => never.push(*name),
+            (Some(_), Some(member)) => off.entry(member).or_default().push(*name),
+            (Some(_), None) => {}
+        }
+    }
+    let mut warnings = Vec::new();
+    if !presets.is_empty() {
+        warnings.push(format!(
+            "Export {} scrapes Kmesh's daemons for presets of Istio's series, of which they export none: name kmesh_* in series.names, or leave series out for all.",
+            export.name
+        ));
+    }
+    if !never.is_empty() {
+        warnings.push(format!(
+            "Export {} asks for {}, which no version of Kmesh exports: what shows them stays empty.",
+            export.name,
+            some_names(never)
+        ));
+    }
+    for (member, names) in off {
+        warnings.push(format!(
+            "Export {} asks for {}, which daemons export only while spec.metrics.kmesh.{member} is true: set it, or take them out of series.",
+            export.name,
+            some_names(names)
+        ));
+    }
+    warnings
 }
 
 /// Overrides that take away what the recording rules of an export sum by, or a metric that it asks for.

@@ -95,7 +95,7 @@ async fn the_sample_is_ready_a_restarted_daemon_is_asked_once_with_the_needed_po
     let waypoint = "{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: waypoint, namespace: bookinfo}, spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}}";
     world.apply(waypoint).await?;
     world.start_operator().await?;
-    let sample = root().join("config/kmesh/kmesh-istio-metrics.yaml");
+    let sample = root().join("config/samples/kmesh-istio-metrics.yaml");
     world.plane.apply_file(&sample).await?;
     for resource in [KMESH, CONNECTIONS, REQUESTS] {
         world.ready(resource).await?;
@@ -185,7 +185,7 @@ async fn the_sample_is_ready_a_restarted_daemon_is_asked_once_with_the_needed_po
     Ok(())
 }
 
-const MESH: &str = r#"
+const MESH: &str = r"
 apiVersion: sightline.dev/v1alpha1
 kind: ObservabilityMesh
 metadata: {name: kmesh}
@@ -193,7 +193,7 @@ spec:
   mesh: {type: Kmesh}
   namespaces: {matchLabels: {kubernetes.io/metadata.name: bookinfo}}
   metrics: {kmesh: {connection: true}}
-"#;
+";
 
 #[tokio::test]
 async fn of_ten_daemons_two_that_are_sick_hold_up_none_and_are_told_and_each_sickness_has_its_reason() -> Result<()> {
@@ -221,15 +221,15 @@ async fn of_ten_daemons_two_that_are_sick_hold_up_none_and_are_told_and_each_sic
     })
     .await?;
     let status = nodes(&world).await?;
-    let states: Vec<&Value> = status["nodes"]
+    let of_nodes: Vec<&Value> = status["nodes"]
         .as_array()
         .into_iter()
         .flatten()
         .map(|node| &node["state"])
         .collect();
-    assert_eq!(states.len(), 10);
+    assert_eq!(of_nodes.len(), 10);
     assert_eq!(
-        states[..3],
+        of_nodes[..3],
         ["DaemonUnreachable", "DaemonUnreachable", "Requested"],
         "{status}"
     );

@@ -71,11 +71,11 @@ impl Daemon {
         let port = listener.local_addr()?.port();
         let state = Arc::new(Mutex::new(State::fresh(version, sickness)));
         let mut server = JoinSet::new();
-        let served = state.clone();
+        let shared = state.clone();
         server.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let state = served.clone();
+                let state = shared.clone();
                 connections.spawn(async move {
                     let service = service_fn(move |request| answer(state.clone(), request));
                     // A connection that ends is the other side's affair.

@@ -4,8 +4,8 @@ use super::switches::{KmeshVersion, Switch};
 
 /// Port of a daemon's metrics, on all its addresses. No container port is declared for it.
 pub const PORT: u16 = 15020;
-/// Their path as the pods' annotation `prometheus.io/path` has it: without the first slash.
-pub const PATH: &str = "status/metric";
+/// Their path. The pods' annotation `prometheus.io/path` has it without the first slash.
+pub const PATH: &str = "/status/metric";
 /// How often a daemon brings them up to date.
 pub const FLUSH_SECONDS: u64 = 5;
 

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::crds::{KumaMetrics, MetricsExport, ProxyPort, ProxyScrape};
+use crate::render::kmesh;
 use crate::render::metadata::{MANAGED_BY, MANAGED_BY_US, MESH_LABEL};
 use crate::yaml::{self, YamlError};
 
@@ -34,6 +35,13 @@ pub enum Exporters {
         /// Path that they are scraped on.
         path: String,
     },
+    /// Kmesh's daemons. What its waypoints measure is not theirs.
+    Kmesh {
+        /// Namespace of the daemons.
+        namespace: String,
+        /// Namespace of istiod, where the mesh says of it.
+        istiod: Option<String>,
+    },
 }
 
 impl Exporters {
@@ -43,15 +51,25 @@ impl Exporters {
         Self::Kuma { port, path }
     }
 
-    /// The path of a proxy's metrics.
+    /// The path of metrics, of a proxy or of a daemon.
     pub fn path(&self) -> &str {
         match self {
             Self::Istio { .. } => "/stats/prometheus",
             Self::Kuma { path, .. } => path,
+            Self::Kmesh { .. } => kmesh::scrape::PATH,
         }
     }
 
-    /// Where a proxy is scraped.
+    /// Namespace of istiod, where the mesh has one that can be scraped.
+    pub fn istiod(&self) -> Option<&str> {
+        match self {
+            Self::Istio { namespace } => Some(namespace),
+            Self::Kuma { .. } => None,
+            Self::Kmesh { istiod, .. } => istiod.as_deref(),
+        }
+    }
+
+    /// Where a proxy or a daemon is scraped.
     fn endpoint(&self, scrape: &ProxyScrape) -> ProxyEndpoint {
         match (self, scrape.port) {
             // Only 15090 is declared as a port of the container, so the others are reached by rewriting the address. That
@@ -59,11 +77,14 @@ impl Exporters {
             (Self::Istio { .. }, ProxyPort::Envoy) => ProxyEndpoint::new("istio-proxy", self.path(), None),
             (Self::Istio { .. }, ProxyPort::Merged) => ProxyEndpoint::new("istio-proxy", self.path(), Some(15020)),
             (Self::Kuma { port, path }, _) => ProxyEndpoint::new("kuma-sidecar", path, Some(*port)),
+            (Self::Kmesh { .. }, _) => {
+                ProxyEndpoint::new(kmesh::CONTAINER, self.path(), Some(kmesh::scrape::PORT.into()))
+            }
         }
     }
 }
 
-/// Where a proxy is scraped.
+/// Where a proxy or a daemon is scraped.
 struct ProxyEndpoint {
     /// Name of its container.
     container: &'static str,

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::series::Selection;
 use super::{ENVOY_PORT_NAME, Exporters, ISTIOD_PORT_NAME, Relabel, object};
 use crate::crds::{ControlPlaneScrape, MetricsExport, ProxyScrape};
+use crate::render::kmesh;
 
 /// API version of both.
 pub const API_VERSION: &str = "monitoring.coreos.com/v1";
@@ -14,7 +15,7 @@ fn kept(selection: &Selection) -> Option<Value> {
     Some(json!([Relabel::keep(vec!["__name__"], regex).in_monitor()]))
 }
 
-/// The PodMonitor by which each proxy is scraped, in whatever namespace it runs.
+/// The PodMonitor by which each proxy is scraped, in whatever namespace it runs; of Kmesh each daemon, in its own.
 pub fn pod_monitor(
     mesh: &str,
     export: &MetricsExport,
@@ -30,7 +31,14 @@ pub fn pod_monitor(
             vec![container, "__meta_kubernetes_pod_container_port_name"],
             format!("{};{ENVOY_PORT_NAME}", endpoint.container),
         ),
-        Exporters::Kuma { .. } => Relabel::keep(vec![container], endpoint.container),
+        Exporters::Kuma { .. } | Exporters::Kmesh { .. } => Relabel::keep(vec![container], endpoint.container),
+    };
+    let (namespaces, pods) = match exporters {
+        Exporters::Istio { .. } | Exporters::Kuma { .. } => (json!({"any": true}), json!({})),
+        Exporters::Kmesh { namespace, .. } => (
+            json!({"matchNames": [namespace]}),
+            json!({"matchLabels": {"app": kmesh::APP}}),
+        ),
     };
     let steps: Vec<Value> = std::iter::once(keeps)
         .chain(endpoint.readdressed())
@@ -41,7 +49,7 @@ pub fn pod_monitor(
         map.insert("metricRelabelings".into(), kept);
     }
     let mut monitor = object(API_VERSION, "PodMonitor", mesh, export);
-    let spec = json!({"namespaceSelector": {"any": true}, "selector": {}, "podMetricsEndpoints": [of_endpoint]});
+    let spec = json!({"namespaceSelector": namespaces, "selector": pods, "podMetricsEndpoints": [of_endpoint]});
     monitor.insert("spec".into(), spec);
     Value::Object(monitor)
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::series::{ExportedBy, Metric, Selection};
 use super::{ENVOY_PORT_NAME, Exporters, ISTIOD_PORT_NAME, Relabel};
 use crate::crds::{Federation, FederationRules, ProxyScrape, RemoteWrite};
+use crate::render::kmesh;
 
 /// Key of scrape jobs.
 pub const SCRAPE_KEY: &str = "scrape.yml";
@@ -91,7 +92,7 @@ fn kept(selection: &Selection) -> Vec<Relabel> {
     regexes.map(step).into_iter().collect()
 }
 
-/// The job `name` that scrapes the proxies of a mesh, and istiod where a series of its is wanted.
+/// The job `name` that scrapes the proxies of a mesh, and istiod where a series of its is wanted; of Kmesh the daemons.
 pub fn scrape(name: &str, scrape: &ProxyScrape, exporters: &Exporters, selection: &Selection) -> Value {
     let endpoint = exporters.endpoint(scrape);
     let replace = |from: &'static str, to: &'static str, regex: &str, replacement: &str| Relabel {
@@ -103,7 +104,7 @@ pub fn scrape(name: &str, scrape: &ProxyScrape, exporters: &Exporters, selection
     };
     let container = "__meta_kubernetes_pod_container_name";
     let port = "__meta_kubernetes_pod_container_port_name";
-    let with_istiod = selection.needs_istiod();
+    let with_istiod = matches!(exporters, Exporters::Istio { .. }) && selection.needs_istiod();
     let mut relabel = match exporters {
         Exporters::Istio { .. } if with_istiod => vec![Relabel::keep(
             vec![container, port],
@@ -114,6 +115,14 @@ pub fn scrape(name: &str, scrape: &ProxyScrape, exporters: &Exporters, selection
             format!("{};{ENVOY_PORT_NAME}", endpoint.container),
         )],
         Exporters::Kuma { .. } => vec![Relabel::keep(vec![container], endpoint.container)],
+        Exporters::Kmesh { namespace, .. } => vec![Relabel::keep(
+            vec![
+                "__meta_kubernetes_namespace",
+                "__meta_kubernetes_pod_label_app",
+                container,
+            ],
+            format!("{namespace};{};{}", kmesh::APP, endpoint.container),
+        )],
     };
     let mut running = Relabel::keep(vec!["__meta_kubernetes_pod_phase"], "Pending|Succeeded|Failed");
     running.action = "drop";
@@ -126,7 +135,7 @@ pub fn scrape(name: &str, scrape: &ProxyScrape, exporters: &Exporters, selection
         }
         relabel.push(step);
     }
-    if with_istiod && matches!(exporters, Exporters::Istio { .. }) {
+    if with_istiod {
         relabel.push(replace(port, "__metrics_path__", ISTIOD_PORT_NAME, "/metrics"));
     }
     relabel.extend([

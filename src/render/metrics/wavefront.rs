@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::series::Selection;
 use super::{Exporters, config_map};
 use crate::crds::{MetricsExport, ProxyScrape, TagValues, Wavefront, WavefrontPrometheus};
+use crate::render::kmesh;
 use crate::yaml::YamlError;
 
 /// The annotation that the collector looks for; the value has to be the string `true`.
@@ -124,17 +125,26 @@ fn prefixed(prefix: Option<&str>, globs: Vec<String>) -> Vec<String> {
     }
 }
 
-fn of_proxies(exporters: &Exporters) -> (Selectors<'static>, String, String) {
+fn of_proxies(exporters: &Exporters) -> (Selectors<'_>, String, String) {
     let endpoint = exporters.endpoint(&ProxyScrape::default());
-    let (image, declared) = match exporters {
-        Exporters::Istio { .. } => ("*proxyv2*", 15090),
-        Exporters::Kuma { .. } => ("*kuma-dp*", 5670),
-    };
-    let selectors = Selectors {
+    let of_image = |image| Selectors {
         resource_type: "pod",
         images: vec![image],
         labels: BTreeMap::new(),
         namespaces: Vec::new(),
+    };
+    let (selectors, declared) = match exporters {
+        Exporters::Istio { .. } => (of_image("*proxyv2*"), 15090),
+        Exporters::Kuma { .. } => (of_image("*kuma-dp*"), 5670),
+        Exporters::Kmesh { namespace, .. } => {
+            let daemons = Selectors {
+                resource_type: "pod",
+                images: Vec::new(),
+                labels: BTreeMap::from([("app", [kmesh::APP])]),
+                namespaces: vec![namespace],
+            };
+            (daemons, kmesh::scrape::PORT.into())
+        }
     };
     (
         selectors,
