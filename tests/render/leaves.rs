@@ -429,6 +429,13 @@ fn facts() -> Vec<Value> {
             facts.push(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"name": name}}));
         }
     }
+    // Status names their nodes.
+    for daemon_set in ["a", "b"] {
+        let metadata =
+            json!({"name": format!("{daemon_set}-x"), "namespace": "kmesh-system", "labels": {"app": "kmesh"}});
+        let node = format!("node-of-{daemon_set}");
+        facts.push(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"nodeName": node}}));
+    }
     facts
 }
 
