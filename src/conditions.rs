@@ -119,7 +119,7 @@ macro_rules! reasons {
 
 reasons! {
     Accepted [Accepted]: "The spec makes sense here.", "Nothing to do.";
-    AcceptedWithWarnings [Accepted]: "The spec makes sense here, but its log format does something that nobody is likely to want.", "Nothing has to be done; `sightline explain` points at the character.";
+    AcceptedWithWarnings [Accepted]: "The spec makes sense here, but its log format, or an export of metrics, does something that nobody is likely to want.", "Nothing has to be done; for a format `sightline explain` points at the character.";
     Resolved [ResolvedRefs]: "All that the spec names exists and may be used.", "Nothing to do.";
     Programmed [Programmed]: "The rendered objects stand as rendered.", "Nothing to do.";
     InSync [AgentsInSync]: "Every agent runs with the wanted configuration.", "Nothing to do.";
@@ -148,19 +148,28 @@ reasons! {
     NotOurs [Programmed, AgentsInSync]: "An object of that name exists and is not Sightline's.", "Remove it, or let Sightline take it over: adopt: true in the spec, or the annotation sightline.dev/adopt=true on it.";
     IstioNotInstalled [Programmed]: "The API server does not know Istio's kinds.", "Install Istio; the resource heals by itself.";
     KumaNotInstalled [Programmed]: "The API server does not know Kuma's kinds.", "Install Kuma; the resource heals by itself.";
+    PrometheusOperatorNotInstalled [Programmed]: "The API server does not know prometheus-operator's kinds.", "Install prometheus-operator, or use an export of type ScrapeConfig; the resource heals by itself.";
+    NotSelected [Programmed]: "No Prometheus selects a monitor, so nobody scrapes by it.", "Set object.namespace and object.labels of the export to what the Prometheus that the message names selects.";
     ControlPlaneNotVisible [Accepted, Programmed]: "No Ready istiod of a revision was found; or the version of Kuma cannot be told.", "Correct spec.mesh.istio.namespace or revisions, or start istiod; for Kuma, set spec.mesh.kuma.version or correct its systemNamespace.";
     SharedConfigNotWired [Programmed]: "istiod does not read the ConfigMap that extension providers are written to.", "Set SHARED_MESH_CONFIG on istiod as the message says; with mode Patch, name a ConfigMap that istiod reads.";
     SharedConfigTaken [Programmed]: "istiod's SHARED_MESH_CONFIG names another ConfigMap.", "Set spec.mesh.istio.meshConfig to mode: Patch with the name of that map, or point istiod at Sightline's.";
     ProviderMissing [Programmed]: "MeshConfig lacks an extension provider, and spec.mesh.istio.meshConfig.mode is Verify; or a ConfigMap that Sightline does not write has another one of its name.", "Add the entries that `sightline explain mesh NAME` prints, or use mode Shared or Patch; remove an entry that the message names.";
     MeshConfigUnreadable [Programmed]: "A ConfigMap with MeshConfig does not exist, or cannot be changed without harm to what stands there.", "Correct it as the message says; nothing was written.";
     BuiltinReplaced [Programmed]: "MeshConfig redefines the provider envoy as something that logs nothing, so logging cannot be switched off by it.", "Rename that provider in MeshConfig.";
-    ShadowedBy [Programmed]: "An older Telemetry of somebody else makes Istio ignore ours.", "Delete it, or annotate it with sightline.dev/adopt=true: Sightline takes it over in place.";
+    ShadowedBy [Programmed]: "An older Telemetry of somebody else makes Istio ignore ours; or a policy of somebody else replaces ours in Kuma.", "Delete it, or annotate a Telemetry with sightline.dev/adopt=true: Sightline takes it over in place; of a policy of Kuma's, see the message for what decides.";
     Contested [Programmed, AgentsInSync, Contested]: "Somebody else's object takes part in what this policy says, or somebody takes back what Sightline writes.", "See the message for the object and the effect; delete it, let Sightline adopt it, or take it out of what the manager that is named manages.";
     RejectedByPolicy [Programmed]: "An admission policy of the cluster refuses what Sightline writes.", "See the message for the policy and for what is still possible.";
     CapacityExceeded [Programmed]: "A limit of spec.logging.limits is reached: no further extension provider is written.", "Use a format that other policies have, or raise the limit; what is live stays.";
     ProviderPending [Programmed]: "The extension provider is not yet in istiod's MeshConfig.", "Wait; it takes seconds.";
     Pending [Programmed, AgentsInSync]: "The object is not yet written or not yet read back.", "Wait; it takes seconds.";
     WrongVersion [Programmed]: "The definition of a kind in the API server lacks a field that is written for the version of the mesh.", "Set spec.mesh.kuma.version to the version of the installed definitions, or upgrade them.";
+    BackendUnresolved [Programmed]: "Kuma says that one of our policies names a receiver that it does not find, or that no policy names one that ours do: nothing is sent.", "Wait; it takes seconds. If it lasts, see the message for the object, and the log of Kuma's control plane.";
+    RejectedByProxies [Programmed]: "Proxies refuse the listeners that Kuma makes of its policies: they keep those from before, and a new proxy has none.", "Look for `config rejected` in the log of Kuma's control plane, which has Envoy's reason; correct or remove what it names.";
+    DaemonNotFound [Programmed]: "No daemon of Kmesh runs where spec.mesh.kmesh says.", "Install Kmesh, or correct spec.mesh.kmesh; the resource heals by itself.";
+    DaemonUnreachable [Programmed]: "A daemon of Kmesh could not be asked through a port-forward, or did not answer.", "See the daemon's log; it is tried again.";
+    DaemonRefused [Programmed]: "A daemon of Kmesh refused a switch.", "Read the message, which holds its words; it is tried again.";
+    DaemonTooOld [Programmed]: "A daemon of Kmesh has no such switch: it is of before 1.0.", "Upgrade Kmesh.";
+    KernelNativeMode [Programmed]: "A daemon of Kmesh runs in mode kernel-native, which has no telemetry.", "Run Kmesh with --mode=dual-engine, or remove the policies.";
     MeshNotFound [Programmed]: "Kuma has no mesh of the name that spec.mesh.kuma.name says.", "Create that Mesh, or correct the name.";
     WriteRefused [Programmed, AgentsInSync]: "The API server refused what Sightline wrote.", "Read the message: a missing Role, an admission policy or a quota; it is tried again.";
     InternalError [Accepted]: "Sightline itself failed on this resource; others are not affected.", "Please report it with the log of the operator.";

@@ -36,6 +36,7 @@ pub mod explain;
 pub mod filter;
 pub mod format;
 pub mod lint;
+pub mod migrate;
 pub mod plan;
 pub mod policy;
 pub mod render;

@@ -7,15 +7,16 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "support/transcripts.rs"]
+mod transcripts;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sightline::codes::TABLE;
 use sightline::digest::hex;
-use similar::TextDiff;
 use tempfile::TempDir;
 
 fn folder() -> PathBuf {
@@ -24,68 +25,20 @@ fn folder() -> PathBuf {
 
 /// A line for `sh`, in the folder with the files: its exit code, and what stands on stdout and stderr.
 fn run(line: &str) -> (i32, String) {
-    let temporary = TempDir::new().unwrap();
-    let binary = Path::new(env!("CARGO_BIN_EXE_sightline")).parent().unwrap();
-    let path = std::env::var("PATH").unwrap_or_default();
-    let output = Command::new("sh")
-        .args(["-c", &format!("exec 2>&1\n{line}")])
-        .current_dir(folder().join("files"))
-        .env("PATH", format!("{}:{path}", binary.display()))
-        .env("TMPDIR", temporary.path())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    (output.status.code().unwrap(), said)
-}
-
-/// A transcript with what its commands answer now. Comments stay.
-fn played(transcript: &str) -> String {
-    let mut made: Vec<String> = Vec::new();
-    for line in transcript.lines() {
-        if let Some(command) = line.strip_prefix("$ ") {
-            let (code, said) = run(command);
-            made.extend([line.to_owned(), format!("? {code}")]);
-            made.extend(said.lines().map(|line| format!("| {line}").trim_end().to_owned()));
-        } else if line.starts_with("# ") {
-            made.push(line.to_owned());
-        }
-    }
-    made.join("\n") + "\n"
-}
-
-fn transcripts() -> Vec<(PathBuf, String)> {
-    let entries = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
-    let of_console = entries.filter(|path| path.extension().is_some_and(|e| e == "console"));
-    let mut all: Vec<_> = of_console
-        .map(|path| (path.clone(), std::fs::read_to_string(path).unwrap()))
-        .collect();
-    all.sort();
-    all
+    transcripts::run(&folder(), line)
 }
 
 #[test]
 fn every_command_answers_as_recorded() {
-    let mut wrong = Vec::new();
-    for (path, there) in transcripts() {
-        let made = played(&there);
-        if std::env::var_os("SIGHTLINE_UPDATE").is_some() {
-            std::fs::write(&path, made).unwrap();
-        } else if there != made {
-            let diff = TextDiff::from_lines(there.as_str(), &made);
-            wrong.push(diff.unified_diff().header(path.to_str().unwrap(), "now").to_string());
-        }
-    }
-    assert!(
-        wrong.is_empty(),
-        "SIGHTLINE_UPDATE=1 records what is meant to be so\n{}",
-        wrong.join("\n")
-    );
+    transcripts::all_answer_as_recorded(&folder());
 }
 
 #[test]
 fn every_flag_every_form_and_every_exit_code_stands_in_a_transcript() {
-    let all: String = transcripts().into_iter().map(|(_, text)| text).collect();
+    let all: String = transcripts::transcripts(&folder())
+        .into_iter()
+        .map(|(_, text)| text)
+        .collect();
     let commands: Vec<&str> = all.lines().filter(|line| line.starts_with("$ ")).collect();
     let (_, help) = run("sightline lint --help");
     let words = help.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');

@@ -4,6 +4,7 @@ mod eject;
 mod explain;
 pub mod files;
 mod lint;
+mod migrate;
 mod preview;
 pub mod render;
 mod run;
@@ -37,6 +38,9 @@ enum Command {
     Preview(Box<preview::PreviewArgs>),
     /// Finds broken formats and filters in files of meshes and of Envoy. Needs no cluster, and none of our resources.
     Lint(lint::LintArgs),
+    /// Turns what was written for a mesh into what its next version, or Sightline, reads. Needs no cluster.
+    #[command(subcommand)]
+    Migrate(migrate::MigrateCommand),
     /// Takes everything that Sightline put into the cluster out again; your resources stay as they are written.
     Eject(eject::EjectArgs),
     /// Prints the CustomResourceDefinitions, or writes one file each.
@@ -62,6 +66,7 @@ impl Cli {
             Command::Explain(args) => args.run(),
             Command::Preview(args) => args.run(),
             Command::Lint(args) => args.run(),
+            Command::Migrate(command) => command.run(),
             Command::Eject(args) => args.run(),
             Command::Crds { out } => print_crds(out.as_deref()),
             Command::Rbac(args) => {

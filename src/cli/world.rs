@@ -14,15 +14,19 @@ use super::files::Document;
 use crate::admission;
 use crate::cluster::hash_key::{SECRET_KEY, SECRET_NAME};
 use crate::crds::{
-    AgentReadsType, IstioMesh, KumaMesh, MeshConfigMode, ObservabilityMesh, TargetRef, TracingBackend, TrafficLog,
+    AgentReadsType, IstioMesh, KmeshMesh, KumaMesh, MeshConfigMode, ObservabilityMesh, TargetRef, TracingBackend,
+    TrafficLog,
 };
+use crate::plan::kmesh::is_daemon;
 use crate::plan::simulate::{Converged, SimulationError, complete_rollout, converge};
 use crate::policy::backends::{SpanReceiver, log_endpoint};
+use crate::policy::exports::outputs_of;
 use crate::policy::membership::{istio_of, maps_of, primary_maps};
-use crate::policy::proxies::{CONTROL_PLANE, is_control_plane, kuma_of};
+use crate::policy::proxies::{CONTROL_PLANE, is_control_plane, kmesh_of, kuma_of};
 use crate::policy::targets::kind_of;
 use crate::policy::versions::is_istiod;
 use crate::render::istio::mesh_config;
+use crate::render::kmesh::APP;
 use crate::render::metadata::SHARED;
 use crate::snapshot::Resource;
 use crate::snapshot::mesh_config::MESH_KEY;
@@ -179,13 +183,14 @@ impl World {
         for mesh in &meshes {
             self.assume_control_plane(mesh, &mut assumed);
             self.assume_secrets(mesh, &mut assumed);
+            self.assume_prometheus(mesh, &mut assumed);
             let has_password = mesh
                 .spec
                 .interface_traffic
                 .as_ref()
                 .is_some_and(|traffic| traffic.elasticsearch.credentials_secret_ref.is_some());
             let reads_secrets = |reads: &crate::crds::AgentReads| match reads.type_ {
-                AgentReadsType::ConfigMap => false,
+                AgentReadsType::ConfigMap | AgentReadsType::Export => false,
                 AgentReadsType::InterfaceTraffic => has_password,
                 AgentReadsType::Secret => true,
             };
@@ -226,6 +231,29 @@ impl World {
         &self.hash_key
     }
 
+    /// A Prometheus that no file gives is there, and selects every monitor.
+    fn assume_prometheus(&mut self, mesh: &ObservabilityMesh, assumed: &mut Vec<String>) {
+        let written = outputs_of(mesh);
+        for (_, _, key) in &written {
+            self.namespaces.insert(key.namespace.clone());
+        }
+        let Some((_, _, key)) = written.into_iter().find(|(_, kind, _)| *kind != Kind::ConfigMap) else {
+            return;
+        };
+        if self.snapshot.objects(Kind::Prometheus).next().is_none() {
+            push_once(
+                assumed,
+                "A Prometheus of prometheus-operator selects every monitor".to_owned(),
+            );
+            let all = json!({"podMonitorSelector": {}, "podMonitorNamespaceSelector": {},
+                             "serviceMonitorSelector": {}, "serviceMonitorNamespaceSelector": {}});
+            self.put(
+                Kind::Prometheus,
+                json!({"metadata": {"name": "assumed", "namespace": key.namespace}, "spec": all}),
+            );
+        }
+    }
+
     fn put(&mut self, kind: Kind, object: Value) {
         let key = key_of(&object);
         if !key.namespace.is_empty() {
@@ -257,9 +285,33 @@ impl World {
         );
     }
 
+    /// Files seldom hold the Pods of a DaemonSet: one stands for those of all nodes.
+    fn assume_kmesh(&mut self, kmesh: &KmeshMesh, assumed: &mut Vec<String>) {
+        let namespace = &kmesh.namespace;
+        self.namespaces.insert(namespace.clone());
+        let mut pods = self.snapshot.objects_in(Kind::Pod, namespace);
+        if pods.any(|(_, pod)| is_daemon(pod, kmesh)) {
+            return;
+        }
+        drop(pods);
+        push_once(
+            assumed,
+            format!("A daemon of Kmesh's runs in namespace {namespace} and takes what it is asked for"),
+        );
+        let name = format!("{}-assumed", kmesh.daemon_set);
+        let metadata = json!({"name": name, "namespace": namespace, "labels": {"app": APP}});
+        self.put(
+            Kind::Pod,
+            json!({"metadata": metadata, "spec": {"nodeName": "assumed"}}),
+        );
+    }
+
     fn assume_control_plane(&mut self, mesh: &ObservabilityMesh, assumed: &mut Vec<String>) {
         if let Some(kuma) = kuma_of(mesh) {
             self.assume_kuma(&kuma, assumed);
+        }
+        if let Some(kmesh) = kmesh_of(mesh) {
+            self.assume_kmesh(&kmesh, assumed);
         }
         let Some(istio) = istio_of(mesh) else { return };
         self.namespaces.insert(istio.namespace.clone());
@@ -455,10 +507,16 @@ fn put<K: Resource + serde::de::DeserializeOwned>(
 
 /// Of a status one thing is not concluded anew: where extension providers were written before.
 fn with_maps_of_status(mut admitted: Value, read: &Value) -> Value {
-    let listed = read.pointer("/status/meshConfigMaps").and_then(Value::as_array);
-    if let (Some(listed), Some(object)) = (listed, admitted.as_object_mut()) {
-        let maps: Vec<&Value> = listed.iter().filter(|map| map.is_string()).collect();
-        object.insert("status".into(), json!({"meshConfigMaps": maps}));
+    let mut status = Map::new();
+    for field in ["meshConfigMaps", "exportConfigMaps"] {
+        let listed = read.pointer(&format!("/status/{field}")).and_then(Value::as_array);
+        if let Some(listed) = listed {
+            let maps: Vec<&Value> = listed.iter().filter(|map| map.is_string()).collect();
+            status.insert(field.to_owned(), json!(maps));
+        }
+    }
+    if let Some(object) = admitted.as_object_mut().filter(|_| !status.is_empty()) {
+        object.insert("status".into(), Value::Object(status));
     }
     admitted
 }

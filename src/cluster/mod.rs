@@ -3,6 +3,7 @@
 pub mod api;
 pub mod events;
 pub mod hash_key;
+pub mod kmesh;
 pub mod lease;
 pub mod once;
 pub mod rbac;

@@ -20,6 +20,8 @@ pub enum Place {
     Istio,
     /// In the system namespace of a Kuma control plane.
     Kuma,
+    /// In the namespace of Kmesh's daemons.
+    Kmesh,
     /// In a namespace with agents that Sightline restarts, and with what they read.
     Agents,
     /// In a namespace whose workloads get environment.
@@ -33,17 +35,28 @@ pub enum Feature {
     ProxyVersions,
     /// Modules that report interface traffic.
     WasmPlugins,
+    /// Proxies of Kuma's that refuse what they are sent.
+    KumaInsights,
+    /// prometheus-operator's monitors.
+    Monitors,
 }
 
 impl Feature {
     /// Every feature, in the order of the chart's values.
-    pub const ALL: [Self; 2] = [Self::ProxyVersions, Self::WasmPlugins];
+    pub const ALL: [Self; 4] = [
+        Self::ProxyVersions,
+        Self::WasmPlugins,
+        Self::KumaInsights,
+        Self::Monitors,
+    ];
 
     /// Its name in the chart's values.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ProxyVersions => "proxyVersions",
             Self::WasmPlugins => "wasmPlugins",
+            Self::KumaInsights => "kumaInsights",
+            Self::Monitors => "monitors",
         }
     }
 
@@ -57,6 +70,14 @@ impl Feature {
             Self::WasmPlugins => {
                 "spec.interfaceTraffic.wasmPlugin of a mesh. Needs to write WasmPlugins, which is to load code into \
                  proxies, in the whole cluster; without it a mesh that asks for it says Forbidden."
+            }
+            Self::KumaInsights => {
+                "Proxies of Kuma's that refuse their listeners are told in status. Needs to read DataplaneInsights in the \
+                 whole cluster; without it Programmed says that the objects stand, and not what proxies make of them."
+            }
+            Self::Monitors => {
+                "Entries of spec.metrics.exports of type PodMonitor and ServiceMonitor. Needs to write these objects in the \
+                 whole cluster; without it a mesh that asks for one says Forbidden."
             }
         }
     }
@@ -154,6 +175,30 @@ pub const RULES: &[Rule] = &[
         why: "the modules that report interface traffic",
     },
     Rule {
+        place: Place::ClusterFor(Feature::KumaInsights),
+        group: "kuma.io",
+        resources: &["dataplaneinsights"],
+        names: &[],
+        verbs: &["list", "watch"],
+        why: "a proxy of Kuma's that refuses its listeners keeps the old ones, and only its insight tells",
+    },
+    Rule {
+        place: Place::ClusterFor(Feature::Monitors),
+        group: "monitoring.coreos.com",
+        resources: &["podmonitors", "servicemonitors"],
+        names: &[],
+        verbs: &["get", "list", "watch", "create", "patch", "delete"],
+        why: "the objects that exports of metrics become",
+    },
+    Rule {
+        place: Place::ClusterFor(Feature::Monitors),
+        group: "monitoring.coreos.com",
+        resources: &["prometheuses"],
+        names: &[],
+        verbs: &["list", "watch"],
+        why: "a monitor that no Prometheus selects is read by nobody",
+    },
+    Rule {
         place: Place::Cluster,
         group: "gateway.networking.k8s.io",
         resources: &["gateways"],
@@ -247,6 +292,23 @@ pub const RULES: &[Rule] = &[
         why: "the objects that policies become",
     },
     Rule {
+        place: Place::Kmesh,
+        group: "",
+        resources: &["pods"],
+        names: &[],
+        verbs: &["list", "watch"],
+        why: "a daemon forgets its switches when it restarts",
+    },
+    // A websocket begins with a GET; since Kubernetes 1.35 it needs the right to create as well.
+    Rule {
+        place: Place::Kmesh,
+        group: "",
+        resources: &["pods/portforward"],
+        names: &[],
+        verbs: &["get", "create"],
+        why: "a daemon's switches are behind HTTP on the loopback of its pod, and nowhere else (pods/portforward cannot be limited to a port)",
+    },
+    Rule {
         place: Place::Agents,
         group: "",
         resources: &["configmaps"],
@@ -300,6 +362,9 @@ pub struct RbacArgs {
     /// System namespace of a Kuma control plane. Repeatable.
     #[arg(long, value_name = "NAMESPACE")]
     pub kuma_namespace: Vec<String>,
+    /// Namespace of Kmesh's daemons. Repeatable.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub kmesh_namespace: Vec<String>,
     /// Namespace with agents that are restarted, with the ConfigMaps and Secrets that they read. Repeatable.
     #[arg(long, value_name = "NAMESPACE")]
     pub agent_namespace: Vec<String>,
@@ -333,7 +398,11 @@ pub fn manifests(args: &RbacArgs) -> Result<String, YamlError> {
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME, "namespace": own, "labels": labels}}),
         vec![],
     )?;
-    let in_cluster = |place| matches!(place, Place::Cluster | Place::ClusterFor(_));
+    let has_kuma = !args.kuma_namespace.is_empty();
+    let in_cluster = |place| match place {
+        Place::ClusterFor(feature) => feature != Feature::KumaInsights || has_kuma,
+        place => place == Place::Cluster,
+    };
     let (rules, reasons) = rules_where(in_cluster);
     add(
         json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": NAME, "labels": labels}, "rules": rules}),
@@ -344,6 +413,7 @@ pub fn manifests(args: &RbacArgs) -> Result<String, YamlError> {
         (Place::Own, "own", std::slice::from_ref(own)),
         (Place::Istio, "istio", &args.istio_namespace[..]),
         (Place::Kuma, "kuma", &args.kuma_namespace[..]),
+        (Place::Kmesh, "kmesh", &args.kmesh_namespace[..]),
         (Place::Agents, "agents", &args.agent_namespace[..]),
         (Place::Inject, "inject", &args.inject_namespace[..]),
     ];
@@ -413,7 +483,8 @@ mod tests {
     /// Else the operator without the feature would never be ready, or ready without what it cannot do without.
     #[test]
     fn the_kinds_that_nothing_waits_for_are_those_that_features_need() {
-        let everywhere = || Kind::ALL.into_iter().filter(|kind| kind.is_watched_everywhere());
+        let is_whole = |kind: &Kind| kind.is_watched_everywhere() || kind.is_watched_as_a_whole();
+        let everywhere = || Kind::ALL.into_iter().filter(is_whole);
         let optional: BTreeSet<&str> = everywhere()
             .filter(|kind| kind.is_of_a_feature())
             .map(|kind| kind.names().2)

@@ -517,6 +517,9 @@ pub(super) fn pruned(kind: Kind, mut object: Value) -> Value {
                 | Kind::Service
                 | Kind::Telemetry
                 | Kind::WasmPlugin
+                | Kind::PodMonitor
+                | Kind::ServiceMonitor
+                | Kind::Prometheus
                 | Kind::Gateway
                 | Kind::ServiceEntry
                 | Kind::ConfigMap

@@ -292,6 +292,9 @@ impl Operator {
             let term = self.fence.opened().await;
             info!(identity = self.settings.identity, "leading: this replica writes");
             self.metrics.leader_transitions.inc();
+            // Another leader may have asked daemons for something else.
+            let readers = self.store.change(crate::snapshot::Snapshot::forget_asked);
+            self.queue.add_all(readers);
             for target in self.store.peek(targets_of) {
                 self.queue.forget(&target);
                 self.queue.add(target);
@@ -363,12 +366,18 @@ impl Operator {
             Target::Mesh(_) | Target::TrafficLog(_) | Target::TracingBackend(_) => {
                 snapshot.metadata_of(target).is_some()
             }
-            Target::Rollout(name) | Target::KumaReceivers(name) => snapshot.meshes.contains_key(name),
+            Target::Rollout(name) | Target::KumaReceivers(name) | Target::KmeshSwitches(name) => {
+                snapshot.meshes.contains_key(name)
+            }
             Target::Telemetries(namespace) | Target::WasmPlugins(namespace) => snapshot
                 .object(Kind::Namespace, &crate::snapshot::Key::new("", namespace))
                 .is_some(),
             // These outlive what they were made for: what is left has to be taken away.
-            Target::MeshConfig(_) | Target::InterfaceTraffic(_) | Target::KumaPolicies(_) | Target::Leftovers => true,
+            Target::MeshConfig(_)
+            | Target::Export(..)
+            | Target::InterfaceTraffic(_)
+            | Target::KumaPolicies(_)
+            | Target::Leftovers => true,
         })
     }
 }

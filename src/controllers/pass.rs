@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures::stream::{self, StreamExt as _};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -16,9 +17,11 @@ use super::Operator;
 use super::metrics::{PassLabels, WriteLabels};
 use super::queue::Outcome;
 use crate::cluster::api::{CallError, ErrorClass};
+use crate::cluster::kmesh;
 use crate::cluster::lease::fence::{NotLeading, Term};
 use crate::conditions::{ConditionType, Finding, Reason, to_conditions, with_ready};
 use crate::crds::WorkloadRef;
+use crate::plan::kmesh::Ask;
 use crate::plan::{Apply, Delete, Finalizer, Memory, ObjectPatch, Plan, Status, Target, judge, plan};
 use crate::snapshot::{Contest, Key, Kind, key_of};
 
@@ -26,6 +29,8 @@ use crate::snapshot::{Contest, Key, Kind, key_of};
 const PASS_DEADLINE: Duration = Duration::from_mins(1);
 /// An object whose patch was refused is tried again after this long.
 const REFUSED_RETRY: Duration = Duration::from_secs(30);
+/// Daemons of Kmesh's that are asked at once.
+const DAEMONS_AT_ONCE: usize = 8;
 /// How long a status waits for facts that are still being read.
 const READING: Duration = Duration::from_secs(8);
 
@@ -152,6 +157,7 @@ impl Operator {
             apply,
             delete,
             patch,
+            daemons,
             statuses,
             events,
             finalizer,
@@ -220,6 +226,7 @@ impl Operator {
         for delete in delete {
             self.delete(target, &delete).await?;
         }
+        self.ask(target, daemons).await;
         for status in statuses {
             if let Some(later) = self.write_status(&status).await? {
                 next = next.min(later);
@@ -254,6 +261,42 @@ impl Operator {
         self.cluster.try_out(apply).await?;
         self.delete(target, old).await?;
         self.cluster.apply(apply).await
+    }
+
+    /// Asks daemons, some at once, and remembers how it went. One that is sick does not hold up the others.
+    async fn ask(&self, target: &Target, daemons: Vec<Ask>) {
+        let ask = |ask: Ask| async move {
+            let client = self.cluster.client();
+            let outcome = match ask.conversation.clone() {
+                Some(conversation) => Some(kmesh::converse(client, &ask.daemon, conversation).await),
+                None => None,
+            };
+            // Evidence is welcome and not needed: a daemon without metrics is as one without traffic.
+            let evidence = if ask.looks {
+                kmesh::look(client, &ask.daemon).await.ok()
+            } else {
+                None
+            };
+            (ask, outcome, evidence)
+        };
+        let mut answers = stream::iter(daemons).map(ask).buffer_unordered(DAEMONS_AT_ONCE);
+        while let Some((ask, outcome, evidence)) = answers.next().await {
+            match &outcome {
+                Some(Ok(_)) => {
+                    info!(%target, daemon = %ask.daemon, "switches set");
+                    let label = WriteLabels {
+                        kind: "Daemon",
+                        verb: "set",
+                    };
+                    self.metrics.writes.get_or_create(&label).inc();
+                }
+                Some(Err(trouble)) => warn!(%target, daemon = %ask.daemon, ?trouble, "switches not set; trying again"),
+                None => {}
+            }
+            let asked = ask.done(outcome, evidence, Timestamp::now());
+            let told = self.store.change(|snapshot| snapshot.note_asked(&ask.daemon, asked));
+            self.queue.add_all(told);
+        }
     }
 
     async fn delete(&self, target: &Target, delete: &Delete) -> Result<(), CallError> {

@@ -4,6 +4,7 @@
 //! means in a cluster is decided by [`crate::policy`].
 
 mod common;
+mod exports;
 mod observability_mesh;
 mod schema;
 mod status;
@@ -15,19 +16,24 @@ pub use common::{
     Millis, NamedValue, OtlpBackend, OtlpProtocol, Sampling, Tag, TagType, TargetKind, TargetRef, TimeSpan,
     WorkloadKind, ZipkinBackend,
 };
+pub use exports::{
+    ControlPlaneScrape, ExportObject, ExportSeries, Federation, FederationRules, Metricbeat, MetricsExport,
+    MetricsExportType, Metricset, ProxyPort, ProxyScrape, RemoteWrite, SeriesPreset, TagValues, Wavefront,
+    WavefrontFrom, WavefrontPrometheus,
+};
 pub use observability_mesh::{
     Agent, AgentReads, AgentReadsType, AlsProtocol, ConfigMapRead, ConfigMapTarget, CustomBackends,
-    DEFAULT_ISTIO_NAMESPACE, DEFAULT_KUMA_NAMESPACE, DefaultTracing, Elasticsearch, EnvoyAlsBackend, FileBackend,
-    InterfaceTraffic, IstioMesh, IstioMetric, KumaMesh, KumaMetrics, KumaMetricsReceiver, KumaProfile, Limits,
-    LogBackend, LogBackendType, Logging, Mesh, MeshConfigMode, MeshConfigTarget, MeshType, MetricMode, MetricOverride,
-    Metrics, ObservabilityMesh, ObservabilityMeshSpec, OnFailure, OtlpLogBackend, Permission, ProxyVersions,
-    RequiredLog, Rollout, SecretKeysRef, SecretRead, TagOperation, TagOverride, Tenancy, TraceBackend,
-    TraceBackendType, Tracing, WasmModule, WorkloadRef,
+    DEFAULT_ISTIO_NAMESPACE, DEFAULT_KUMA_NAMESPACE, DefaultTracing, Elasticsearch, EnvoyAlsBackend, ExportRead,
+    FileBackend, InterfaceTraffic, IstioMesh, IstioMetric, KmeshMesh, KmeshMetrics, KumaMesh, KumaMetrics,
+    KumaMetricsReceiver, KumaProfile, Limits, LogBackend, LogBackendType, Logging, Mesh, MeshConfigMode,
+    MeshConfigTarget, MeshType, MetricMode, MetricOverride, Metrics, ObservabilityMesh, ObservabilityMeshSpec,
+    OnFailure, OtlpLogBackend, Permission, ProxyVersions, RequiredLog, Rollout, SecretKeysRef, SecretRead,
+    TagOperation, TagOverride, Tenancy, TraceBackend, TraceBackendType, Tracing, WasmModule, WorkloadRef,
 };
 pub use schema::{custom_resource_definitions, definition_yaml};
 pub use status::{
-    AgentStatus, EffectiveLog, EffectiveTracing, InjectStatus, ObservabilityMeshStatus, SeenVersions,
-    TracingBackendStatus, TrafficLogStatus,
+    AgentStatus, EffectiveLog, EffectiveTracing, InjectStatus, KmeshNode, KmeshStatus, ObservabilityMeshStatus,
+    SeenVersions, TracingBackendStatus, TrafficLogStatus,
 };
 pub use tracing_backend::{
     Destination, DestinationType, Dialect, Inject, InjectWorkloads, MeshBackendRef, TracingBackend, TracingBackendSpec,

@@ -8,10 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::common::{
     AddressOnly, Direction, Endpoint, LogFormat, OtlpBackend, Sampling, Tag, TimeSpan, WorkloadKind, ZipkinBackend,
 };
+use super::exports::MetricsExport;
 use super::status::ObservabilityMeshStatus;
 
 /// Where Kuma's control plane lives unless the spec says otherwise.
 pub const DEFAULT_KUMA_NAMESPACE: &str = "kuma-system";
+/// Where Kmesh's daemons live unless the spec says otherwise.
+pub const DEFAULT_KMESH_NAMESPACE: &str = "kmesh-system";
 /// Where istiod lives unless the spec says otherwise.
 pub const DEFAULT_ISTIO_NAMESPACE: &str = "istio-system";
 
@@ -43,6 +46,7 @@ pub const DEFAULT_ISTIO_NAMESPACE: &str = "istio-system";
 #[x_kube(
     validation = ("self.mesh.type == 'Kuma' || !has(self.logging) || self.logging.backends.all(b, b.type != 'TCP')", "logging.backends: only proxies of Kuma write to a TCP server; use type: OTLP, or a mesh of type Kuma"),
     validation = ("self.mesh.type == 'Kuma' || !has(self.metrics) || !has(self.metrics.kuma)", "metrics.kuma is for mesh.type: Kuma; remove it"),
+    validation = ("self.mesh.type == 'Kmesh' || !has(self.metrics) || !has(self.metrics.kmesh)", "metrics.kmesh is for mesh.type: Kmesh; remove it"),
     validation = ("!has(self.metrics) || !has(self.metrics.kuma) || !has(self.metrics.kuma.openTelemetry) || self.logging.backends.exists(b, b.name == self.metrics.kuma.openTelemetry.backend && b.type == 'OTLP')", "metrics.kuma.openTelemetry.backend names no backend of type OTLP in logging.backends; add it there or correct the name"),
     validation = ("!has(self.agents) || self.agents.all(a, !a.reads.exists(r, r.type == 'InterfaceTraffic') || has(self.interfaceTraffic))", "an agent that reads InterfaceTraffic needs spec.interfaceTraffic; set it, or read a ConfigMap by name"),
     validation = ("!has(self.agents) || !has(self.interfaceTraffic) || self.agents.all(a, !a.reads.exists(r, r.type == 'InterfaceTraffic') || a.workload.__namespace__ == self.interfaceTraffic.configMap.__namespace__)", "an agent can only read InterfaceTraffic from its own namespace: make agents[].workload.namespace and interfaceTraffic.configMap.namespace the same")
@@ -94,23 +98,30 @@ pub struct ObservabilityMeshSpec {
 #[x_kube(
     validation = ("self.type == oldSelf.type", "mesh.type cannot be changed: delete this ObservabilityMesh and create one of the other type"),
     validation = ("self.type != 'Kuma' || (has(self.kuma) ? self.kuma.systemNamespace : 'kuma-system') == (has(oldSelf.kuma) ? oldSelf.kuma.systemNamespace : 'kuma-system')", "mesh.kuma.systemNamespace cannot be changed: what was written there would stay; delete this ObservabilityMesh and create it anew"),
-    validation = ("self.type == 'Istio' || !has(self.istio)", "mesh.istio is for type: Istio; remove it or set type: Istio"),
+    validation = ("self.type != 'Kmesh' || (has(self.kmesh) ? self.kmesh.__namespace__ : 'kmesh-system') == (has(oldSelf.kmesh) ? oldSelf.kmesh.__namespace__ : 'kmesh-system')", "mesh.kmesh.namespace cannot be changed: what was switched on there would stay on; delete this ObservabilityMesh and create it anew"),
+    validation = ("self.type != 'Kmesh' || !has(oldSelf.istio) || has(self.istio)", "mesh.istio of a mesh of type Kmesh cannot be taken away: what waypoints were given would stay; delete this ObservabilityMesh and create it anew"),
+    validation = ("self.type == 'Istio' || self.type == 'Kmesh' || !has(self.istio)", "mesh.istio is for type: Istio or Kmesh; remove it or set one of these"),
+    validation = ("self.type == 'Kmesh' || !has(self.kmesh)", "mesh.kmesh is for type: Kmesh; remove it or set type: Kmesh"),
     validation = ("self.type == 'Kuma' || !has(self.kuma)", "mesh.kuma is for type: Kuma; remove it or set type: Kuma")
 )]
 pub struct Mesh {
     /// `Istio`: policies become Telemetry objects and extension providers. `Kuma`: they become MeshAccessLog and
-    /// MeshTrace objects in Kuma's system namespace. `None`: no mesh; only agents, interface traffic and environment
+    /// MeshTrace objects in Kuma's system namespace. `Kmesh`: a TrafficLog for the whole mesh and `metrics.kmesh` become
+    /// switches of Kmesh's daemons, and policies with `targetRefs` become Telemetry objects for waypoints. `None`: no mesh; only agents, interface traffic and environment
     /// (`inject`) are served. Cannot be changed.
     #[serde(rename = "type")]
     pub type_: MeshType,
     /// For `type: Istio`: where istiod is and how its MeshConfig is reached. Default: one revision, `default`, in
-    /// `istio-system`.
+    /// `istio-system`. For `type: Kmesh`, whose waypoints are Istio's: the same. Default: there are no waypoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub istio: Option<IstioMesh>,
     /// For `type: Kuma`: where its control plane is, and which of its meshes this is. Default: mesh `default` of the
     /// control plane in `kuma-system`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kuma: Option<KumaMesh>,
+    /// For `type: Kmesh`: where its daemons are. Default: DaemonSet `kmesh` in `kmesh-system`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kmesh: Option<KmeshMesh>,
 }
 
 /// Kinds of mesh.
@@ -120,6 +131,8 @@ pub enum MeshType {
     Istio,
     /// Kuma on Kubernetes.
     Kuma,
+    /// Kmesh, with or without waypoints of Istio's.
+    Kmesh,
     /// No mesh.
     None,
 }
@@ -184,6 +197,28 @@ impl Default for KumaMesh {
             name: "default".into(),
             system_namespace: DEFAULT_KUMA_NAMESPACE.into(),
             version: None,
+        }
+    }
+}
+
+/// Kmesh's daemons.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KmeshMesh {
+    /// Namespace of the daemons. A TrafficLog without selector there switches the access log of all daemons. Cannot be
+    /// changed. Default: `kmesh-system`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub namespace: String,
+    /// Name of their DaemonSet. Its pods carry the label `app: kmesh`, as those of Kmesh's chart do. Default: `kmesh`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub daemon_set: String,
+}
+
+impl Default for KmeshMesh {
+    fn default() -> Self {
+        Self {
+            namespace: DEFAULT_KMESH_NAMESPACE.into(),
+            daemon_set: "kmesh".into(),
         }
     }
 }
@@ -582,6 +617,24 @@ pub struct Metrics {
     /// What Kuma's proxies measure and who gets it: a MeshMetric for the whole mesh. Absent: metrics are left alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kuma: Option<KumaMetrics>,
+    /// What Kmesh's daemons measure beside metrics by service. Absent: metrics are left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kmesh: Option<KmeshMetrics>,
+    /// Who reads the metrics, at most 16: each entry becomes one object, which tells a reader what to scrape or where to send.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub exports: Vec<MetricsExport>,
+}
+
+/// Metrics of Kmesh's daemons. That it is there asks for metrics by service (`monitoring`).
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KmeshMetrics {
+    /// Metrics by workload. Default: false.
+    pub workload: bool,
+    /// Metrics by connection that lasts longer than 5 s, and lines in the access log every 5 s. Their labels (addresses,
+    /// start time) have no bound: each connection is a series of its own. Needs Kmesh 1.1. Default: false.
+    pub connection: bool,
 }
 
 /// Metrics of Kuma's proxies.
@@ -873,11 +926,13 @@ impl std::fmt::Display for WorkloadRef {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = ("has(self.configMap) == (self.type == 'ConfigMap')", "reads: configMap: {name} goes with type: ConfigMap, and only with it"),
-    validation = ("has(self.secret) == (self.type == 'Secret')", "reads: secret: {name} goes with type: Secret, and only with it")
+    validation = ("has(self.secret) == (self.type == 'Secret')", "reads: secret: {name} goes with type: Secret, and only with it"),
+    validation = ("has(self.export) == (self.type == 'Export')", "reads: export: {name} goes with type: Export, and only with it")
 )]
 pub struct AgentReads {
     /// Kind of thing. `InterfaceTraffic`: the ConfigMap that `spec.interfaceTraffic` writes. `ConfigMap`: a ConfigMap of
-    /// the agent's namespace. `Secret`: a Secret of the agent's namespace.
+    /// the agent's namespace. `Secret`: a Secret of the agent's namespace. `Export`: the ConfigMap that an entry of
+    /// `spec.metrics.exports` becomes.
     #[serde(rename = "type")]
     pub type_: AgentReadsType,
     /// For `type: ConfigMap`: which one, in the agent's namespace. All of its keys count.
@@ -887,6 +942,9 @@ pub struct AgentReads {
     /// Its values enter the hash under a key of Sightline's own and stand nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretRead>,
+    /// For `type: Export`: which entry of `spec.metrics.exports`. Its object has to be a ConfigMap of the agent's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<ExportRead>,
 }
 
 /// Kinds of thing that an agent reads.
@@ -898,6 +956,17 @@ pub enum AgentReadsType {
     ConfigMap,
     /// A Secret of the agent's namespace.
     Secret,
+    /// The ConfigMap of an export.
+    Export,
+}
+
+/// An export whose ConfigMap an agent reads.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportRead {
+    /// Name of an entry of `spec.metrics.exports`.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
 }
 
 /// A ConfigMap that an agent reads.

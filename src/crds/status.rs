@@ -1,6 +1,6 @@
 //! What we tell users: the status of the three resources.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,12 +31,20 @@ pub struct ObservabilityMeshStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub mesh_config_maps: Vec<String>,
+    /// ConfigMaps of exports of this mesh, as `NAMESPACE/NAME`, at most 32: those that its spec names, and those that it named
+    /// before, until they are gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub export_config_maps: Vec<String>,
     /// What was seen of istiod and of the proxies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versions: Option<SeenVersions>,
     /// Version of Kuma that is written for, such as `2.13`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kuma_version: Option<String>,
+    /// What Kmesh's daemons were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kmesh: Option<KmeshStatus>,
     /// Agents in sync, of all: `1/2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agents_in_sync: Option<String>,
@@ -44,6 +52,47 @@ pub struct ObservabilityMeshStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub agents: Vec<AgentStatus>,
+}
+
+/// What Kmesh's daemons were asked for. Whether they still do it, nobody can read: switches have no read-back.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KmeshStatus {
+    /// Switches that are wanted on: `AccessLog`, `ServiceMetrics`, `WorkloadMetrics`, `ConnectionMetrics`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub wanted: Vec<String>,
+    /// Daemons that run.
+    #[serde(default)]
+    pub daemons: i32,
+    /// Of them, those that took the request in the life of their present container.
+    #[serde(default)]
+    pub requested: i32,
+    /// Node by node, at most 32: first those with trouble, then by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["node"]))]
+    pub nodes: Vec<KmeshNode>,
+}
+
+/// The daemon of one node.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KmeshNode {
+    /// The node.
+    pub node: String,
+    /// `Requested`, or why not (the reasons of `Programmed`).
+    pub state: String,
+    /// Version of the daemon, such as `1.1`; absent where it does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// When the daemon took what is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_at: Option<Time>,
+    /// What series on its metrics port prove: `ServiceMetrics`, `WorkloadMetrics`, `ConnectionMetrics`. That one is missing
+    /// proves nothing, as there may have been no traffic. Of the access log there is no evidence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3))]
+    pub evidence: Vec<String>,
 }
 
 /// What was seen of istiod and of the proxies.

@@ -15,7 +15,7 @@ use super::places::{destination_of, set_text, word};
 use super::problems::{policy_seen, problems};
 use super::scope::{Depth, Scopes, depth_for};
 use super::traffic::{overridden, traffic};
-use crate::crds::{AgentReadsType, ObservabilityMesh, TargetKind, WorkloadKind, WorkloadRef};
+use crate::crds::{AgentReadsType, MeshType, ObservabilityMesh, TargetKind, WorkloadKind, WorkloadRef};
 use crate::plan::Target;
 use crate::plan::owned::is_ours;
 use crate::plan::rollout::{Rollouts, Workload, rollouts};
@@ -233,7 +233,11 @@ fn meshes(view: &View<'_>, namespace: &str) -> Result<Vec<MeshChoice>, String> {
         let how = if selects(mesh, &labels).unwrap_or(false) {
             "its spec.namespaces selects the namespace"
         } else {
-            "the namespace is the root namespace of its Istio"
+            match mesh.spec.mesh.type_ {
+                MeshType::Istio | MeshType::None => "the namespace is the root namespace of its Istio",
+                MeshType::Kuma => "the namespace is the system namespace of its Kuma",
+                MeshType::Kmesh => "the namespace is that of its Kmesh's daemons",
+            }
         };
         let because = if several {
             format!("{how}; others do too, so each policy names its own in spec.meshRef")

@@ -244,7 +244,10 @@ impl Planning<'_, '_> {
         };
         let mesh = checked.mesh?;
         let look_again = match Proxies::of(mesh)? {
-            Proxies::Istio(istio) => {
+            // What names no waypoint is said to daemons, see `plan::kmesh`.
+            Proxies::Kmesh(..) if claim.selection().targets.is_empty() => return None,
+            Proxies::Kmesh(_, None) => return None,
+            Proxies::Istio(istio) | Proxies::Kmesh(_, Some(istio)) => {
                 match control_plane::usable(self.view, mesh, &istio, &checked.providers, claim.switches_off()) {
                     Ok(()) => return Some(claim),
                     Err(not_usable) => not_usable.look_again,

@@ -7,9 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::Value;
 
 use super::owned::{is_ours, may_be_adopted};
-use super::{Status, Target, interface_traffic, leftovers, mesh_config, rollout, wasm_plugins};
+use super::{Status, Target, exports, interface_traffic, leftovers, mesh_config, rollout, wasm_plugins};
 use crate::conditions::{ConditionType, Finding, Reason, with_ready};
 use crate::crds::{ObservabilityMesh, WorkloadKind, WorkloadRef};
+use crate::policy::exports::{MONITORS, export_maps_of, outputs_of};
 use crate::policy::membership::{former_maps_of, istio_of, maps_of, name_of};
 use crate::policy::proxies::kuma_of;
 use crate::render::kuma::policy::POLICIES;
@@ -111,6 +112,12 @@ impl Left {
                 self.items.extend(ours.map(|object| Item::Object(kind, key_of(object))));
             }
         }
+        for map in export_maps_of(mesh) {
+            let live = self.look(view.object(Kind::ConfigMap, &map), || format!("ConfigMap {map}"));
+            if live.is_some_and(exports::is_of_an_export) {
+                self.items.insert(Item::Object(Kind::ConfigMap, map));
+            }
+        }
         if let Some(traffic) = &mesh.spec.interface_traffic {
             let map = Key::new(&traffic.config_map.namespace, &traffic.config_map.name);
             let live = self.look(view.object(Kind::ConfigMap, &map), || format!("ConfigMap {map}"));
@@ -170,6 +177,14 @@ pub fn left(view: &View<'_>) -> Left {
     if uses_modules || view.objects(Kind::WasmPlugin) != Fact::Forbidden {
         left.objects_of(view, Kind::WasmPlugin);
     }
+    for kind in MONITORS {
+        let uses_it = view
+            .meshes()
+            .any(|mesh| outputs_of(mesh).iter().any(|(_, of, _)| *of == kind));
+        if uses_it || view.objects(kind) != Fact::Forbidden {
+            left.objects_of(view, kind);
+        }
+    }
     // The whole cluster has to be known before "no namespace" is said.
     left.look(view.objects(Kind::Namespace), || "namespaces".to_owned());
     for mesh in view.meshes() {
@@ -190,7 +205,13 @@ pub fn left(view: &View<'_>) -> Left {
 }
 
 /// Fields of a mesh's status that hold on: counts, which are 0 then, and where entries are looked for.
-const KEPT: [&str; 4] = ["meshConfigMaps", "providers", "trafficLogs", "tracingBackends"];
+const KEPT: [&str; 5] = [
+    "exportConfigMaps",
+    "meshConfigMaps",
+    "providers",
+    "trafficLogs",
+    "tracingBackends",
+];
 
 /// Makes a status say that the resource is ejected, and nothing that a deletion would: it is not being deleted.
 pub(super) fn say_so(status: &mut Status) {

@@ -85,14 +85,14 @@ pub fn plan(view: &View<'_>, map: &Key) -> Plan {
 }
 
 /// Whether an object was rendered for a mesh that is there and cannot be read: whether it is still wanted is not known.
-fn is_of_an_undecoded_mesh(view: &View<'_>, live: &Value) -> bool {
+pub(super) fn is_of_an_undecoded_mesh(view: &View<'_>, live: &Value) -> bool {
     let labels = labels_of(live);
     let mesh = labels.get(MESH_LABEL);
     mesh.is_some_and(|mesh| view.undecoded_meshes().any(|undecoded| undecoded == mesh))
 }
 
 /// Whether a map is one that some mesh keeps MeshConfig in: two writers would take each other's fields away.
-fn is_mesh_config(view: &View<'_>, map: &Key) -> bool {
+pub(super) fn is_mesh_config(view: &View<'_>, map: &Key) -> bool {
     view.meshes().any(|mesh| {
         istio_of(mesh).is_some_and(|istio| {
             maps_of(&istio).contains(map)

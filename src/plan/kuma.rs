@@ -2,10 +2,16 @@
 //!
 //! All of them stand in Kuma's system namespace. Whose they are, labels tell: the ObservabilityMesh and the namespace.
 
+mod defaults;
+pub mod foreign;
+pub mod proof;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
+
+use foreign::Beside;
 
 use super::effective::{Lane, claims_in_force};
 use super::owned::{difference, is_ours};
@@ -31,8 +37,27 @@ pub struct Policies {
     pub plan: Plan,
     /// Policies that were left out because too many selectors overlap, each with one that it overlaps.
     overlapping: Vec<(Source, Option<Overlap>)>,
-    /// The objects, and the claims that each is made of.
-    ours: Vec<(Kind, Key, Sources)>,
+    ours: Vec<Ours>,
+}
+
+/// An object of ours.
+struct Ours {
+    kind: Kind,
+    key: Key,
+    /// The claims that it is made of.
+    sources: Sources,
+    /// Policies of somebody else that Kuma heeds beside it, or not because of it.
+    beside: Vec<Beside>,
+    /// Whether Kuma finds the receivers that the live one names.
+    resolves: Result<(), Finding>,
+}
+
+impl Ours {
+    /// Whether a resource contributes to it.
+    fn is_of(&self, mesh: &ObservabilityMesh, source: &Source) -> bool {
+        let resources = self.sources.resources();
+        self.sources.meshes().contains(name_of(mesh)) && resources.iter().any(|of| of.is_same_object(source))
+    }
 }
 
 /// Plans the objects of a namespace's policies, of each mesh of Kuma's for itself. While it cannot be told who is served
@@ -74,16 +99,27 @@ fn of_mesh(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, kuma: &KumaMesh, name
                 .iter()
                 .find(|(of, live)| *of == kind && key_of(live) == key)
                 .map(|(_, live)| *live);
-            // One of our name that lacks our labels is somebody else's, and stays.
-            let live = live.or_else(|| view.object(kind, &key).present());
+            // One of our name that lacks our labels is somebody else's, and stays. It is not asked for by name: that would be a
+            // second watch of what the first one brings.
+            let unlabelled = view.objects_for(kind, &kuma.system_namespace, "").present();
+            let unlabelled = unlabelled.unwrap_or_default();
+            let live = live.or_else(|| unlabelled.iter().find(|live| key_of(live) == key).copied());
             if let Some(live) = live {
                 keep_what_says_the_same(&mut object, live);
             }
             let sources = super::effective::sources_of(&object);
             let tell = contributors(&sources);
-            plan_object(&mut all.plan, kind, object, live, &rules(view, &tell));
+            let beside = foreign::beside(kind, &object, unlabelled);
+            let bare = live.map(|live| defaults::without_defaults(&object, live));
+            plan_object(&mut all.plan, kind, object, bare.as_ref(), &rules(view, &tell));
             names.insert((kind, key.clone()));
-            all.ours.push((kind, key, sources));
+            all.ours.push(Ours {
+                kind,
+                key,
+                sources,
+                beside,
+                resolves: live.map_or(Ok(()), |live| proof::resolves(kind, live)),
+            });
         }
     }
     all.plan.look_again = [all.plan.look_again, in_force.look_again].into_iter().flatten().min();
@@ -177,7 +213,8 @@ fn not_writable(view: &View<'_>, kuma: &KumaMesh) -> Option<(Key, Finding)> {
     })
 }
 
-/// Whether what a resource says of these namespaces stands in Kuma as rendered.
+/// Whether what a resource says of these namespaces stands in Kuma as rendered, and the policies of somebody else beside
+/// it.
 ///
 /// # Errors
 /// The finding of why it does not.
@@ -187,39 +224,37 @@ pub fn stands(
     kuma: &KumaMesh,
     namespaces: &[String],
     source: &Source,
-) -> Result<(), Finding> {
+) -> Result<BTreeSet<Beside>, Finding> {
     if let Some((_, finding)) = not_writable(view, kuma) {
         return Err(finding);
     }
     let mut pending = Vec::new();
+    let mut beside = BTreeSet::new();
     for namespace in namespaces {
         let policies = plan(view, namespace);
         let mut overlapping = policies.overlapping.iter();
         if let Some((_, other)) = overlapping.find(|(out, _)| out.is_same_object(source)) {
             return Err(super::judge::overlaps(namespace, other.as_ref()));
         }
-        let is_of_source = |(_, _, sources): &&(Kind, Key, Sources)| {
-            sources.meshes().contains(name_of(mesh)) && sources.resources().iter().any(|of| of.is_same_object(source))
-        };
-        for (kind, key, sources) in policies.ours.iter().filter(is_of_source) {
-            if let Some((_, finding)) = policies.plan.blocked.iter().find(|(at, _)| at == key) {
+        for ours in policies.ours.iter().filter(|ours| ours.is_of(mesh, source)) {
+            if let Some((_, finding)) = policies.plan.blocked.iter().find(|(at, _)| *at == ours.key) {
                 return Err(finding.clone());
             }
-            let refused = refusal::finding(view, *kind, key, Some(sources));
-            let is_due = policies.plan.apply.iter().any(|apply| {
-                let of: (&Kind, Key) = (&apply.kind, key_of(&apply.object));
-                of == (kind, key.clone())
-            });
-            if is_due {
+            let refused = refusal::finding(view, ours.kind, &ours.key, Some(&ours.sources));
+            let mut due = policies.plan.apply.iter();
+            if due.any(|apply| apply.kind == ours.kind && key_of(&apply.object) == ours.key) {
                 if let Some(finding) = refused {
                     return Err(finding);
                 }
-                pending.push(format!("{} {key}", kind.names().1));
+                pending.push(format!("{} {}", ours.kind.names().1, ours.key));
+            } else {
+                ours.resolves.clone()?;
             }
+            beside.extend(ours.beside.iter().cloned());
         }
     }
     if pending.is_empty() {
-        return Ok(());
+        return Ok(beside);
     }
     let message = format!("{} is not written yet; wait.", some_names(pending));
     Err(Finding::fails(ConditionType::Programmed, Reason::Pending, message))
@@ -242,7 +277,7 @@ pub fn usable(
         let wanted = place(mesh, kuma, "", knows).receiver(provider);
         let kind = Kind::MeshOpenTelemetryBackend;
         let key = key_of(&wanted);
-        match view.object(kind, &key) {
+        match receiver(view, kuma, &key) {
             Fact::Present(live) if difference(&wanted, live, &[]).is_none() => {}
             Fact::Forbidden => {
                 let namespace = &kuma.system_namespace;
@@ -262,6 +297,20 @@ pub fn usable(
         }
     }
     Ok(())
+}
+
+/// A MeshOpenTelemetryBackend, by the watch that brings all of them: see [`of_mesh`].
+fn receiver<'a>(view: &View<'a>, kuma: &KumaMesh, key: &Key) -> Fact<&'a Value> {
+    match view.objects_in(Kind::MeshOpenTelemetryBackend, &kuma.system_namespace) {
+        Fact::Present(all) => {
+            let one = all.into_iter().find(|live| key_of(live) == *key);
+            one.map_or(Fact::Absent, Fact::Present)
+        }
+        Fact::Absent => Fact::Absent,
+        Fact::Unknown => Fact::Unknown,
+        Fact::Forbidden => Fact::Forbidden,
+        Fact::KindMissing => Fact::KindMissing,
+    }
 }
 
 /// Plans the MeshOpenTelemetryBackends of a mesh: those that its policies need, and those that a live policy still names.

@@ -7,9 +7,11 @@ mod capacity;
 pub(crate) mod control_plane;
 pub(crate) mod effective;
 pub mod eject;
+mod exports;
 mod foreign;
 mod interface_traffic;
 pub mod judge;
+pub mod kmesh;
 mod kuma;
 mod leftovers;
 mod mesh_config;
@@ -30,8 +32,9 @@ use crate::conditions::{Finding, Reason};
 use crate::crds::ObservabilityMesh;
 use crate::digest;
 use crate::policy::claims::{PolicyKind, Source};
+use crate::policy::exports::{former_export_maps_of, outputs_of};
 use crate::policy::membership::{former_maps_of, istio_of, maps_of, name_of};
-use crate::policy::proxies::kuma_of;
+use crate::policy::proxies::{kmesh_of, kuma_of};
 use crate::rollout::QuietMemory;
 use crate::snapshot::{Key, Kind, MapFindings, Snapshot, View, key_of};
 
@@ -54,6 +57,10 @@ pub enum Target {
     KumaPolicies(String),
     /// Writes the MeshOpenTelemetryBackends of a mesh.
     KumaReceivers(String),
+    /// Sets the switches of a mesh's daemons.
+    KmeshSwitches(String),
+    /// Writes the object of an export of metrics.
+    Export(Kind, Key),
     /// Writes a `grpc-logging` ConfigMap.
     InterfaceTraffic(Key),
     /// Restarts the agents of a mesh, and writes environment: the governor.
@@ -96,6 +103,8 @@ impl Target {
             Self::MeshConfig(_) => "meshconfig",
             Self::KumaPolicies(_) => "kumapolicies",
             Self::KumaReceivers(_) => "kumareceivers",
+            Self::KmeshSwitches(_) => "kmeshswitches",
+            Self::Export(..) => "export",
             Self::InterfaceTraffic(_) => "interfacetraffic",
             Self::Rollout(_) => "rollout",
             Self::Leftovers => "leftovers",
@@ -122,10 +131,12 @@ impl std::fmt::Display for Target {
             | Self::WasmPlugins(name)
             | Self::KumaPolicies(name)
             | Self::KumaReceivers(name)
+            | Self::KmeshSwitches(name)
             | Self::Rollout(name) => write!(f, "{} {name}", self.kind()),
             Self::TrafficLog(key) | Self::TracingBackend(key) | Self::MeshConfig(key) | Self::InterfaceTraffic(key) => {
                 write!(f, "{} {key}", self.kind())
             }
+            Self::Export(of, key) => write!(f, "{} {} {key}", self.kind(), of.names().1),
             Self::Leftovers => f.write_str(self.kind()),
         }
     }
@@ -142,6 +153,8 @@ pub struct Plan {
     pub delete: Vec<Delete>,
     /// Objects of other people to patch; of a workload, each patch that says so is a restart.
     pub patch: Vec<ObjectPatch>,
+    /// Daemons of Kmesh's to ask.
+    pub daemons: Vec<kmesh::Ask>,
     /// Statuses to write where they differ.
     pub statuses: Vec<Status>,
     /// Events to tell.
@@ -159,7 +172,11 @@ pub struct Plan {
 impl Plan {
     /// Whether executing it would write anything but status.
     pub fn writes_nothing(&self) -> bool {
-        self.apply.is_empty() && self.delete.is_empty() && self.patch.is_empty() && self.finalizer.is_none()
+        self.apply.is_empty()
+            && self.delete.is_empty()
+            && self.patch.is_empty()
+            && self.daemons.is_empty()
+            && self.finalizer.is_none()
     }
 
     fn look_again_at(&mut self, at: Timestamp) {
@@ -307,6 +324,8 @@ pub fn plan(view: &View<'_>, target: &Target, memory: &mut Memory<'_>) -> Plan {
         Target::MeshConfig(map) => mesh_config::plan(view, map),
         Target::KumaPolicies(namespace) => kuma::plan(view, namespace).plan,
         Target::KumaReceivers(mesh) => kuma::receivers(view, mesh),
+        Target::KmeshSwitches(mesh) => kmesh::plan(view, mesh),
+        Target::Export(kind, key) => exports::plan(view, *kind, key),
         Target::InterfaceTraffic(map) => interface_traffic::plan(view, map),
         Target::Rollout(mesh) => rollout::plan(view, mesh, memory),
         Target::Leftovers => leftovers::plan(view, memory),
@@ -333,6 +352,7 @@ pub fn targets_of(snapshot: &Snapshot) -> BTreeSet<Target> {
             .into_iter()
             .map(Target::KumaPolicies),
     );
+    targets.extend(exports::monitors_of(snapshot));
     targets
 }
 
@@ -356,6 +376,14 @@ pub fn targets_of_mesh(mesh: &ObservabilityMesh) -> BTreeSet<Target> {
     if kuma_of(mesh).is_some() {
         targets.insert(Target::KumaReceivers(name_of(mesh).to_owned()));
     }
+    if kmesh_of(mesh).is_some() {
+        targets.insert(Target::KmeshSwitches(name_of(mesh).to_owned()));
+    }
+    let written = outputs_of(mesh).into_iter().map(|(_, kind, key)| (kind, key));
+    let former = former_export_maps_of(mesh)
+        .into_iter()
+        .map(|map| (Kind::ConfigMap, map));
+    targets.extend(written.chain(former).map(|(kind, key)| Target::Export(kind, key)));
     if let Some(traffic) = &mesh.spec.interface_traffic {
         let map = &traffic.config_map;
         targets.insert(Target::InterfaceTraffic(Key::new(&map.namespace, &map.name)));

@@ -8,14 +8,16 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
-use super::interface_traffic;
 use super::{Event, Memory, ObjectPatch, Plan, Target, refusal};
+use super::{exports, interface_traffic};
 use crate::conditions::Reason;
 use crate::crds::{
-    Agent, AgentReads, AgentReadsType, Dialect, Inject, ObservabilityMesh, TracingBackend, WorkloadKind, WorkloadRef,
+    Agent, AgentReads, AgentReadsType, Dialect, ExportRead, Inject, ObservabilityMesh, TracingBackend, WorkloadKind,
+    WorkloadRef,
 };
 use crate::policy::backends::{SpanReceiver, receiver};
 use crate::policy::claims::is_subset;
+use crate::policy::exports::outputs_of;
 use crate::policy::membership::{is_live, name_of, selects};
 use crate::policy::tracing_backend::check;
 use crate::render::interlink;
@@ -512,6 +514,7 @@ fn add_read(
 ) -> Result<Option<Timestamp>, Problem> {
     match (reads.type_, &reads.config_map, &reads.secret) {
         (AgentReadsType::InterfaceTraffic, ..) => add_interface_traffic(view, mesh, parts),
+        (AgentReadsType::Export, ..) => add_export(view, mesh, namespace, reads.export.as_ref(), parts),
         (AgentReadsType::ConfigMap, Some(read), _) => {
             let (live, map) = read_config_map(view, &Key::new(namespace, &read.name))?;
             parts.config_map(&read.name, Some(&map));
@@ -571,6 +574,40 @@ fn add_interface_traffic(
     } else {
         parts.config_map(&map.name, Some(&live));
     }
+    Ok(data_written(object))
+}
+
+/// Adds the ConfigMap of an export of the mesh.
+fn add_export(
+    view: &View<'_>,
+    mesh: &ObservabilityMesh,
+    namespace: &str,
+    read: Option<&ExportRead>,
+    parts: &mut Parts,
+) -> Result<Option<Timestamp>, Problem> {
+    let invalid = |message: String| (Reason::InvalidSpec, message);
+    let name = read.map(|read| read.name.as_str()).unwrap_or_default();
+    let written = outputs_of(mesh).into_iter().find(|(export, ..)| export.name == name);
+    let Some((_, kind, map)) = written else {
+        return Err(invalid(format!(
+            "An agent reads export {name}, which is not in spec.metrics.exports; add it there or correct the name."
+        )));
+    };
+    if kind != Kind::ConfigMap || map.namespace != namespace {
+        return Err(invalid(format!(
+            "An agent of namespace {namespace} cannot read export {name}: it is {} {map}. An agent reads ConfigMaps of its own namespace.",
+            kind.names().1
+        )));
+    }
+    let pending = exports::plan(view, kind, &map);
+    if let Some((_, finding)) = pending.blocked.first() {
+        return Err((finding.reason, finding.message.clone()));
+    }
+    if !pending.writes_nothing() {
+        return Err((Reason::Pending, format!("ConfigMap {map} is about to be written.")));
+    }
+    let (object, live) = read_config_map(view, &map)?;
+    parts.config_map(&map.name, Some(&live));
     Ok(data_written(object))
 }
 

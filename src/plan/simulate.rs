@@ -132,6 +132,10 @@ impl World {
         }
         let mut busy = writes > 0;
         busy |= plan.look_again.is_some();
+        for ask in plan.daemons {
+            busy |= super::kmesh::is_news(&ask);
+            snapshot.note_asked(&ask.daemon, super::kmesh::play(&ask, self.now));
+        }
         for event in plan.events {
             if !self.events.contains(&event) {
                 self.events.push(event);

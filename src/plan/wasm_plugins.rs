@@ -12,6 +12,7 @@ use crate::crds::{IstioMesh, ObservabilityMesh, WasmModule};
 use crate::policy::membership::{
     NotAMember, is_injected, is_live, istio_of, name_of, other_mesh_rooted_in, revision_label, root_namespace, selects,
 };
+use crate::policy::proxies::kmesh_of;
 use crate::render::istio::wasm_plugin;
 use crate::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
 
@@ -114,7 +115,9 @@ fn is_root(view: &View<'_>, mesh: &ObservabilityMesh, istio: &IstioMesh, namespa
 
 /// The module that a mesh wants its proxies to load.
 pub fn module_of(mesh: &ObservabilityMesh) -> Option<&WasmModule> {
-    mesh.spec.interface_traffic.as_ref()?.wasm_plugin.as_ref()
+    let traffic = mesh.spec.interface_traffic.as_ref()?;
+    // Kmesh has no proxy in a workload's pod.
+    traffic.wasm_plugin.as_ref().filter(|_| kmesh_of(mesh).is_none())
 }
 
 /// Namespaces whose proxies load the module of a mesh.

@@ -135,9 +135,19 @@ pub fn name_of(mesh: &ObservabilityMesh) -> &str {
     mesh.metadata.name.as_deref().unwrap_or_default()
 }
 
-/// Where Istio is, for a mesh of that type.
+/// Where Istio is, for a mesh whose proxies are its own: of that type, or of Kmesh with waypoints.
 pub fn istio_of(mesh: &ObservabilityMesh) -> Option<IstioMesh> {
-    (mesh.spec.mesh.type_ == MeshType::Istio).then(|| mesh.spec.mesh.istio.clone().unwrap_or_default())
+    let mesh = &mesh.spec.mesh;
+    match mesh.type_ {
+        MeshType::Istio => Some(mesh.istio.clone().unwrap_or_default()),
+        MeshType::Kmesh => mesh.istio.clone(),
+        MeshType::Kuma | MeshType::None => None,
+    }
+}
+
+/// Where Istio is, for a mesh that may speak of all its proxies: one of Kmesh speaks of single waypoints only.
+pub fn mesh_wide_istio_of(mesh: &ObservabilityMesh) -> Option<IstioMesh> {
+    istio_of(mesh).filter(|_| mesh.spec.mesh.type_ == MeshType::Istio)
 }
 
 /// Name of the ConfigMap of our own that istiod is pointed at, unless the spec names another.
@@ -206,7 +216,7 @@ pub fn other_mesh_rooted_in(
         _ => return Ok(None),
     }
     for other in view.meshes().filter(|other| is_live(other)) {
-        if let Some(istio) = istio_of(other)
+        if let Some(istio) = mesh_wide_istio_of(other)
             && root_namespace(view, &istio)? == namespace
         {
             return Ok(Some(name_of(other).to_owned()));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::backends::{SpanReceiver, Transport, log_backend, log_target, missing_service, trace_backend};
 use super::claims::{Checked, LogClaim, PolicyKind, Selection, Side, Source, TraceClaim, rejected};
 use super::formats::oldest_envoy;
-use super::membership::{istio_of, name_of};
+use super::membership::{istio_of, mesh_wide_istio_of, name_of};
 use super::proxies::{Proxies, knows, kuma_of};
 use super::tracing_backend::{is_percentage, no_percentage, percentage, usable_tags};
 use super::traffic_log::mesh_lines;
@@ -47,6 +47,9 @@ fn check_one_required<'a>(
     proxies: &Proxies,
     required: &RequiredLog,
 ) -> Checked<'a, LogClaim> {
+    if matches!(proxies, Proxies::Kmesh(..)) {
+        return super::kmesh::check_required_log(mesh, required);
+    }
     let target = proxies.setting(view, mesh).and_then(|setting| {
         let lines = mesh_lines(mesh, setting)?;
         let backend = log_backend(mesh, "spec.logging.required", &required.backend)?;
@@ -100,7 +103,7 @@ pub fn own_providers(view: &View<'_>, mesh: &ObservabilityMesh) -> BTreeSet<Stri
 
 /// Checks the tracing that a mesh does by default; `None`: it leaves tracing alone.
 pub fn check_default_tracing<'a>(view: &View<'a>, mesh: &'a Arc<ObservabilityMesh>) -> Option<Checked<'a, TraceClaim>> {
-    let proxies = Proxies::of(mesh)?;
+    let proxies = Proxies::of(mesh).filter(|proxies| !matches!(proxies, Proxies::Kmesh(..)))?;
     let default = mesh.spec.tracing.as_ref()?.default.as_ref()?;
     let claim = || {
         let backend = trace_backend(mesh, "spec.tracing.default.backend", &default.backend)?;
@@ -186,7 +189,7 @@ pub fn check_proxy_metrics(
 /// # Errors
 /// The finding of the first tag whose value no proxy could read: it would drop it without a word.
 pub fn check_metrics<'m>(view: &View<'_>, mesh: &'m ObservabilityMesh) -> Result<&'m [MetricOverride], Finding> {
-    let (Some(istio), Some(metrics)) = (istio_of(mesh), &mesh.spec.metrics) else {
+    let (Some(istio), Some(metrics)) = (mesh_wide_istio_of(mesh), &mesh.spec.metrics) else {
         return Ok(&[]);
     };
     for over in &metrics.overrides {

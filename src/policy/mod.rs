@@ -4,12 +4,16 @@
 //! - [`traffic_log`], [`tracing_backend`], [`mesh_wide`]: check a spec against its mesh, which gives what it claims.
 //! - [`proxies`]: what a mesh's proxies are configured through: the one place that knows the meshes apart.
 //! - [`formats`], [`backends`], [`targets`]: what the checks have in common.
+//! - [`kmesh`]: what is said to daemons that have switches and no configuration.
+//! - [`exports`]: who reads a mesh's metrics.
 //! - [`claims`]: the values that they give.
 //! - [`resolve`]: scopes, selector sets and the winner of each unit.
 
 pub mod backends;
 pub mod claims;
+pub mod exports;
 pub mod formats;
+pub mod kmesh;
 pub mod membership;
 pub mod mesh_wide;
 pub mod proxies;

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::formats::oldest_envoy;
 use super::membership::{NotAMember, is_injected, pending, root_namespace};
 use crate::conditions::{ConditionType, Finding, Reason};
-use crate::crds::{IstioMesh, KumaMesh, MeshType, ObservabilityMesh};
-use crate::format::{Dialect, KumaVersion, Setting};
+use crate::crds::{IstioMesh, KmeshMesh, KumaMesh, MeshType, ObservabilityMesh};
+use crate::format::{Dialect, EnvoyVersion, KumaVersion, Setting};
 use crate::render::kuma::versions::{self, Knows, Seen};
 use crate::snapshot::proxies::{image_of, is_running};
 use crate::snapshot::{Fact, Kind, View, labels_of};
@@ -21,6 +21,8 @@ pub enum Proxies {
     Istio(IstioMesh),
     /// Policies of Kuma's.
     Kuma(KumaMesh),
+    /// Switches of Kmesh's daemons for connections; for requests waypoints of Istio's, where there are any.
+    Kmesh(KmeshMesh, Option<IstioMesh>),
 }
 
 impl Proxies {
@@ -30,6 +32,7 @@ impl Proxies {
         match mesh.type_ {
             MeshType::Istio => Some(Self::Istio(mesh.istio.clone().unwrap_or_default())),
             MeshType::Kuma => Some(Self::Kuma(mesh.kuma.clone().unwrap_or_default())),
+            MeshType::Kmesh => Some(Self::Kmesh(mesh.kmesh.clone().unwrap_or_default(), mesh.istio.clone())),
             MeshType::None => None,
         }
     }
@@ -42,13 +45,16 @@ impl Proxies {
         match self {
             Self::Istio(istio) => root_namespace(view, istio),
             Self::Kuma(kuma) => Ok(kuma.system_namespace.clone()),
+            Self::Kmesh(kmesh, _) => Ok(kmesh.namespace.clone()),
         }
     }
 
     /// Whether both are configured through the same control plane, as one mesh.
     pub fn are_shared_with(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Istio(one), Self::Istio(other)) => one.namespace == other.namespace,
+            (Self::Istio(one), Self::Istio(other) | Self::Kmesh(_, Some(other)))
+            | (Self::Kmesh(_, Some(one)), Self::Istio(other)) => one.namespace == other.namespace,
+            (Self::Kmesh(one, _), Self::Kmesh(other, _)) => one.namespace == other.namespace,
             (Self::Kuma(one), Self::Kuma(other)) => {
                 (&one.system_namespace, &one.name) == (&other.system_namespace, &other.name)
             }
@@ -67,6 +73,8 @@ impl Proxies {
                 let mesh = labels.get("kuma.io/mesh").map_or("default", String::as_str);
                 injects.is_some_and(|value| value == "enabled" || value == "true") && mesh == kuma.name
             }
+            // What holds for the whole mesh is said to daemons, in no namespace.
+            Self::Kmesh(..) => false,
         }
     }
 
@@ -76,7 +84,9 @@ impl Proxies {
     /// The finding of `Accepted` while that cannot be told.
     pub fn setting(&self, view: &View<'_>, mesh: &ObservabilityMesh) -> Result<Setting, Finding> {
         match self {
-            Self::Istio(istio) => Ok(oldest_envoy(view, mesh, istio)?.into()),
+            Self::Istio(istio) | Self::Kmesh(_, Some(istio)) => Ok(oldest_envoy(view, mesh, istio)?.into()),
+            // There is no proxy: a format is still checked for what it is.
+            Self::Kmesh(_, None) => Ok(EnvoyVersion::OLDEST_SUPPORTED.into()),
             Self::Kuma(kuma) => {
                 let version = kuma_version(view, kuma)
                     .map_err(|error| Finding::unknown(ConditionType::Accepted, error.reason, error.message))?;
@@ -90,7 +100,15 @@ impl Proxies {
 pub fn kuma_of(mesh: &ObservabilityMesh) -> Option<KumaMesh> {
     match Proxies::of(mesh)? {
         Proxies::Kuma(kuma) => Some(kuma),
-        Proxies::Istio(_) => None,
+        Proxies::Istio(_) | Proxies::Kmesh(..) => None,
+    }
+}
+
+/// Kmesh's daemons, for a mesh of that type.
+pub fn kmesh_of(mesh: &ObservabilityMesh) -> Option<KmeshMesh> {
+    match Proxies::of(mesh)? {
+        Proxies::Kmesh(kmesh, _) => Some(kmesh),
+        Proxies::Istio(_) | Proxies::Kuma(_) => None,
     }
 }
 

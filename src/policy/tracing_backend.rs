@@ -3,6 +3,7 @@
 use super::backends::receiver;
 use super::claims::{Checked, DEFAULT_SAMPLING, PolicyKind, Selection, Source, TraceClaim, rejected};
 use super::formats::{BadFormat, oldest_envoy};
+use super::kmesh;
 use super::membership::{self, name_of};
 use super::proxies::Proxies;
 use super::targets::{self, Place};
@@ -34,6 +35,15 @@ pub fn check<'a>(view: &View<'a>, key: &Key, tracing: &TracingBackend) -> Checke
     let Some(proxies) = Proxies::of(mesh) else {
         return without_proxies(mesh, tracing);
     };
+    if let Proxies::Kmesh(_, waypoints) = &proxies
+        && (waypoints.is_none() || spec.target_refs.is_empty())
+    {
+        return if spec.inject.is_empty() {
+            kmesh::check_tracing(mesh, tracing)
+        } else {
+            without_proxies(mesh, tracing)
+        };
+    }
     let selection = Selection::new(spec.selector.as_ref(), &spec.target_refs);
     let Place { is_tenant, selection } = match targets::place(view, key, mesh, &proxies, selection) {
         Ok(place) => place,
@@ -173,7 +183,11 @@ pub fn usable_tags(
     let mut lost = Vec::new();
     for tag in tags {
         let istio = match proxies {
-            Proxies::Istio(istio) => istio,
+            Proxies::Istio(istio) | Proxies::Kmesh(_, Some(istio)) => istio,
+            Proxies::Kmesh(_, None) => {
+                lost.push(format!("{path}[{}] (there is no waypoint)", tag.name));
+                continue;
+            }
             Proxies::Kuma(_) => {
                 if policy::tag(tag).is_some() {
                     usable.push(tag.clone());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::backends::{log_backend, log_target};
 use super::claims::{Checked, LogClaim, PolicyKind, Selection, Side, Source, rejected};
 use super::formats::{self, Lines};
+use super::kmesh;
 use super::membership::{self, name_of};
 use super::proxies::Proxies;
 use super::targets::{self, Place};
@@ -30,6 +31,13 @@ pub fn check<'a>(view: &View<'a>, key: &Key, log: &TrafficLog) -> Checked<'a, Lo
         );
         return Checked::failed_for_good(mesh, rejected(Reason::NotExpressible, message));
     };
+    match &proxies {
+        Proxies::Kmesh(daemons, _) if spec.target_refs.is_empty() => {
+            return kmesh::check_log(mesh, daemons, key, log);
+        }
+        Proxies::Kmesh(_, None) => return Checked::failed_for_good(mesh, kmesh::no_waypoints(mesh)),
+        Proxies::Kmesh(_, Some(_)) | Proxies::Istio(_) | Proxies::Kuma(_) => {}
+    }
     let selection = Selection::new(spec.selector.as_ref(), &spec.target_refs);
     let Place { is_tenant, selection } = match targets::place(view, key, mesh, &proxies, selection) {
         Ok(place) => place,
@@ -76,10 +84,12 @@ fn logged<'a>(
         Ok(setting) => setting,
         Err(finding) => return Checked::failed(Some(mesh), finding),
     };
+    // What is known of attributes begins with the oldest Envoy that Istio's proxies may be; in Kuma's no filter gets there.
+    let oldest = setting.oldest.max(EnvoyVersion::OLDEST_SUPPORTED);
     let filter = match spec
         .filter
         .as_ref()
-        .map(|filter| compile_filter(filter, setting.oldest))
+        .map(|filter| compile_filter(filter, oldest))
         .transpose()
     {
         Ok(filter) => filter,
@@ -98,7 +108,7 @@ fn logged<'a>(
     let mut checked = Checked::good(mesh, Some(claim));
     checked.limited = limited;
     let filter = filter.filter(|_| {
-        let is_said = matches!(proxies, Proxies::Istio(_));
+        let is_said = !matches!(proxies, Proxies::Kuma(_));
         if !is_said {
             checked
                 .not_expressed

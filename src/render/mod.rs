@@ -3,8 +3,10 @@
 pub mod env;
 pub mod interlink;
 pub mod istio;
+pub mod kmesh;
 pub mod kuma;
 pub mod metadata;
+pub mod metrics;
 pub mod solarmesh;
 
 pub use env::EnvVar;

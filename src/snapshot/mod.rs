@@ -4,6 +4,8 @@
 //! it read by name are those that have to be watched. Nobody writes such an index by hand, so none can be forgotten.
 
 mod contest;
+pub mod daemons;
+mod insights;
 pub mod mesh_config;
 mod own;
 pub mod proxies;
@@ -26,6 +28,8 @@ use crate::render::istio::provider::PREFIX;
 use crate::render::istio::versions::ImageVersion;
 use crate::render::kuma::policy::NAMESPACE_POINTER;
 pub use contest::Contest;
+use daemons::Asked;
+use insights::{Insight, Insights};
 use mesh_config::MeshConfig;
 pub use own::Undecoded;
 use proxies::{PROXY_LABEL, Proxies, Versions, proxy_of};
@@ -71,7 +75,7 @@ pub enum Kind {
     ConfigMap,
     /// `v1` Secret.
     Secret,
-    /// `v1` Pod: those of control planes.
+    /// `v1` Pod: those of control planes, and Kmesh's daemons.
     Pod,
     /// `v1` Pod: those that run a proxy of Istio. Only the version of it is kept, see [`proxies`].
     Proxy,
@@ -101,11 +105,19 @@ pub enum Kind {
     MeshTrace,
     /// `kuma.io/v1alpha1` MeshMetric.
     MeshMetric,
+    /// `kuma.io/v1alpha1` DataplaneInsight. Only what it says of refused listeners is kept, see [`insights`].
+    DataplaneInsight,
+    /// `monitoring.coreos.com/v1` PodMonitor.
+    PodMonitor,
+    /// `monitoring.coreos.com/v1` ServiceMonitor.
+    ServiceMonitor,
+    /// `monitoring.coreos.com/v1` Prometheus.
+    Prometheus,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::Namespace,
         Self::Service,
         Self::ConfigMap,
@@ -125,6 +137,10 @@ impl Kind {
         Self::MeshAccessLog,
         Self::MeshTrace,
         Self::MeshMetric,
+        Self::DataplaneInsight,
+        Self::PodMonitor,
+        Self::ServiceMonitor,
+        Self::Prometheus,
     ];
 
     /// `(apiVersion, kind, plural)`.
@@ -152,6 +168,10 @@ impl Kind {
             Self::MeshAccessLog => ("kuma.io/v1alpha1", "MeshAccessLog", "meshaccesslogs"),
             Self::MeshTrace => ("kuma.io/v1alpha1", "MeshTrace", "meshtraces"),
             Self::MeshMetric => ("kuma.io/v1alpha1", "MeshMetric", "meshmetrics"),
+            Self::DataplaneInsight => ("kuma.io/v1alpha1", "DataplaneInsight", "dataplaneinsights"),
+            Self::PodMonitor => ("monitoring.coreos.com/v1", "PodMonitor", "podmonitors"),
+            Self::ServiceMonitor => ("monitoring.coreos.com/v1", "ServiceMonitor", "servicemonitors"),
+            Self::Prometheus => ("monitoring.coreos.com/v1", "Prometheus", "prometheuses"),
         }
     }
 
@@ -185,21 +205,33 @@ impl Kind {
     /// Whether all objects of the kind are watched in the whole cluster. The others are watched by name or namespace,
     /// as they are read: least privilege.
     pub const fn is_watched_everywhere(self) -> bool {
-        matches!(
-            self,
-            Self::Namespace | Self::Service | Self::Telemetry | Self::Proxy | Self::WasmPlugin
-        )
+        let is_of_a_whole_feature = self.is_of_a_feature() && !self.is_watched_as_a_whole();
+        matches!(self, Self::Namespace | Self::Service | Self::Telemetry) || is_of_a_whole_feature
+    }
+
+    /// Whether all objects of the kind are watched in the whole cluster while somebody reads some of them: where they stand
+    /// no right of a namespace could tell.
+    pub const fn is_watched_as_a_whole(self) -> bool {
+        matches!(self, Self::DataplaneInsight)
     }
 
     /// Whether the right to it is given for a feature only (`cluster::rbac::Feature`), so that the rest goes without.
     pub const fn is_of_a_feature(self) -> bool {
-        matches!(self, Self::Proxy | Self::WasmPlugin)
+        matches!(
+            self,
+            Self::Proxy
+                | Self::WasmPlugin
+                | Self::DataplaneInsight
+                | Self::PodMonitor
+                | Self::ServiceMonitor
+                | Self::Prometheus
+        )
     }
 
     /// The label selector of the watches of this kind, where not all of its objects are read.
     pub const fn label_selector(self) -> Option<&'static str> {
         match self {
-            Self::Pod => Some("app in (istiod,kuma-control-plane)"),
+            Self::Pod => Some("app in (istiod,kmesh,kuma-control-plane)"),
             Self::Proxy => Some(PROXY_LABEL),
             _ => None,
         }
@@ -266,7 +298,7 @@ pub enum Read {
     Objects(Kind),
     /// All objects of a kind in a namespace.
     ObjectsIn(Kind, String),
-    /// The objects of a kind in the first namespace that are for the second, by label (`render::kuma`).
+    /// The objects of a kind in the first namespace that are for the second, by label (`render::kuma`); empty: for none.
     ObjectsFor(Kind, String, String),
     /// One object.
     Object(Kind, Key),
@@ -282,6 +314,8 @@ pub enum Read {
     State(Kind),
     /// Whether the API server refused our last write of an object.
     Refusal(Kind, Key),
+    /// What is remembered of Kmesh's daemons in a namespace.
+    Daemons(String),
     /// Whether a MeshConfig map can be written.
     MapBlocked(Key),
     /// Whether the extension providers of a resource find room in a MeshConfig map.
@@ -292,6 +326,7 @@ impl Read {
     /// The watch that this read needs, unless its kind is watched everywhere.
     pub fn watch(&self) -> Option<(Kind, Scope)> {
         let (kind, scope) = match self {
+            Self::Objects(kind) | Self::ObjectsIn(kind, _) if kind.is_watched_as_a_whole() => (*kind, Scope::Cluster),
             Self::Object(kind, key) => (*kind, Scope::Object(key.clone())),
             Self::ObjectsIn(kind, namespace) | Self::ObjectsFor(kind, namespace, _) => {
                 (*kind, Scope::Namespace(namespace.clone()))
@@ -348,7 +383,9 @@ pub struct Snapshot {
     map_findings: BTreeMap<Key, MapFindings>,
     refusals: BTreeMap<(Kind, Key), String>,
     contests: BTreeMap<(Kind, Key), Contest>,
+    asked: BTreeMap<Key, Asked>,
     proxies: Proxies,
+    insights: Insights,
     /// Versions in the namespaces that a mesh selects, by its name. Kept, because every policy of a mesh asks for it and
     /// must not be planned again for each namespace that has proxies.
     proxies_of: BTreeMap<String, Versions>,
@@ -388,6 +425,25 @@ impl Snapshot {
         }
     }
 
+    /// Notes how it went with a daemon of Kmesh's.
+    pub fn note_asked(&mut self, daemon: &Key, asked: Asked) -> BTreeSet<Read> {
+        // Who was asked while its pod went is forgotten with it.
+        if self.object(Kind::Pod, daemon).is_none() {
+            return BTreeSet::new();
+        }
+        self.asked.insert(daemon.clone(), asked);
+        BTreeSet::from([Read::Daemons(daemon.namespace.clone())])
+    }
+
+    /// Forgets what daemons were asked for: somebody else may have asked them since.
+    pub fn forget_asked(&mut self) -> BTreeSet<Read> {
+        let forgotten = std::mem::take(&mut self.asked);
+        forgotten
+            .into_keys()
+            .map(|daemon| Read::Daemons(daemon.namespace))
+            .collect()
+    }
+
     /// What we wrote of an object, and how often somebody took it back: to be told of each write.
     pub fn contest_mut(&mut self, kind: Kind, key: &Key) -> &mut Contest {
         self.contests.entry((kind, key.clone())).or_default()
@@ -419,6 +475,9 @@ impl Snapshot {
         if kind == Kind::Proxy {
             return self.note_proxy(&key, proxy_of(&object));
         }
+        if kind == Kind::DataplaneInsight {
+            return self.note_insight(&key, Insight::of(&object), now);
+        }
         if self.object(kind, &key).is_some_and(|have| is_older(&object, have)) {
             return BTreeSet::new();
         }
@@ -438,7 +497,13 @@ impl Snapshot {
         if kind == Kind::Proxy {
             return self.note_proxy(key, None);
         }
+        if kind == Kind::DataplaneInsight {
+            return self.note_insight(key, None, now);
+        }
         self.refusals.remove(&(kind, key.clone()));
+        if kind == Kind::Pod {
+            self.asked.remove(key);
+        }
         match self.objects.entry(kind).or_default().remove(key) {
             Some(before) => self.changed(kind, key, Some(&before), None, now),
             None => BTreeSet::new(),
@@ -511,6 +576,7 @@ impl Snapshot {
     pub fn keys(&self, kind: Kind) -> Vec<Key> {
         match kind {
             Kind::Proxy => self.proxies.keys().collect(),
+            Kind::DataplaneInsight => self.insights.keys().cloned().collect(),
             _ => self.objects(kind).map(|(key, _)| key.clone()).collect(),
         }
     }
@@ -542,9 +608,8 @@ impl Snapshot {
             Read::ObjectsIn(kind, key.namespace.clone()),
             Read::Object(kind, key.clone()),
         ]);
-        let is_for = |object| Value::pointer(object, NAMESPACE_POINTER)?.as_str().map(str::to_owned);
-        let of = before.into_iter().chain(after).filter_map(is_for);
-        reads.extend(of.map(|namespace| Read::ObjectsFor(kind, key.namespace.clone(), namespace)));
+        let of = before.into_iter().chain(after).map(is_for);
+        reads.extend(of.map(|namespace| Read::ObjectsFor(kind, key.namespace.clone(), namespace.to_owned())));
         match kind {
             Kind::ConfigMap => reads.extend(self.note_providers(key, after, now)),
             Kind::Telemetry if self.note_uses(key, before, after, now) => drop(reads.insert(Read::ProviderUses)),
@@ -561,6 +626,15 @@ impl Snapshot {
         let mut reads = self.count_proxies();
         reads.insert(Read::ProxiesIn(pod.namespace.clone()));
         reads
+    }
+
+    fn note_insight(&mut self, key: &Key, insight: Option<Insight>, now: Timestamp) -> BTreeSet<Read> {
+        let kind = Kind::DataplaneInsight;
+        let is_first_list = self.watch(kind, &Scope::Cluster) != Some(WatchState::Loaded);
+        if !self.insights.set(key, insight, is_first_list, now) {
+            return BTreeSet::new();
+        }
+        BTreeSet::from([Read::Objects(kind), Read::ObjectsIn(kind, key.namespace.clone())])
     }
 
     /// Looks up anew which versions the namespaces of each mesh have. Nothing reads that before both lists are in.
@@ -662,6 +736,12 @@ impl Snapshot {
         }
         old != new
     }
+}
+
+/// The namespace that an object is for, by label; empty where it is for none.
+fn is_for(object: &Value) -> &str {
+    let label = object.pointer(NAMESPACE_POINTER).and_then(Value::as_str);
+    label.unwrap_or_default()
 }
 
 /// Whether `new` is an earlier version of `have`: a watch may lag behind the answer to our own write. (Versions of one
@@ -822,13 +902,12 @@ impl<'a> View<'a> {
         self.fact(kind, &Scope::Namespace(namespace.to_owned()), objects)
     }
 
-    /// The objects of a kind in `namespace` that are for the namespace `of`, by label.
+    /// The objects of a kind in `namespace` that are for the namespace `of`, by label; empty: those that are for none.
     pub fn objects_for(&self, kind: Kind, namespace: &str, of: &str) -> Fact<Vec<&'a Value>> {
         self.note(Read::ObjectsFor(kind, namespace.to_owned(), of.to_owned()));
         self.note(Read::State(kind));
-        let is_for = |object: &&Value| object.pointer(NAMESPACE_POINTER).and_then(Value::as_str) == Some(of);
-        let all = || self.snapshot.objects_in(kind, namespace);
-        let objects = || Some(all().map(|(_, object)| &**object).filter(is_for).collect());
+        let all = || self.snapshot.objects_in(kind, namespace).map(|(_, object)| &**object);
+        let objects = || Some(all().filter(|object| is_for(object) == of).collect());
         self.fact(kind, &Scope::Namespace(namespace.to_owned()), objects)
     }
 
@@ -864,6 +943,21 @@ impl<'a> View<'a> {
         self.fact(Kind::Proxy, &Scope::Cluster, versions)
     }
 
+    /// The proxies of a mesh of Kuma's, those of one namespace or all, that refuse their listeners, each with the time until
+    /// which it counts as one that does.
+    pub fn refusing_proxies(&self, mesh: &str, namespace: Option<&str>) -> Fact<Vec<(&'a Key, Timestamp)>> {
+        let kind = Kind::DataplaneInsight;
+        self.note(namespace.map_or(Read::Objects(kind), |namespace| {
+            Read::ObjectsIn(kind, namespace.to_owned())
+        }));
+        let refusing = || {
+            let all = self.snapshot.insights.refusing(mesh, self.now);
+            let is_meant = |key: &Key| namespace.is_none_or(|namespace| key.namespace == namespace);
+            Some(all.filter(|(key, _)| is_meant(key)).collect())
+        };
+        self.fact(kind, &Scope::Cluster, refusing)
+    }
+
     /// An extension provider of a MeshConfig map, as last seen.
     pub fn provider(&self, map: &Key, name: &str) -> Option<&'a SeenProvider> {
         self.note(Read::Provider(map.clone(), name.to_owned()));
@@ -885,6 +979,12 @@ impl<'a> View<'a> {
     /// What we wrote of an object, and how often somebody took it back.
     pub fn contest(&self, kind: Kind, key: &Key) -> Option<&'a Contest> {
         self.snapshot.contests.get(&(kind, key.clone()))
+    }
+
+    /// How it went with a daemon of Kmesh's, when it was last asked.
+    pub fn asked(&self, daemon: &Key) -> Option<&'a Asked> {
+        self.note(Read::Daemons(daemon.namespace.clone()));
+        self.snapshot.asked.get(daemon)
     }
 
     /// When we last wrote a MeshConfig map.
@@ -939,7 +1039,7 @@ impl<'a> View<'a> {
     }
 
     fn fact<T>(&self, kind: Kind, scope: &Scope, value: impl FnOnce() -> Option<T>) -> Fact<T> {
-        if kind.is_watched_everywhere() {
+        if kind.is_watched_everywhere() || kind.is_watched_as_a_whole() {
             self.note(Read::State(kind));
         }
         let state = self

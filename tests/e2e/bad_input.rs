@@ -54,7 +54,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "ObservabilityMesh",
         "{mesh: {type: None, istio: {}}}",
-        "mesh.istio is for type: Istio; remove it or set type: Istio",
+        "mesh.istio is for type: Istio or Kmesh; remove it or set one of these",
     ),
     (
         "ObservabilityMesh",

@@ -80,7 +80,8 @@ async fn a_cluster_at_rest_is_explained_as_its_files_are_writes_nothing_and_what
 
     let world = World::with_samples(10).await?;
     let admin = world.plane.kubeconfig();
-    let files = ["-f", "config/samples", "-f", "config/demo"];
+    let files = sample_files(&["config/demo"]);
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
     world.quiet_for(std::time::Duration::from_secs(3)).await?;
     let since = Timestamp::now();
     for subject in SUBJECTS {
@@ -164,12 +165,9 @@ async fn rights(world: &World) -> Result<()> {
     eventually(PATIENCE, "an answer without Secrets", async || {
         let mut live = answer(&reader, "namespace shop", &[]).await?;
         let unseen = live.as_object_mut().and_then(|live| live.remove("unseen"));
-        let of_files = answer(
-            &reader,
-            "namespace shop",
-            &["-f", "config/samples", "-f", "config/demo"],
-        )
-        .await?;
+        let files = sample_files(&["config/demo"]);
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        let of_files = answer(&reader, "namespace shop", &files).await?;
         let only_secrets = unseen.as_ref().is_some_and(|unseen| {
             let mut all = unseen.as_array().into_iter().flatten().map(Value::to_string);
             all.all(|what| what.contains("Secret"))

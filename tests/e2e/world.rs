@@ -23,7 +23,7 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 /// How often a condition is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// The samples.
+/// The samples that this world has everything for; a world with Kuma's kinds applies `kuma-elastic` as well.
 pub const SAMPLES: [&str; 6] = [
     "interlink-tracing",
     "istio-default-access-log",
@@ -32,6 +32,13 @@ pub const SAMPLES: [&str; 6] = [
     "istio-tenant-json-errors-only",
     "solarmesh-interface-traffic",
 ];
+
+/// Arguments for a command that reads [`SAMPLES`] and, after them, more files.
+pub fn sample_files(more: &[&str]) -> Vec<String> {
+    let samples = SAMPLES.iter().map(|name| format!("config/samples/{name}.yaml"));
+    let files = samples.chain(more.iter().map(|file| (*file).to_owned()));
+    files.flat_map(|file| ["-f".to_owned(), file]).collect()
+}
 
 /// The resources of the samples.
 pub const RESOURCES: [Obj; 13] = [
@@ -114,7 +121,11 @@ pub const RESYNC: Duration = Duration::from_mins(10);
 impl World {
     /// A cluster with nothing of ours.
     pub async fn empty() -> Result<Self> {
-        let plane = ControlPlane::start(Options::default()).await?;
+        Self::empty_with(Options::default()).await
+    }
+
+    async fn empty_with(options: Options) -> Result<Self> {
+        let plane = ControlPlane::start(options).await?;
         let client = plane.client()?;
         Ok(Self {
             plane,
@@ -130,7 +141,11 @@ impl World {
 
     /// A cluster with our CRDs and nothing else.
     pub async fn bare() -> Result<Self> {
-        let world = Self::empty().await?;
+        Self::bare_with(Options::default()).await
+    }
+
+    async fn bare_with(options: Options) -> Result<Self> {
+        let world = Self::empty_with(options).await?;
         let crds = root().join("config/crd");
         let crds = crds.to_str().context("not UTF-8")?;
         // As the docs say: what is too long for the annotation of a client-side apply is applied by the server.
@@ -143,7 +158,12 @@ impl World {
 
     /// The world of `config/demo`, its workloads available, RBAC installed, no operator yet.
     pub async fn demo() -> Result<Self> {
-        let world = Self::bare().await?;
+        Self::demo_with(Options::default()).await
+    }
+
+    /// [`World::demo`] on a control plane with other options.
+    pub async fn demo_with(options: Options) -> Result<Self> {
+        let world = Self::bare_with(options).await?;
         world.apply_demo().await?;
         world.plane.apply_file(&root().join("config/rbac")).await?;
         Ok(world)
@@ -298,7 +318,10 @@ impl World {
     }
 
     pub async fn apply_samples(&self) -> Result<()> {
-        self.plane.apply_file(&root().join("config/samples")).await.map(drop)
+        for name in SAMPLES {
+            self.apply_sample(name).await?;
+        }
+        Ok(())
     }
 
     pub async fn apply_sample(&self, name: &str) -> Result<()> {
@@ -670,6 +693,10 @@ pub fn resource(kind: &str) -> ApiResource {
         "TracingBackend" => ("sightline.dev", "v1alpha1", "tracingbackends"),
         "Telemetry" => ("telemetry.istio.io", "v1", "telemetries"),
         "WasmPlugin" => ("extensions.istio.io", "v1alpha1", "wasmplugins"),
+        "MeshAccessLog" => ("kuma.io", "v1alpha1", "meshaccesslogs"),
+        "MeshTrace" => ("kuma.io", "v1alpha1", "meshtraces"),
+        "MeshMetric" => ("kuma.io", "v1alpha1", "meshmetrics"),
+        "MeshOpenTelemetryBackend" => ("kuma.io", "v1alpha1", "meshopentelemetrybackends"),
         "Deployment" => ("apps", "v1", "deployments"),
         "DaemonSet" => ("apps", "v1", "daemonsets"),
         "StatefulSet" => ("apps", "v1", "statefulsets"),

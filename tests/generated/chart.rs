@@ -55,6 +55,7 @@ fn the_charts_rules_are_those_of_the_table() {
         ("own".to_owned(), Place::Own),
         ("istio".to_owned(), Place::Istio),
         ("kuma".to_owned(), Place::Kuma),
+        ("kmesh".to_owned(), Place::Kmesh),
         ("agents".to_owned(), Place::Agents),
         ("inject".to_owned(), Place::Inject),
     ];

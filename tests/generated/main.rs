@@ -79,8 +79,9 @@ fn config_rbac_is_what_the_code_makes() {
     let args = RbacArgs {
         namespace: "sightline-system".into(),
         istio_namespace: one("istio-system"),
-        // The demo, which applies this, has no Kuma.
+        // The demo, which applies this, has neither Kuma nor Kmesh.
         kuma_namespace: Vec::new(),
+        kmesh_namespace: Vec::new(),
         agent_namespace: one("service-mesh"),
         inject_namespace: one("interlink"),
     };

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use sightline::conditions::Reason;
+use sightline::conditions::{ConditionType, Reason, Truth};
 use sightline::crds::custom_resource_definitions;
 use sightline::yaml::read_documents;
 
@@ -118,9 +118,50 @@ mesh.istio.meshConfig.configMapName | {mesh: {istio: {meshConfig: {configMapName
 mesh.istio.proxyVersions.minimum   | {mesh: {istio: {proxyVersions: {minimum: "1.36"}}}} | {mesh: {istio: {proxyVersions: {minimum: "1.38"}}}}
 mesh.kuma.name                     | {mesh: {type: Kuma, kuma: {name: a}}} | {mesh: {type: Kuma, kuma: {name: b}}}
 mesh.kuma.systemNamespace          | {mesh: {type: Kuma, kuma: {systemNamespace: a}}} | {mesh: {type: Kuma, kuma: {systemNamespace: b}}}
+mesh.kmesh.namespace               | {mesh: {type: Kmesh, kmesh: {namespace: a}}} | {mesh: {type: Kmesh, kmesh: {namespace: b}}}
+mesh.kmesh.daemonSet               | {mesh: {type: Kmesh, kmesh: {daemonSet: a}}} | {mesh: {type: Kmesh, kmesh: {daemonSet: b}}}
+metrics.kmesh.workload             | {mesh: {type: Kmesh}, metrics: {kmesh: {workload: true}}} | {mesh: {type: Kmesh}, metrics: {kmesh: {workload: false}}}
+metrics.kmesh.connection           | {mesh: {type: Kmesh}, metrics: {kmesh: {connection: true}}} | {mesh: {type: Kmesh}, metrics: {kmesh: {connection: false}}}
 mesh.kuma.version                  | {mesh: {type: Kuma, kuma: {version: "2.13"}}} | {mesh: {type: Kuma, kuma: {version: "2.14"}}}
 logging.backends[].tcp.endpoint.host | {mesh: {type: Kuma}, logging: {backends: [{name: stdout, type: TCP, tcp: {endpoint: {host: a.obs.svc, port: 1001}}}]}} | {mesh: {type: Kuma}, logging: {backends: [{name: stdout, type: TCP, tcp: {endpoint: {host: b.obs.svc, port: 1001}}}]}}
 logging.backends[].tcp.endpoint.port | {mesh: {type: Kuma}, logging: {backends: [{name: stdout, type: TCP, tcp: {endpoint: {host: a.obs.svc, port: 1001}}}]}} | {mesh: {type: Kuma}, logging: {backends: [{name: stdout, type: TCP, tcp: {endpoint: {host: a.obs.svc, port: 1002}}}]}}
+metrics.exports[].name | {metrics: {exports: [{name: e, type: ScrapeConfig, object: {namespace: obs}, scrapeConfig: {}}]}} | {metrics: {exports: [{name: f, type: ScrapeConfig, object: {namespace: obs}, scrapeConfig: {}}]}}
+metrics.exports[].type | {metrics: {exports: [{name: e, type: ScrapeConfig, object: {namespace: obs}, scrapeConfig: {}}]}} | {metrics: {exports: [{name: e, type: RemoteWrite, object: {namespace: obs}, remoteWrite: {url: "http://a.obs:1/write"}}]}}
+metrics.exports[].object.namespace | {metrics: {exports: [{name: e, type: ScrapeConfig, object: {namespace: obs}, scrapeConfig: {}}]}} | {metrics: {exports: [{name: e, type: ScrapeConfig, object: {namespace: shop}, scrapeConfig: {}}]}}
+metrics.exports[].object.name | {metrics: {exports: [{name: e, type: ScrapeConfig, object: {namespace: obs, name: x}, scrapeConfig: {}}]}} | {metrics: {exports: [{name: e, type: ScrapeConfig, object: {namespace: obs, name: z}, scrapeConfig: {}}]}}
+metrics.exports[].object.labels | {metrics: {exports: [{name: e, type: ScrapeConfig, object: {namespace: obs, labels: {a: x}}, scrapeConfig: {}}]}} | {metrics: {exports: [{name: e, type: ScrapeConfig, object: {namespace: obs, labels: {a: z}}, scrapeConfig: {}}]}}
+metrics.exports[].series.presets[] | {metrics: {exports: [{name: e, type: ScrapeConfig, object: {namespace: obs}, series: {presets: [Istio]}, scrapeConfig: {}}]}} | {metrics: {exports: [{name: e, type: ScrapeConfig, object: {namespace: obs}, series: {presets: [Wavefront]}, scrapeConfig: {}}]}}
+metrics.exports[].series.names[] | {metrics: {exports: [{name: e, type: ScrapeConfig, object: {namespace: obs}, series: {names: [a]}, scrapeConfig: {}}]}} | {metrics: {exports: [{name: e, type: ScrapeConfig, object: {namespace: obs}, series: {names: [b*]}, scrapeConfig: {}}]}}
+metrics.exports[].podMonitor.port | {metrics: {exports: [{name: e, type: PodMonitor, object: {namespace: obs}, podMonitor: {port: Envoy}}]}} | {metrics: {exports: [{name: e, type: PodMonitor, object: {namespace: obs}, podMonitor: {port: Merged}}]}}
+metrics.exports[].podMonitor.interval | {metrics: {exports: [{name: e, type: PodMonitor, object: {namespace: obs}, podMonitor: {interval: 1m}}]}} | {metrics: {exports: [{name: e, type: PodMonitor, object: {namespace: obs}, podMonitor: {interval: 2m}}]}}
+metrics.exports[].serviceMonitor.interval | {metrics: {exports: [{name: e, type: ServiceMonitor, object: {namespace: obs}, serviceMonitor: {interval: 1m}}]}} | {metrics: {exports: [{name: e, type: ServiceMonitor, object: {namespace: obs}, serviceMonitor: {interval: 2m}}]}}
+metrics.exports[].scrapeConfig.port | {metrics: {exports: [{name: e, type: ScrapeConfig, object: {namespace: obs}, scrapeConfig: {port: Envoy}}]}} | {metrics: {exports: [{name: e, type: ScrapeConfig, object: {namespace: obs}, scrapeConfig: {port: Merged}}]}}
+metrics.exports[].scrapeConfig.interval | {metrics: {exports: [{name: e, type: ScrapeConfig, object: {namespace: obs}, scrapeConfig: {interval: 1m}}]}} | {metrics: {exports: [{name: e, type: ScrapeConfig, object: {namespace: obs}, scrapeConfig: {interval: 2m}}]}}
+metrics.exports[].federation.source.host | {metrics: {exports: [{name: e, type: Federation, object: {namespace: obs}, federation: {source: {host: a.obs.svc, port: 9090}}}]}} | {metrics: {exports: [{name: e, type: Federation, object: {namespace: obs}, federation: {source: {host: b.obs.svc, port: 9090}}}]}}
+metrics.exports[].federation.source.port | {metrics: {exports: [{name: e, type: Federation, object: {namespace: obs}, federation: {source: {host: a.obs.svc, port: 9090}}}]}} | {metrics: {exports: [{name: e, type: Federation, object: {namespace: obs}, federation: {source: {host: a.obs.svc, port: 9091}}}]}}
+metrics.exports[].federation.interval | {metrics: {exports: [{name: e, type: Federation, object: {namespace: obs}, federation: {source: {host: a.obs.svc, port: 9090}, interval: 1m}}]}} | {metrics: {exports: [{name: e, type: Federation, object: {namespace: obs}, federation: {source: {host: a.obs.svc, port: 9090}, interval: 2m}}]}}
+metrics.exports[].federation.rules.job | {metrics: {exports: [{name: e, type: Federation, object: {namespace: obs}, series: {presets: [Istio]}, federation: {source: {host: a.obs.svc, port: 9090}, rules: {job: a}}}]}} | {metrics: {exports: [{name: e, type: Federation, object: {namespace: obs}, series: {presets: [Istio]}, federation: {source: {host: a.obs.svc, port: 9090}, rules: {job: b}}}]}}
+metrics.exports[].remoteWrite.url | {metrics: {exports: [{name: e, type: RemoteWrite, object: {namespace: obs}, remoteWrite: {url: "http://a.obs:1/write"}}]}} | {metrics: {exports: [{name: e, type: RemoteWrite, object: {namespace: obs}, remoteWrite: {url: "http://a.obs:2/write"}}]}}
+metrics.exports[].remoteWrite.maxShards | {metrics: {exports: [{name: e, type: RemoteWrite, object: {namespace: obs}, remoteWrite: {url: "http://a.obs:1/write", maxShards: 4}}]}} | {metrics: {exports: [{name: e, type: RemoteWrite, object: {namespace: obs}, remoteWrite: {url: "http://a.obs:1/write", maxShards: 5}}]}}
+metrics.exports[].remoteWrite.maxSamplesPerSend | {metrics: {exports: [{name: e, type: RemoteWrite, object: {namespace: obs}, remoteWrite: {url: "http://a.obs:1/write", maxSamplesPerSend: 4}}]}} | {metrics: {exports: [{name: e, type: RemoteWrite, object: {namespace: obs}, remoteWrite: {url: "http://a.obs:1/write", maxSamplesPerSend: 5}}]}}
+metrics.exports[].metricbeat.metricset | {metrics: {exports: [{name: e, type: Metricbeat, object: {namespace: obs}, metricbeat: {metricset: Collector, hosts: ["a:1"]}}]}} | {metrics: {exports: [{name: e, type: Metricbeat, object: {namespace: obs}, metricbeat: {metricset: RemoteWrite, port: 9201}}]}}
+metrics.exports[].metricbeat.hosts[] | {metrics: {exports: [{name: e, type: Metricbeat, object: {namespace: obs}, metricbeat: {metricset: Collector, hosts: ["a:1"]}}]}} | {metrics: {exports: [{name: e, type: Metricbeat, object: {namespace: obs}, metricbeat: {metricset: Collector, hosts: ["b:1"]}}]}}
+metrics.exports[].metricbeat.port | {metrics: {exports: [{name: e, type: Metricbeat, object: {namespace: obs}, metricbeat: {metricset: RemoteWrite, port: 9202}}]}} | {metrics: {exports: [{name: e, type: Metricbeat, object: {namespace: obs}, metricbeat: {metricset: RemoteWrite, port: 9201}}]}}
+metrics.exports[].metricbeat.period | {metrics: {exports: [{name: e, type: Metricbeat, object: {namespace: obs}, metricbeat: {metricset: RemoteWrite, port: 9201, period: 1m}}]}} | {metrics: {exports: [{name: e, type: Metricbeat, object: {namespace: obs}, metricbeat: {metricset: RemoteWrite, port: 9201, period: 2m}}]}}
+metrics.exports[].wavefront.from | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Proxies}}]}} | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Prometheus, prometheus: {namespace: obs, labels: {app: a}}}}]}}
+metrics.exports[].wavefront.prometheus.namespace | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Prometheus, prometheus: {namespace: obs, labels: {app: a}}}}]}} | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Prometheus, prometheus: {namespace: shop, labels: {app: a}}}}]}}
+metrics.exports[].wavefront.prometheus.labels | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Prometheus, prometheus: {namespace: obs, labels: {app: a}}}}]}} | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Prometheus, prometheus: {namespace: obs, labels: {app: b}}}}]}}
+metrics.exports[].wavefront.prometheus.port | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Prometheus, prometheus: {namespace: obs, labels: {app: a}, port: 1}}}]}} | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Prometheus, prometheus: {namespace: obs, labels: {app: a}, port: 2}}}]}}
+metrics.exports[].wavefront.prometheus.jobs[] | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Prometheus, prometheus: {namespace: obs, labels: {app: a}, jobs: [a]}}}]}} | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Prometheus, prometheus: {namespace: obs, labels: {app: a}, jobs: [b]}}}]}}
+metrics.exports[].wavefront.interval | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Proxies, interval: 1m}}]}} | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Proxies, interval: 2m}}]}}
+metrics.exports[].wavefront.prefix | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Proxies, prefix: a}}]}} | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Proxies, prefix: b}}]}}
+metrics.exports[].wavefront.denyMetrics[] | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Proxies, denyMetrics: ["a.*"]}}]}} | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Proxies, denyMetrics: ["b.*"]}}]}}
+metrics.exports[].wavefront.allowTags[].tag | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Proxies, allowTags: [{tag: a, values: ["x"]}]}}]}} | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Proxies, allowTags: [{tag: b, values: ["x"]}]}}]}}
+metrics.exports[].wavefront.allowTags[].values[] | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Proxies, allowTags: [{tag: a, values: ["x"]}]}}]}} | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Proxies, allowTags: [{tag: a, values: ["z"]}]}}]}}
+metrics.exports[].wavefront.denyTags[].tag | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Proxies, denyTags: [{tag: a, values: ["x"]}]}}]}} | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Proxies, denyTags: [{tag: b, values: ["x"]}]}}]}}
+metrics.exports[].wavefront.denyTags[].values[] | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Proxies, denyTags: [{tag: a, values: ["x"]}]}}]}} | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Proxies, denyTags: [{tag: a, values: ["z"]}]}}]}}
+metrics.exports[].wavefront.excludeTags[] | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Proxies, excludeTags: [a]}}]}} | {metrics: {exports: [{name: e, type: Wavefront, object: {namespace: obs}, wavefront: {from: Proxies, excludeTags: [b]}}]}}
+agents[].reads[].export.name | {metrics: {exports: [{name: a, type: ScrapeConfig, object: {namespace: obs}, scrapeConfig: {}}, {name: b, type: ScrapeConfig, object: {namespace: obs}, scrapeConfig: {interval: 1m}}]}, agents: [{name: a, workload: {namespace: obs, name: a}, reads: [{type: Export, export: {name: a}}]}]} | {metrics: {exports: [{name: a, type: ScrapeConfig, object: {namespace: obs}, scrapeConfig: {}}, {name: b, type: ScrapeConfig, object: {namespace: obs}, scrapeConfig: {interval: 1m}}]}, agents: [{name: a, workload: {namespace: obs, name: a}, reads: [{type: Export, export: {name: b}}]}]}
 metrics.kuma.port                  | {mesh: {type: Kuma}, metrics: {kuma: {port: 5670}}} | {mesh: {type: Kuma}, metrics: {kuma: {port: 5671}}}
 metrics.kuma.path                  | {mesh: {type: Kuma}, metrics: {kuma: {path: /a}}} | {mesh: {type: Kuma}, metrics: {kuma: {path: /b}}}
 metrics.kuma.profile               | {mesh: {type: Kuma}, metrics: {kuma: {profile: Basic}}} | {mesh: {type: Kuma}, metrics: {kuma: {profile: All}}}
@@ -388,6 +429,13 @@ fn facts() -> Vec<Value> {
             facts.push(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"name": name}}));
         }
     }
+    // Status names their nodes.
+    for daemon_set in ["a", "b"] {
+        let metadata =
+            json!({"name": format!("{daemon_set}-x"), "namespace": "kmesh-system", "labels": {"app": "kmesh"}});
+        let node = format!("node-of-{daemon_set}");
+        facts.push(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"nodeName": node}}));
+    }
     facts
 }
 
@@ -450,6 +498,14 @@ fn last_name(leaf: &str) -> &str {
     leaf.trim_end_matches("[]").rsplit('.').next().unwrap()
 }
 
+/// What a message about a leaf has to say: which namespaces a mesh takes, it says of the whole.
+fn word_for(leaf: &str) -> &str {
+    match leaf.split_once('.') {
+        Some(("namespaces", _)) => "namespaces",
+        _ => last_name(leaf),
+    }
+}
+
 #[test]
 fn each_leaf_of_the_schema_has_one_row_and_each_row_differs_in_its_leaf_alone() {
     let schemas = schemas();
@@ -482,7 +538,7 @@ fn each_leaf_of_the_schema_has_one_row_and_each_row_differs_in_its_leaf_alone() 
             .keys()
             .filter(|leaf| values[0].get(*leaf) != values[1].get(*leaf));
         let goes_with_it = |leaf: &&String| {
-            let discriminates = ["type", "operation"].contains(&last_name(&row.leaf));
+            let discriminates = ["type", "operation", "metricset", "from"].contains(&last_name(&row.leaf));
             let parent = row.leaf.rsplit_once('.').map_or("", |(parent, _)| parent);
             discriminates && leaf.starts_with(parent)
         };
@@ -493,7 +549,7 @@ fn each_leaf_of_the_schema_has_one_row_and_each_row_differs_in_its_leaf_alone() 
     }
 }
 
-/// What is written and restarted. The annotation that says where each entry comes from proves nothing.
+/// What is written, restarted and asked for. The annotation that says where each entry comes from proves nothing.
 fn written(outcome: &Outcome) -> Value {
     let mut objects: Vec<Value> = outcome.converged.objects.values().cloned().collect();
     for object in &mut objects {
@@ -504,7 +560,13 @@ fn written(outcome: &Outcome) -> Value {
             annotations.remove(sightline::render::metadata::SOURCES);
         }
     }
+    let asked_for = outcome
+        .converged
+        .statuses
+        .iter()
+        .filter_map(|status| status.fields.get("kmesh"));
     json!([
+        asked_for.collect::<Vec<_>>(),
         objects,
         format!("{:?}", outcome.converged.deleted),
         format!("{:?}", outcome.converged.restarts)
@@ -553,7 +615,6 @@ fn each_leaf_is_rendered_or_reported_by_its_name() {
 
 /// The mesh of [`WORLD`], and what stands there in a world of Kuma's.
 const OF_ISTIO: &str = "mesh: {type: Istio, istio: {proxyVersions: {minimum: \"1.37\"}}}";
-const OF_KUMA: &str = "mesh: {type: Kuma, kuma: {version: \"2.14\"}}";
 
 /// Leaves that say the same in both worlds of a row, as they speak of Istio's control plane or of another mesh.
 fn is_of_the_control_plane(row: &Row) -> bool {
@@ -577,12 +638,46 @@ fn is_left_out(outcome: &Outcome, leaf: &str) -> bool {
     })
 }
 
+/// What both worlds are refused for, in all that is around the leaf: it says nothing then.
+fn is_refused_with(outcomes: [&Outcome; 2], leaf: &str) -> bool {
+    let messages = |outcome: &Outcome| {
+        let findings = outcome.converged.statuses.iter().flat_map(|status| &status.findings);
+        let refusals =
+            findings.filter(|finding| finding.type_ == ConditionType::Accepted && finding.status == Truth::False);
+        refusals.map(|finding| finding.message.clone()).collect::<Vec<_>>()
+    };
+    let parent_and_name: Vec<&str> = leaf.rsplitn(3, '.').collect();
+    let [name, parent, ..] = parent_and_name[..] else {
+        return false;
+    };
+    let words = format!("{parent}.{name}");
+    outcomes
+        .into_iter()
+        .all(|outcome| messages(outcome).iter().any(|message| message.contains(&words)))
+}
+
+const OF_KMESH: &str = "mesh: {type: Kmesh}";
+/// The namespace of [`WORLD`]'s subject and rival, and that of what switches Kmesh's daemons.
+const IN_SHOP: &str = "namespace: shop}, spec:";
+const IN_KMESH: &str = "namespace: kmesh-system}, spec:";
+
 #[test]
-fn each_leaf_is_rendered_or_reported_by_its_path_in_kuma() {
-    let world = WORLD.replace(OF_ISTIO, OF_KUMA);
+fn each_leaf_is_rendered_or_reported_by_its_path_in_kmesh_without_waypoints() {
+    let world = WORLD.replace(OF_ISTIO, OF_KMESH).replace(IN_SHOP, IN_KMESH);
+    assert!(world.contains(OF_KMESH) && world.contains(IN_KMESH));
+    let silent = neither_rendered_nor_reported(&world);
+    assert!(silent.is_empty(), "neither rendered nor reported: {silent:#?}");
+}
+
+fn neither_rendered_nor_reported_in_kuma(version: &str) -> Vec<String> {
+    let mesh = format!("mesh: {{type: Kuma, kuma: {{version: \"{version}\"}}}}");
+    neither_rendered_nor_reported(&WORLD.replace(OF_ISTIO, &mesh))
+}
+
+fn neither_rendered_nor_reported(world: &str) -> Vec<String> {
     assert_ne!(world, WORLD);
     let mut silent = Vec::new();
-    for row in table_of(&world).into_iter().filter(|row| !is_of_the_control_plane(row)) {
+    for row in table_of(world).into_iter().filter(|row| !is_of_the_control_plane(row)) {
         let outcomes = row.worlds.each_ref().map(|world| Outcome::of(world, false));
         let [Ok(a), Ok(b)] = outcomes else {
             silent.push(format!("{} {}: refused", row.kind, row.leaf));
@@ -590,11 +685,31 @@ fn each_leaf_is_rendered_or_reported_by_its_path_in_kuma() {
         };
         let told_apart = told(&a)
             .symmetric_difference(&told(&b))
-            .any(|message| message.contains(last_name(&row.leaf)));
+            .any(|message| message.contains(word_for(&row.leaf)));
         let is_left_out = [&a, &b].into_iter().any(|outcome| is_left_out(outcome, &row.leaf));
-        if written(&a) == written(&b) && !told_apart && !is_left_out {
+        let is_a_key = row.leaf == "logging.backends[].name" && world.contains(OF_KMESH);
+        let is_reported = told_apart || is_left_out || is_a_key || is_refused_with([&a, &b], &row.leaf);
+        if written(&a) == written(&b) && !is_reported {
             silent.push(format!("{} {}", row.kind, row.leaf));
         }
     }
-    assert!(silent.is_empty(), "neither rendered nor reported: {silent:#?}");
+    silent
+}
+
+/// One test for each version that can say other things.
+macro_rules! each_leaf_in_kuma {
+    ($($name:ident: $version:literal)*) => {$(
+        #[test]
+        fn $name() {
+            let silent = neither_rendered_nor_reported_in_kuma($version);
+            assert!(silent.is_empty(), "neither rendered nor reported: {silent:#?}");
+        }
+    )*};
+}
+
+each_leaf_in_kuma! {
+    each_leaf_is_rendered_or_reported_by_its_path_in_kuma_2_9: "2.9"
+    each_leaf_is_rendered_or_reported_by_its_path_in_kuma_2_13: "2.13"
+    each_leaf_is_rendered_or_reported_by_its_path_in_kuma_2_14: "2.14"
+    each_leaf_is_rendered_or_reported_by_its_path_in_kuma_3_0: "3.0"
 }

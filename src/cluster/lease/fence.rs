@@ -149,6 +149,11 @@ impl<S> Layer<S> for Fence {
     }
 }
 
+/// Whether a request changes nothing. A port-forward begins with a GET, and what is sent through it may change much.
+fn only_reads(request: &Request<Body>) -> bool {
+    request.method().is_safe() && !request.uri().path().ends_with("/portforward")
+}
+
 /// A client's service behind a fence. What only reads (GET, HEAD, OPTIONS) passes always.
 pub struct Fenced<S> {
     inner: S,
@@ -170,7 +175,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if request.method().is_safe() {
+        if only_reads(&request) {
             return self.inner.call(request).boxed();
         }
         let Some(term) = self.fence.term() else {
@@ -208,6 +213,15 @@ mod tests {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = method;
         fence.layer(server).oneshot(request).await.map(drop)
+    }
+
+    #[test]
+    fn a_port_forward_begins_with_a_get_and_is_no_read() {
+        let get = |uri: &str| only_reads(&Request::get(uri).body(Body::empty()).unwrap());
+        assert!(get("/api/v1/namespaces/kmesh-system/pods/kmesh-a?watch=true"));
+        assert!(!get(
+            "/api/v1/namespaces/kmesh-system/pods/kmesh-a/portforward?ports=15200"
+        ));
     }
 
     fn is_refused(answer: &Result<(), BoxError>) -> bool {

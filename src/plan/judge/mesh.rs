@@ -9,19 +9,22 @@ use super::{
     agents_in_sync, mesh_namespaces, not_written, others_of_mesh, providers_stand, selected_namespaces, stands,
 };
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
-use crate::crds::{IstioMesh, Limits, Logging, ObservabilityMesh, Tenancy};
+use crate::crds::{IstioMesh, KumaMesh, Limits, Logging, ObservabilityMesh, Tenancy};
 use crate::plan::{
-    Finalizer, Memory, Plan, Status, Target, control_plane, interface_traffic, kuma, mesh_config, owned, refusal,
-    rollout, telemetries, wasm_plugins,
+    Event, Finalizer, Memory, Plan, Status, Target, control_plane, exports, interface_traffic, kmesh, kuma,
+    mesh_config, owned, refusal, rollout, telemetries, wasm_plugins,
 };
 use crate::policy::backends::{SpanReceiver, Transport, log_endpoint, log_target, missing_service};
 use crate::policy::claims::WorkloadSet;
+use crate::policy::exports::{not_expressed, warned as exports_warned};
 use crate::policy::formats;
+use crate::policy::kmesh::unsaid_of_mesh;
 use crate::policy::membership::{
-    MeshScope, former_maps_of, is_live, istio_of, maps_of, mesh_of, mesh_scope, name_of, primary_maps, root_namespace,
+    MeshScope, former_maps_of, is_live, istio_of, maps_of, mesh_of, mesh_scope, mesh_wide_istio_of, name_of,
+    primary_maps, root_namespace,
 };
 use crate::policy::mesh_wide::{check_default_tracing, check_metrics, check_proxy_metrics, check_required, source_of};
-use crate::policy::proxies::{Proxies, kuma_of, kuma_version};
+use crate::policy::proxies::{Proxies, kmesh_of, kuma_of, kuma_version};
 use crate::policy::traffic_log::{bad_format, mesh_lines};
 use crate::policy::versions;
 use crate::render::istio::provider::Provider;
@@ -78,19 +81,7 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
         findings.push(agents_in_sync(unique));
     }
     findings.extend(yields_to_another_mesh(view, mesh));
-    let (unused, why) = if kuma_of(mesh).is_some() {
-        (not_said_in_kuma(view, mesh), "as Kuma has nothing for them")
-    } else {
-        (without_proxies(mesh), "as there are no proxies")
-    };
-    if !unused.is_empty() {
-        let message = format!("Not expressible and left out, {why}: {}.", unused.join(", "));
-        findings.push(Finding::holds(
-            ConditionType::PartiallyExpressed,
-            Reason::NotExpressible,
-            message,
-        ));
-    }
+    findings.extend(partially_expressed(view, mesh));
     let mut pending = false;
     let mut belongs = |namespace: &str, mesh_ref| match mesh_of(view, namespace, mesh_ref) {
         Ok(mesh) => name_of(mesh) == name,
@@ -110,12 +101,19 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     fields.insert("trafficLogs".into(), Value::from(logs));
     fields.insert("tracingBackends".into(), Value::from(traces));
     fields.insert("providers".into(), Value::from(providers.len()));
-    if let Some(version) = kuma_of(mesh).and_then(|of| kuma_version(view, &of).ok()) {
-        fields.insert("kumaVersion".into(), Value::from(version.to_string()));
+    if let Some(version) = version_of_kuma(view, mesh, &mut plan) {
+        fields.insert("kumaVersion".into(), Value::from(version));
+    }
+    if let Some(status) = kmesh::field(view, mesh) {
+        fields.insert("kmesh".into(), status);
     }
     let maps = listed_maps(view, mesh);
     if !maps.is_empty() {
         fields.insert("meshConfigMaps".into(), Value::from(maps));
+    }
+    let export_maps = exports::listed_maps(view, mesh);
+    if !export_maps.is_empty() {
+        fields.insert("exportConfigMaps".into(), Value::from(export_maps));
     }
     if let Some(istio) = istio_of(mesh)
         && let Ok(versions) = versions::status(view, mesh, &istio)
@@ -127,6 +125,28 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     status.provisional |= pending || !complete;
     plan.statuses.push(status);
     plan
+}
+
+/// The version of Kuma that is written for, and an event where that is another one than before. While it cannot be told,
+/// what stands is of the version before.
+fn version_of_kuma(view: &View<'_>, mesh: &ObservabilityMesh, plan: &mut Plan) -> Option<String> {
+    let of = kuma_of(mesh)?;
+    let before = mesh.status.as_ref().and_then(|status| status.kuma_version.clone());
+    let Ok(now) = kuma_version(view, &of).map(|version| version.to_string()) else {
+        return before;
+    };
+    if let Some(before) = before.filter(|before| *before != now) {
+        plan.events.push(Event {
+            about: Target::Mesh(name_of(mesh).to_owned()),
+            warning: false,
+            reason: "KumaVersionChanged",
+            note: format!(
+                "Kuma in namespace {} is {now} and was {before}: its policies are written as {now} reads them.",
+                of.system_namespace
+            ),
+        });
+    }
+    Some(now)
 }
 
 /// The sentence that MeshConfig sends metrics to others too: what names a provider takes its proxies' metrics away from
@@ -167,7 +187,7 @@ fn yields_to_another_mesh(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<F
     };
     let counts = |mesh: &ObservabilityMesh| check_metrics(view, mesh).is_ok_and(|m| !metrics::overrides(m).is_empty());
     let is_per_namespace = |mesh: &ObservabilityMesh| {
-        istio_of(mesh)
+        mesh_wide_istio_of(mesh)
             .is_some_and(|istio| mesh_scope(view, mesh, &Proxies::Istio(istio)) == Ok(MeshScope::PerNamespace))
     };
     if !is_per_namespace(mesh) {
@@ -202,6 +222,29 @@ fn yields_to_another_mesh(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<F
     );
     let type_ = ConditionType::PartiallyOverridden;
     Some(Finding::holds(type_, Reason::Overridden, message))
+}
+
+/// The condition that the mesh, or a reader of its metrics, cannot be told some of the spec.
+fn partially_expressed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finding> {
+    let (mut unused, why) = if kuma_of(mesh).is_some() {
+        (not_said_in_kuma(view, mesh), "as Kuma has nothing for them")
+    } else if let Some(of) = kmesh_of(mesh) {
+        let mut paths = unsaid_of_mesh(mesh);
+        paths.extend(kmesh::lacks(view, &of));
+        (paths, "as Kmesh has nothing for them")
+    } else {
+        (without_proxies(mesh), "as there are no proxies")
+    };
+    let why = if unused.is_empty() {
+        "as their readers have nothing for them"
+    } else {
+        why
+    };
+    unused.extend(not_expressed(mesh));
+    (!unused.is_empty()).then(|| {
+        let message = format!("Not expressible and left out, {why}: {}.", unused.join(", "));
+        Finding::holds(ConditionType::PartiallyExpressed, Reason::NotExpressible, message)
+    })
 }
 
 /// What the spec of a mesh without proxies says about them. A value that is the default says nothing.
@@ -299,6 +342,13 @@ fn accepted(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Finding {
         .flat_map(|checked| checked.findings);
     let mut all = of_required.chain(of_defaults.into_iter().flatten());
     let bad = all.find(|finding| finding.type_ == type_ && finding.status != Truth::True);
+    let warned = [warned, exports_warned(mesh)]
+        .into_iter()
+        .flatten()
+        .reduce(|mut first, then| {
+            first.message = format!("{} {}", first.message, then.message);
+            first
+        });
     bad.or(warned)
         .unwrap_or_else(|| Finding::holds(type_, Reason::Accepted, "The spec makes sense here."))
 }
@@ -352,7 +402,11 @@ fn programmed(
             let message = "The mesh is being deleted, and Sightline may not see whether its WasmPlugins are left; install the ClusterRole of config/rbac, or remove spec.interfaceTraffic.wasmPlugin to leave them.";
             return Finding::fails(type_, Reason::Forbidden, message);
         }
-        let message = "The mesh is being deleted: Telemetries go first, then its extension providers.";
+        let message = if kmesh_of(mesh).is_some() {
+            "The mesh is being deleted: its daemons are switched off, and Telemetries of waypoints go first, then their extension providers."
+        } else {
+            "The mesh is being deleted: Telemetries go first, then its extension providers."
+        };
         return Finding::fails(type_, Reason::Deleting, message);
     }
     if let Err(finding) = own_claims_stand(view, mesh, plan) {
@@ -395,8 +449,14 @@ fn programmed(
             );
         }
     }
-    wasm_programmed(view, mesh)
-        .unwrap_or_else(|| Finding::holds(type_, Reason::Programmed, "The rendered objects stand as rendered."))
+    let failing = wasm_programmed(view, mesh).or_else(|| exports::stand(view, mesh).err());
+    if let Some(finding) = failing {
+        return finding;
+    }
+    match kmesh_of(mesh).map(|of| kmesh::stands(view, mesh, &of)) {
+        Some(Ok(finding) | Err(finding)) => finding,
+        None => Finding::holds(type_, Reason::Programmed, "The rendered objects stand as rendered."),
+    }
 }
 
 /// The finding that a WasmPlugin of the mesh does not stand as rendered.
@@ -437,9 +497,11 @@ fn wasm_programmed(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<Finding>
 /// The finding of what does not, and why.
 fn own_claims_stand(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut Plan) -> Result<(), Finding> {
     if let Some(of) = kuma_of(mesh) {
-        return own_claims_stand_in_kuma(view, mesh, &of);
+        return own_claims_stand_in_kuma(view, mesh, &of, plan);
     }
-    let Some(istio) = istio_of(mesh) else { return Ok(()) };
+    let Some(istio) = mesh_wide_istio_of(mesh) else {
+        return Ok(());
+    };
     let required = check_required(view, mesh);
     let tracing = check_default_tracing(view, mesh);
     let changes = check_metrics(view, mesh).map(metrics::overrides).unwrap_or_default();
@@ -470,7 +532,8 @@ fn own_claims_stand(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, plan: &mut P
 fn own_claims_stand_in_kuma(
     view: &View<'_>,
     mesh: &Arc<ObservabilityMesh>,
-    of: &crate::crds::KumaMesh,
+    of: &KumaMesh,
+    plan: &mut Plan,
 ) -> Result<(), Finding> {
     let mut own: Vec<(Vec<Finding>, Vec<Provider>)> = check_required(view, mesh)
         .into_iter()
@@ -484,16 +547,19 @@ fn own_claims_stand_in_kuma(
     if own.is_empty() {
         return Ok(());
     }
+    let mut receivers = Vec::new();
     for (findings, providers) in own {
         if let Some(bad) = findings.into_iter().find(|finding| finding.status != Truth::True) {
             return Err(Finding { type_, ..bad });
         }
         kuma::usable(view, mesh, of, &providers)?;
+        receivers.extend(providers);
     }
     let proxies = Proxies::Kuma(of.clone());
     let namespaces =
         mesh_namespaces(view, mesh, &proxies).map_err(|error| Finding::unknown(type_, error.reason, error.message))?;
-    kuma::stands(view, mesh, of, &namespaces, &source_of(mesh))
+    kuma::stands(view, mesh, of, &namespaces, &source_of(mesh))?;
+    kuma::proof::in_force(view, mesh, of, &receivers, &namespaces, plan)
 }
 
 /// Whether the extension providers of a mesh stand where its istiods read them.
@@ -602,8 +668,10 @@ fn finalizer(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finalizer
         leaves_interface_traffic(view, mesh),
         wasm_plugins::are_left(view, mesh),
         kuma_of(mesh).map_or(Some(false), |of| kuma::are_left(view, mesh, &of)),
+        kmesh_of(mesh).map_or(Some(false), |of| kmesh::are_left(view, mesh, &of)),
+        exports::are_left(view, mesh),
     ];
-    (left == [Some(false); 5]).then_some(Finalizer::Remove)
+    (left == [Some(false); 7]).then_some(Finalizer::Remove)
 }
 
 /// Whether Telemetries of the mesh are left; `None`: not known yet.

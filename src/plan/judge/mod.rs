@@ -12,14 +12,14 @@ use serde_json::{Map, Value};
 use super::foreign::{Beside, Effect, Section};
 use super::owned::is_ours;
 use super::telemetries::Telemetries;
-use super::{Event, Plan, Status, Target, control_plane, kuma, mesh_config, refusal, rollout, telemetries};
+use super::{Event, Plan, Status, Target, control_plane, kmesh, kuma, mesh_config, refusal, rollout, telemetries};
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
 use crate::crds::{IstioMesh, ObservabilityMesh};
 use crate::policy::claims::{Checked, Claim, Source};
 use crate::policy::membership::{
-    MeshScope, NotAMember, istio_of, maps_of, mesh_scope, name_of, other_mesh_rooted_in, selects,
+    MeshScope, NotAMember, istio_of, maps_of, mesh_scope, mesh_wide_istio_of, name_of, other_mesh_rooted_in, selects,
 };
-use crate::policy::proxies::{Proxies, kuma_of};
+use crate::policy::proxies::{Proxies, kmesh_of, kuma_of};
 use crate::policy::resolve::{MAX_SETS, Overlap};
 use crate::render::istio::provider::Provider;
 use crate::snapshot::{Fact, Key, Kind, Undecoded, View, key_of, labels_of};
@@ -88,11 +88,24 @@ fn programmed<C: Claim>(
     claim: &C,
 ) -> (Finding, Option<Finding>) {
     if let Some((mesh, of)) = checked.mesh.and_then(|mesh| Some((mesh, kuma_of(mesh)?))) {
-        let standing = kuma::usable(view, mesh, &of, &checked.providers).and_then(|()| {
-            let namespaces = rendered_in(view, checked, claim);
-            kuma::stands(view, mesh, &of, &namespaces, claim.source())
-        });
-        return (standing.map_or_else(|finding| finding, |()| as_rendered()), None);
+        let namespaces = rendered_in(view, checked, claim);
+        let standing = kuma::usable(view, mesh, &of, &checked.providers)
+            .and_then(|()| kuma::stands(view, mesh, &of, &namespaces, claim.source()));
+        return match standing.map(Others::in_kuma) {
+            Err(finding) => (finding, None),
+            Ok(others) => {
+                let in_force = others
+                    .shadowed()
+                    .map_or(Ok(()), Err)
+                    .and_then(|()| kuma::proof::in_force(view, mesh, &of, &checked.providers, &namespaces, plan));
+                in_force.map_or_else(|finding| (finding, None), |()| (as_rendered(), others.contested()))
+            }
+        };
+    }
+    let of_daemons = checked.mesh.filter(|_| claim.selection().targets.is_empty());
+    if let Some((mesh, of)) = of_daemons.and_then(|mesh| Some((mesh, kmesh_of(mesh)?))) {
+        let (Ok(finding) | Err(finding)) = kmesh::stands(view, mesh, &of);
+        return (finding, None);
     }
     if let Err(finding) = providers_stand(view, plan, checked, &claim.source().into(), claim.switches_off()) {
         return (finding, None);
@@ -136,14 +149,14 @@ fn as_rendered() -> Finding {
     Finding::holds(ConditionType::Programmed, Reason::Programmed, message)
 }
 
-/// What Telemetries of somebody else do to a resource: sentences.
+/// What objects of somebody else do to a resource: sentences.
 #[derive(Default)]
 struct Others {
     shadows: Vec<String>,
     contests: Vec<String>,
 }
 
-/// Most Telemetries of somebody else that a condition tells of.
+/// Most objects of somebody else that a condition tells of.
 const MAX_OTHERS: usize = 3;
 
 impl Others {
@@ -155,6 +168,18 @@ impl Others {
                 Effect::IgnoresOurs => self.shadows.push(message),
                 _ => self.contests.push(message),
             }
+        }
+    }
+
+    /// Those beside policies of ours in Kuma.
+    fn in_kuma(beside: BTreeSet<kuma::foreign::Beside>) -> Self {
+        let (shadows, contests): (Vec<_>, Vec<_>) = beside
+            .into_iter()
+            .partition(|other| other.effect == kuma::foreign::Effect::Shadows);
+        let messages = |all: Vec<kuma::foreign::Beside>| all.iter().map(kuma::foreign::Beside::message).collect();
+        Self {
+            shadows: messages(shadows),
+            contests: messages(contests),
         }
     }
 
@@ -178,10 +203,16 @@ impl Others {
     }
 }
 
-/// What Telemetries of somebody else do to what a mesh itself says.
+/// What objects of somebody else do to what a mesh itself says.
 fn others_of_mesh(view: &View<'_>, mesh: &ObservabilityMesh, source: &Source) -> Others {
+    if let Some(of) = kuma_of(mesh) {
+        let namespaces = mesh_namespaces(view, mesh, &Proxies::Kuma(of.clone())).unwrap_or_default();
+        // What does not stand is told as such.
+        let standing = kuma::stands(view, mesh, &of, &namespaces, source);
+        return standing.map(Others::in_kuma).unwrap_or_default();
+    }
     let mut others = Others::default();
-    let namespaces = istio_of(mesh)
+    let namespaces = mesh_wide_istio_of(mesh)
         .and_then(|istio| mesh_namespaces(view, mesh, &Proxies::Istio(istio)).ok())
         .unwrap_or_default();
     let has_foreign = |namespace: &String| match view.objects_in(Kind::Telemetry, namespace) {
@@ -342,7 +373,7 @@ fn selected_namespaces(view: &View<'_>, mesh: &ObservabilityMesh, but: &str) -> 
         .collect()
 }
 
-fn to_i32(n: usize) -> i32 {
+pub(super) fn to_i32(n: usize) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX)
 }
 

@@ -8,6 +8,7 @@ use crate::crds::{Direction, EffectiveLog, LogFilterType, TrafficLog};
 use crate::plan::{Plan, Status, Target};
 use crate::policy::claims::{Checked, LogClaim, Side};
 use crate::policy::mesh_wide;
+use crate::policy::proxies::kmesh_of;
 use crate::policy::resolve::{Lost, lost_for_some, lost_units, required_units, unit_count};
 use crate::policy::traffic_log::check;
 use crate::snapshot::{Key, View};
@@ -203,6 +204,8 @@ fn effective(
         LogFilterType::Match => "Match".to_owned(),
         LogFilterType::Expression => "Expression".to_owned(),
     });
+    // Daemons have neither a format nor a filter.
+    let is_said = checked.mesh.and_then(|mesh| kmesh_of(mesh)).is_none() || !claim.selection.targets.is_empty();
     let of_backend = |name: &String| {
         checked
             .mesh
@@ -211,13 +214,13 @@ fn effective(
     let mut rows = Vec::new();
     for (backend, entries) in &claim.backends {
         let Some(direction) = kept(Some(backend)) else { continue };
-        let has_format = of_backend(backend).is_none_or(|b| b.envoy_als.is_none());
+        let has_format = is_said && of_backend(backend).is_none_or(|b| b.envoy_als.is_none());
         rows.extend(entries.iter().map(|entry| EffectiveLog {
             backend: Some(backend.clone()),
             direction,
             provider: Some(entry.provider.clone()),
             format_from: has_format.then(|| format_from.to_owned()),
-            filter: filter.clone(),
+            filter: filter.clone().filter(|_| is_said),
         }));
     }
     rows.truncate(MAX_EFFECTIVE);

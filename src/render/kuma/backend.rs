@@ -50,7 +50,9 @@ impl Receiver {
         }
         if knows.receivers == Receivers::Endpoint {
             let version = knows.version;
-            return Err(format!("Kuma {version} sends OTLP over gRPC only; set protocol: GRPC"));
+            return Err(format!(
+                "Kuma {version} sends OTLP over gRPC only; set otlp.protocol to GRPC and remove otlp.path"
+            ));
         }
         let path = otlp.path.as_deref().unwrap_or(TRACES);
         let http = path.strip_suffix(TRACES).ok_or_else(|| {
@@ -284,7 +286,7 @@ pub fn line(format: &CompiledFormat) -> Result<(Line, Vec<String>), Vec<Inexpres
 }
 
 /// Whether 2.14 and later take it for the name of an attribute: `^[a-z]([a-z0-9]|[._][a-z0-9])*$`, not below `otel.`.
-fn is_attribute(name: &str) -> bool {
+pub fn is_attribute(name: &str) -> bool {
     let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let words = name.split(['.', '_']);
     name.starts_with(|c: char| c.is_ascii_lowercase())

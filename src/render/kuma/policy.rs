@@ -25,10 +25,10 @@ pub const NAMESPACE: &str = "sightline.dev/namespace";
 pub const NAMESPACE_POINTER: &str = "/metadata/labels/sightline.dev~1namespace";
 
 /// Label and tag of a proxy: the namespace of its pod.
-const NAMESPACE_OF_PROXY: &str = "k8s.kuma.io/namespace";
+pub const NAMESPACE_OF_PROXY: &str = "k8s.kuma.io/namespace";
 
 /// Label of everything that belongs to a mesh of Kuma's.
-const KUMA_MESH: &str = "kuma.io/mesh";
+pub const KUMA_MESH: &str = "kuma.io/mesh";
 
 /// Kinds of policy, in the order in which they are written.
 pub const POLICIES: [Kind; 3] = [Kind::MeshAccessLog, Kind::MeshTrace, Kind::MeshMetric];

@@ -1,0 +1,375 @@
+//! Exports of metrics: which object each becomes, what of it cannot be said, and what is worth a warning.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::conditions::{ConditionType, Finding, Reason, some_names};
+use crate::crds::{
+    ExportSeries, IstioMetric, MetricsExport, MetricsExportType, Metricset, ObservabilityMesh, ProxyPort, SeriesPreset,
+    TagOperation, Wavefront, WavefrontFrom,
+};
+use crate::policy::membership::name_of;
+use crate::policy::proxies::Proxies;
+use crate::render::kmesh::Switch;
+use crate::render::kmesh::scrape::{SERIES, Series};
+use crate::render::metrics::series::{ExportedBy, Metric, Selection, WAVEFRONT};
+use crate::render::metrics::{
+    Exporters, config_map, metricbeat, monitors, object_name,
+    prometheus::{self, REMOTE_WRITE_KEY, RULES_KEY, SCRAPE_KEY},
+    wavefront,
+};
+use crate::snapshot::{Key, Kind};
+use crate::yaml::YamlError;
+
+/// Kinds of prometheus-operator's that exports become.
+pub const MONITORS: [Kind; 2] = [Kind::PodMonitor, Kind::ServiceMonitor];
+
+/// Exports of a mesh.
+fn exports_of(mesh: &ObservabilityMesh) -> &[MetricsExport] {
+    mesh.spec.metrics.as_ref().map_or(&[], |metrics| &metrics.exports)
+}
+
+/// Whose metrics the exports of a mesh are about; `None` where nobody has any.
+fn exporters_of(mesh: &ObservabilityMesh) -> Option<Exporters> {
+    Some(match Proxies::of(mesh)? {
+        Proxies::Istio(istio) => Exporters::Istio {
+            namespace: istio.namespace,
+        },
+        Proxies::Kuma(_) => Exporters::of_kuma(mesh.spec.metrics.as_ref().and_then(|metrics| metrics.kuma.as_ref())),
+        Proxies::Kmesh(kmesh, istio) => Exporters::Kmesh {
+            namespace: kmesh.namespace,
+            istiod: istio.map(|istio| istio.namespace),
+        },
+    })
+}
+
+/// The objects that the exports of a mesh become. One that its mesh has nothing for becomes none.
+pub fn outputs_of(mesh: &ObservabilityMesh) -> Vec<(&MetricsExport, Kind, Key)> {
+    let Some(exporters) = exporters_of(mesh) else {
+        return Vec::new();
+    };
+    let rendered = exports_of(mesh).iter().filter(|export| has_output(export, &exporters));
+    rendered
+        .map(|export| {
+            let kind = match export.type_ {
+                MetricsExportType::PodMonitor => Kind::PodMonitor,
+                MetricsExportType::ServiceMonitor => Kind::ServiceMonitor,
+                _ => Kind::ConfigMap,
+            };
+            let key = Key::new(&export.object.namespace, object_name(name_of(mesh), export));
+            (export, kind, key)
+        })
+        .collect()
+}
+
+fn has_output(export: &MetricsExport, exporters: &Exporters) -> bool {
+    let of_control_plane = export.type_ == MetricsExportType::ServiceMonitor;
+    !of_control_plane || exporters.istiod().is_some()
+}
+
+/// ConfigMaps that exports of a mesh became before, as its status lists them, and that none becomes now.
+pub fn former_export_maps_of(mesh: &ObservabilityMesh) -> BTreeSet<Key> {
+    let present: BTreeSet<Key> = outputs_of(mesh).into_iter().map(|(_, _, key)| key).collect();
+    let listed = mesh.status.iter().flat_map(|status| &status.export_config_maps);
+    listed
+        .filter_map(|map| map.split_once('/'))
+        .map(|(namespace, name)| Key::new(namespace, name))
+        .filter(|map| !present.contains(map))
+        .collect()
+}
+
+/// ConfigMaps that exports of a mesh become, and became.
+pub fn export_maps_of(mesh: &ObservabilityMesh) -> BTreeSet<Key> {
+    let present = outputs_of(mesh)
+        .into_iter()
+        .filter(|(_, kind, _)| *kind == Kind::ConfigMap);
+    let mut maps = former_export_maps_of(mesh);
+    maps.extend(present.map(|(_, _, key)| key));
+    maps
+}
+
+/// Why an export has no object.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The spec lacks what its type asks for: one that was stored before the schema's rule.
+    #[error("the entry of metrics.exports lacks the member that its type names")]
+    NoMember,
+    /// It has no YAML form.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
+}
+
+/// The object of an export.
+///
+/// # Errors
+/// Where there is none.
+pub fn render(mesh: &ObservabilityMesh, export: &MetricsExport) -> Result<Value, ExportError> {
+    let exporters = exporters_of(mesh).ok_or(ExportError::NoMember)?;
+    let selection = selection(export, &exporters);
+    let of = name_of(mesh);
+    let one = |key, document| Ok(config_map(of, export, &[(key, document)])?);
+    match export.type_ {
+        MetricsExportType::PodMonitor => {
+            let scrape = export.pod_monitor.as_ref().ok_or(ExportError::NoMember)?;
+            Ok(monitors::pod_monitor(of, export, scrape, &exporters, &selection))
+        }
+        MetricsExportType::ServiceMonitor => {
+            let scrape = export.service_monitor.as_ref().ok_or(ExportError::NoMember)?;
+            let namespace = exporters.istiod().ok_or(ExportError::NoMember)?;
+            // The default is of proxies: all of what a control plane exports is meant where nothing is said.
+            let selection = export.series.as_ref().map(|_| &selection);
+            Ok(monitors::service_monitor(of, export, scrape, namespace, selection))
+        }
+        MetricsExportType::ScrapeConfig => {
+            let scrape = export.scrape_config.as_ref().ok_or(ExportError::NoMember)?;
+            one(
+                SCRAPE_KEY,
+                prometheus::scrape(&export.name, scrape, &exporters, &selection),
+            )
+        }
+        MetricsExportType::Federation => {
+            let federation = export.federation.as_ref().ok_or(ExportError::NoMember)?;
+            let mut data = vec![(SCRAPE_KEY, prometheus::federation(&export.name, federation, &selection))];
+            data.extend(
+                federation
+                    .rules
+                    .iter()
+                    .map(|rules| (RULES_KEY, prometheus::rules(rules, &selection))),
+            );
+            Ok(config_map(of, export, &data)?)
+        }
+        MetricsExportType::RemoteWrite => {
+            let write = export.remote_write.as_ref().ok_or(ExportError::NoMember)?;
+            let name = format!("sightline-{of}-{}", export.name);
+            one(REMOTE_WRITE_KEY, prometheus::remote_write(name, write, &selection))
+        }
+        MetricsExportType::Metricbeat => {
+            let metricbeat = export.metricbeat.as_ref().ok_or(ExportError::NoMember)?;
+            let path = exporters.path();
+            one(metricbeat::MODULE_KEY, metricbeat::module(metricbeat, path, &selection))
+        }
+        MetricsExportType::Wavefront => {
+            let of_collector = export.wavefront.as_ref().ok_or(ExportError::NoMember)?;
+            Ok(wavefront::discovery(of, export, of_collector, &exporters, &selection)?)
+        }
+    }
+}
+
+fn selection(export: &MetricsExport, exporters: &Exporters) -> Selection {
+    Selection::of(export.series.as_ref(), matches!(exporters, Exporters::Istio { .. }))
+}
+
+/// What of the exports their targets cannot say, by path.
+pub fn not_expressed(mesh: &ObservabilityMesh) -> Vec<String> {
+    let Some(exporters) = exporters_of(mesh) else {
+        return Vec::new();
+    };
+    // Why there is nothing to scrape of a control plane, and why no port can be chosen.
+    let (no_target, one_port) = match exporters {
+        Exporters::Istio { .. } => (None, None),
+        Exporters::Kuma { .. } => (
+            Some("Kuma's control plane is no target of ServiceMonitors"),
+            Some("Kuma's proxies have one port with metrics"),
+        ),
+        Exporters::Kmesh { .. } => (
+            Some("Kmesh's control plane is istiod; say where it is in spec.mesh.istio"),
+            Some("Kmesh's daemons have one port with metrics"),
+        ),
+    };
+    let mut paths = Vec::new();
+    for export in exports_of(mesh) {
+        let mut leave_out = |member: &str, why: &str| {
+            paths.push(format!("spec.metrics.exports {}{member} ({why})", export.name));
+        };
+        let scrape = export.pod_monitor.iter().chain(&export.scrape_config);
+        if let Some(why) = no_target.filter(|_| !has_output(export, &exporters)) {
+            leave_out("", why);
+        }
+        let asks_for_port = scrape.into_iter().any(|scrape| scrape.port != ProxyPort::default());
+        if let Some(why) = one_port.filter(|_| asks_for_port) {
+            leave_out(".port", why);
+        }
+        if let Some(federation) = &export.federation {
+            let metrics = selection(export, &exporters).metrics();
+            if federation.rules.is_some() && !metrics.iter().any(|metric| prometheus::rule_of(metric).is_some()) {
+                leave_out(".federation.rules", "there are rules for series of presets only");
+            }
+        }
+        let listens = |of: &crate::crds::Metricbeat| of.metricset == Metricset::RemoteWrite;
+        if export.series.is_some() && export.metricbeat.as_ref().is_some_and(listens) {
+            leave_out(
+                ".series",
+                "Metricbeat takes what it is sent; say so in the export of type RemoteWrite",
+            );
+        }
+    }
+    paths
+}
+
+/// The condition that exports do what nobody is likely to want.
+pub fn warned(mesh: &ObservabilityMesh) -> Option<Finding> {
+    let exporters = exporters_of(mesh)?;
+    let is_of_kmesh = matches!(exporters, Exporters::Kmesh { .. });
+    let mut warnings: Vec<String> = scraped_twice(mesh, is_of_kmesh).into_iter().collect();
+    for export in exports_of(mesh) {
+        warnings.extend(never_exported(export));
+        if is_of_kmesh {
+            warnings.extend(not_exported_by_daemons(mesh, export));
+        }
+        warnings.extend(removed_by_overrides(mesh, export, &selection(export, &exporters)));
+    }
+    (!warnings.is_empty()).then(|| {
+        let message = warnings.join(" ");
+        Finding::holds(ConditionType::Accepted, Reason::AcceptedWithWarnings, message)
+    })
+}
+
+/// Whether proxies, or Kmesh's daemons, are scraped through an export.
+fn scrapes_proxies(export: &MetricsExport) -> bool {
+    let by_collector = |of: &Wavefront| of.from == WavefrontFrom::Proxies;
+    export.pod_monitor.is_some()
+        || export.scrape_config.is_some()
+        || export.wavefront.as_ref().is_some_and(by_collector)
+}
+
+/// Several exports by which one kind of reader scrapes each proxy, or each of Kmesh's daemons.
+fn scraped_twice(mesh: &ObservabilityMesh, is_of_kmesh: bool) -> Option<String> {
+    let (whom, what) = if is_of_kmesh {
+        ("daemon of Kmesh's", "connection")
+    } else {
+        ("proxy", "request")
+    };
+    let mut by_reader: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
+    for export in exports_of(mesh).iter().filter(|export| scrapes_proxies(export)) {
+        let reader = if export.type_ == MetricsExportType::Wavefront {
+            "Wavefront's collector"
+        } else {
+            "Prometheus"
+        };
+        by_reader.entry(reader).or_default().push(&export.name);
+    }
+    let (reader, names) = by_reader.into_iter().find(|(_, names)| names.len() > 1)?;
+    Some(format!(
+        "Exports {} each make {reader} scrape every {whom}; where it is the same {reader}, each {what} counts more than once: keep one of them for it.",
+        some_names(names)
+    ))
+}
+
+/// Series of an export that no supported version of Istio exports.
+fn never_exported(export: &MetricsExport) -> Option<String> {
+    let ExportSeries { presets, names } = export.series.as_ref()?;
+    let is_meant =
+        |metric: &&Metric| presets.contains(&SeriesPreset::Wavefront) || names.iter().any(|name| name == metric.name);
+    let gone: Vec<(&str, Option<&str>)> = WAVEFRONT
+        .iter()
+        .filter(is_meant)
+        .filter_map(|metric| match metric.by {
+            ExportedBy::Nobody { instead } => Some((metric.name, instead)),
+            _ => None,
+        })
+        .collect();
+    if gone.is_empty() {
+        return None;
+    }
+    let instead = gone
+        .iter()
+        .filter_map(|(name, instead)| Some(format!(" Instead of {name} there is {}.", (*instead)?)));
+    Some(format!(
+        "Export {} asks for {}, which Istio no longer exports: what shows them stays empty.{}",
+        export.name,
+        some_names(gone.iter().map(|(name, _)| *name)),
+        instead.collect::<String>()
+    ))
+}
+
+/// Series that an export scrapes Kmesh's daemons for and that they do not export: none of them, or not with what the mesh
+/// switches on.
+fn not_exported_by_daemons(mesh: &ObservabilityMesh, export: &MetricsExport) -> Vec<String> {
+    let Some(ExportSeries { presets, names }) = export.series.as_ref().filter(|_| scrapes_proxies(export)) else {
+        return Vec::new();
+    };
+    let metrics = mesh.spec.metrics.as_ref().and_then(|metrics| metrics.kmesh.as_ref());
+    // Metrics by service are on unless the daemon's flags say otherwise; the finer ones have to be asked for.
+    let member_that_is_off = |switch: Switch| match switch {
+        Switch::WorkloadMetrics if !metrics.is_some_and(|metrics| metrics.workload) => Some("workload"),
+        Switch::ConnectionMetrics if !metrics.is_some_and(|metrics| metrics.connection) => Some("connection"),
+        _ => None,
+    };
+    let (mut never, mut off) = (Vec::new(), BTreeMap::<_, Vec<_>>::new());
+    for Series {
+        name, switch, since, ..
+    } in SERIES
+        .iter()
+        .filter(|series| names.iter().any(|name| name == series.name))
+    {
+        match (since, switch.and_then(member_that_is_off)) {
+            (None, _) => never.push(*name),
+            (Some(_), Some(member)) => off.entry(member).or_default().push(*name),
+            (Some(_), None) => {}
+        }
+    }
+    let mut warnings = Vec::new();
+    if !presets.is_empty() {
+        warnings.push(format!(
+            "Export {} scrapes Kmesh's daemons for presets of Istio's series, of which they export none: name kmesh_* in series.names, or leave series out for all.",
+            export.name
+        ));
+    }
+    if !never.is_empty() {
+        warnings.push(format!(
+            "Export {} asks for {}, which no version of Kmesh exports: what shows them stays empty.",
+            export.name,
+            some_names(never)
+        ));
+    }
+    for (member, names) in off {
+        warnings.push(format!(
+            "Export {} asks for {}, which daemons export only while spec.metrics.kmesh.{member} is true: set it, or take them out of series.",
+            export.name,
+            some_names(names)
+        ));
+    }
+    warnings
+}
+
+/// Overrides that take away what the recording rules of an export sum by, or a metric that it asks for.
+fn removed_by_overrides(mesh: &ObservabilityMesh, export: &MetricsExport, selection: &Selection) -> Vec<String> {
+    let has_rules = export
+        .federation
+        .as_ref()
+        .is_some_and(|federation| federation.rules.is_some());
+    let overrides = mesh.spec.metrics.iter().flat_map(|metrics| &metrics.overrides);
+    let mut warnings = Vec::new();
+    for change in overrides {
+        let is_changed = |metric: &&Metric| matches!(metric.by, ExportedBy::Proxies(of) if change.metric == IstioMetric::AllMetrics || change.metric == of);
+        let metrics = selection.metrics();
+        let changed: Vec<&Metric> = metrics.iter().filter(is_changed).collect();
+        if change.disabled && !changed.is_empty() {
+            let names = some_names(changed.iter().map(|metric| metric.name));
+            warnings.push(format!(
+                "spec.metrics.overrides switches {names} off, which export {} asks for; leave it on, or take it out of series.",
+                export.name
+            ));
+        }
+        let removed = change
+            .tags
+            .iter()
+            .filter(|tag| tag.operation == TagOperation::Remove && has_rules);
+        for tag in removed {
+            let summed_by_it = changed
+                .iter()
+                .filter(|metric| prometheus::rule_of(metric).is_some_and(|by| by.contains(&tag.name.as_str())));
+            let names: Vec<&str> = summed_by_it.map(|metric| metric.name).collect();
+            if !names.is_empty() {
+                warnings.push(format!(
+                    "spec.metrics.overrides removes {} from {}, by which the rules of export {} sum: series that differ in it only become one. Keep the tag, or leave federation.rules out.",
+                    tag.name,
+                    some_names(names),
+                    export.name
+                ));
+            }
+        }
+    }
+    warnings
+}

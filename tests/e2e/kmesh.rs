@@ -1,0 +1,334 @@
+//! Kmesh's switches, through the real port-forward of a real API server to a fake daemon ([`crate::kmesh_daemon`]).
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::control_plane::Options;
+use crate::kmesh_daemon::{Daemon, Sickness};
+use crate::world::*;
+
+const KMESH: Obj = Obj("ObservabilityMesh", "", "kmesh");
+const CONNECTIONS: Obj = Obj("TrafficLog", "kmesh-system", "connections");
+const REQUESTS: Obj = Obj("TrafficLog", "bookinfo", "requests");
+const BOOKINFO: Obj = Obj("Telemetry", "bookinfo", "");
+
+/// What a fresh daemon of 1.1 is sent for an access log and metrics by workload.
+const FRESH: [&str; 4] = [
+    "/monitoring?enable=true",
+    "/connection_metrics?enable=false",
+    "/accesslog?enable=true",
+    "/workload_metrics?enable=true",
+];
+
+/// `config/demo` with Kmesh's namespace, the rights there, and a Gateway that may be a waypoint.
+async fn world_with(daemons: &[(String, &Daemon)]) -> Result<World> {
+    let kwok = daemons.iter().map(|(pod, daemon)| daemon.forward(pod)).collect();
+    let world = World::demo_with(Options {
+        kwok,
+        ..Options::default()
+    })
+    .await?;
+    world.plane.install_crds(&world.plane.gateway_crd()).await?;
+    let namespace = |name: &str| format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}\n");
+    world
+        .apply(&[namespace("kmesh-system"), namespace("bookinfo")].join("---\n"))
+        .await?;
+    let rights = sightline_ok(&[
+        "rbac",
+        "--istio-namespace",
+        "istio-system",
+        "--kmesh-namespace",
+        "kmesh-system",
+    ])
+    .await?;
+    world.apply(&rights).await?;
+    Ok(world)
+}
+
+/// Pods as the DaemonSet's controller makes them, each on a node of its own.
+async fn run(world: &World, pods: impl IntoIterator<Item = String>) -> Result<()> {
+    let objects: Vec<String> = pods
+        .into_iter()
+        .flat_map(|name| {
+            let node = format!("node-of-{name}");
+            let pod = json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": name, "namespace": "kmesh-system", "labels": {"app": "kmesh"}},
+                "spec": {"nodeName": node, "tolerations": [{"operator": "Exists"}],
+                         "containers": [{"name": "kmesh", "image": "ghcr.io/kmesh-net/kmesh:v1.1.0"}]},
+            });
+            let metadata = json!({"name": node, "annotations": {"kwok.x-k8s.io/node": "fake"}});
+            [json!({"apiVersion": "v1", "kind": "Node", "metadata": metadata}), pod]
+        })
+        .map(|object| object.to_string())
+        .collect();
+    world.apply(&objects.join("\n---\n")).await
+}
+
+async fn nodes(world: &World) -> Result<Value> {
+    Ok(world.get(KMESH).await?["status"]["kmesh"].clone())
+}
+
+/// Waits until a daemon has had POSTs, and gives them.
+async fn posts(daemon: &Daemon, count: usize) -> Result<Vec<String>> {
+    eventually(TOLD, "the daemon is asked", async || {
+        let posts = daemon.state().posts;
+        Ok(if posts.len() >= count {
+            Ok(())
+        } else {
+            Err(format!("{posts:?}"))
+        })
+    })
+    .await?;
+    Ok(daemon.take_posts())
+}
+
+#[tokio::test]
+async fn the_sample_is_ready_a_restarted_daemon_is_asked_once_with_the_needed_posts_and_an_idle_one_is_left_alone()
+-> Result<()> {
+    let daemon = Daemon::start("v1.1.0", Sickness::None).await?;
+    let pod = "kmesh-aaaaa".to_owned();
+    let mut world = world_with(&[(pod.clone(), &daemon)]).await?;
+    run(&world, [pod.clone()]).await?;
+    let waypoint = "{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: waypoint, namespace: bookinfo}, spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}}";
+    world.apply(waypoint).await?;
+    world.start_operator().await?;
+    let sample = root().join("config/samples/kmesh-istio-metrics.yaml");
+    world.plane.apply_file(&sample).await?;
+    for resource in [KMESH, CONNECTIONS, REQUESTS] {
+        world.ready(resource).await?;
+    }
+    let telemetries = world.list(BOOKINFO.0, BOOKINFO.1).await?;
+    ensure!(
+        telemetries.len() == 1 && telemetries[0]["spec"]["targetRefs"][0]["name"] == "waypoint",
+        "requests are the waypoint's: {telemetries:?}"
+    );
+    ensure!(
+        world.list("Telemetry", "kmesh-system").await?.is_empty(),
+        "connections are no Telemetry's"
+    );
+    // The order in which the resources were applied may make two steps of it; the end is the same.
+    let state = daemon.state();
+    assert_eq!(
+        (
+            state.monitoring,
+            state.access_log,
+            state.workload_metrics,
+            state.connection_metrics
+        ),
+        (true, true, true, false)
+    );
+    daemon.take_posts();
+
+    // A new container in the same pod.
+    daemon.restart();
+    let restarted = Instant::now();
+    let count = r#"[{"op": "replace", "path": "/status/containerStatuses/0/restartCount", "value": 1}]"#;
+    world
+        .kubectl(&[
+            "-n",
+            "kmesh-system",
+            "patch",
+            "pod",
+            &pod,
+            "--subresource=status",
+            "--type=json",
+            "-p",
+            count,
+        ])
+        .await?;
+    assert_eq!(posts(&daemon, FRESH.len()).await?, FRESH, "exactly what is needed");
+    ensure!(restarted.elapsed() < TOLD, "within the promised time");
+    world.ready(KMESH).await?;
+
+    // Idle: nothing is sent. What its metrics prove is read meanwhile.
+    eventually(PATIENCE, "evidence is told", async || {
+        let status = nodes(&world).await?;
+        let evidence = &status["nodes"][0]["evidence"];
+        Ok(if *evidence == json!(["ServiceMetrics", "WorkloadMetrics"]) {
+            Ok(())
+        } else {
+            Err(status.to_string())
+        })
+    })
+    .await?;
+    assert_eq!(
+        daemon.take_posts(),
+        Vec::<String>::new(),
+        "nobody asked for anything else"
+    );
+
+    // A new pod.
+    daemon.restart();
+    world.delete_and_wait(Obj("Pod", "kmesh-system", &pod)).await?;
+    run(&world, [pod.clone()]).await?;
+    assert_eq!(posts(&daemon, FRESH.len()).await?, FRESH);
+
+    // One thing changes: one thing is said.
+    world
+        .patch(KMESH, json!({"spec": {"metrics": {"kmesh": {"connection": true}}}}))
+        .await?;
+    assert_eq!(posts(&daemon, 1).await?, ["/connection_metrics?enable=true"]);
+    world.delete(CONNECTIONS).await?;
+    assert_eq!(posts(&daemon, 1).await?, ["/accesslog?enable=false"]);
+    world.ready(KMESH).await?;
+
+    // What goes switches off what it has switched on.
+    world.delete_and_wait(KMESH).await.context("the finalizer lets it go")?;
+    let state = daemon.state();
+    assert_eq!(
+        (state.access_log, state.workload_metrics, state.connection_metrics),
+        (false, false, false)
+    );
+    Ok(())
+}
+
+const MESH: &str = r"
+apiVersion: sightline.dev/v1alpha1
+kind: ObservabilityMesh
+metadata: {name: kmesh}
+spec:
+  mesh: {type: Kmesh}
+  namespaces: {matchLabels: {kubernetes.io/metadata.name: bookinfo}}
+  metrics: {kmesh: {connection: true}}
+";
+
+#[tokio::test]
+async fn of_ten_daemons_two_that_are_sick_hold_up_none_and_are_told_and_each_sickness_has_its_reason() -> Result<()> {
+    let mut daemons = Vec::new();
+    for index in 0..10 {
+        let sickness = match index {
+            3 => Sickness::Slow,
+            7 => Sickness::Closes,
+            _ => Sickness::None,
+        };
+        daemons.push((format!("kmesh-{index}"), Daemon::start("v1.1.0", sickness).await?));
+    }
+    let forwards: Vec<(String, &Daemon)> = daemons.iter().map(|(pod, daemon)| (pod.clone(), daemon)).collect();
+    let mut world = world_with(&forwards).await?;
+    run(&world, daemons.iter().map(|(pod, _)| pod.clone())).await?;
+    world.start_operator().await?;
+    world.apply(MESH).await?;
+    // The slow one costs five seconds.
+    eventually(PATIENCE, "two of ten are sick", async || {
+        let ready = world.condition(KMESH, "Ready").await?.context("not judged yet");
+        Ok(match ready {
+            Ok(ready) if ready.reason == "DaemonUnreachable" && ready.message.contains("2 of 10") => Ok(()),
+            seen => Err(format!("{seen:?}")),
+        })
+    })
+    .await?;
+    let status = nodes(&world).await?;
+    let of_nodes: Vec<&Value> = status["nodes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|node| &node["state"])
+        .collect();
+    assert_eq!(of_nodes.len(), 10);
+    assert_eq!(
+        of_nodes[..3],
+        ["DaemonUnreachable", "DaemonUnreachable", "Requested"],
+        "{status}"
+    );
+    assert_eq!((&status["daemons"], &status["requested"]), (&json!(10), &json!(8)));
+    for (pod, daemon) in &daemons {
+        let state = daemon.state();
+        let is_sick = state.sickness != Sickness::None;
+        assert_eq!(state.connection_metrics, !is_sick, "{pod}: {state:?}");
+    }
+
+    // They recover: nobody has to do anything.
+    for (_, daemon) in &daemons {
+        daemon.change(|state| state.sickness = Sickness::None);
+    }
+    world.ready(KMESH).await?;
+
+    // One after the other, each in a new life of the daemon.
+    let (pod, daemon) = &daemons[0];
+    let cases = [
+        (Sickness::KernelNative, "KernelNativeMode", "dual-engine"),
+        (Sickness::RefusesMonitoring, "DaemonRefused", "operation not permitted"),
+        // The stream of a port-forward does not tell that the other side has closed it.
+        (Sickness::Closes, "DaemonUnreachable", "no answer"),
+        (Sickness::Slow, "DaemonUnreachable", "no answer"),
+    ];
+    for (sickness, reason, words) in cases {
+        daemon.change(|state| state.sickness = sickness);
+        daemon.restart();
+        world.delete_and_wait(Obj("Pod", "kmesh-system", pod)).await?;
+        run(&world, [pod.clone()]).await?;
+        let message = world.expect(KMESH, PATIENCE, "Ready", "False", reason).await?;
+        ensure!(message.contains("1 of 10"), "{message}");
+        ensure!(message.contains(words), "{message}");
+        if sickness == Sickness::KernelNative {
+            assert_eq!(
+                daemon.take_posts(),
+                Vec::<String>::new(),
+                "no request that it would die of"
+            );
+        }
+    }
+
+    // Version 1.0 has no metrics by connection: said, and nothing is sent that it does not have.
+    daemon.change(|state| {
+        state.sickness = Sickness::None;
+        state.version = "v1.0.0";
+    });
+    daemon.restart();
+    world.delete_and_wait(Obj("Pod", "kmesh-system", pod)).await?;
+    run(&world, [pod.clone()]).await?;
+    world.ready(KMESH).await?;
+    let message = world
+        .expect(KMESH, PATIENCE, "PartiallyExpressed", "True", "NotExpressible")
+        .await?;
+    ensure!(message.contains("spec.metrics.kmesh.connection"), "{message}");
+    ensure!(
+        daemon.take_posts().iter().all(|post| !post.starts_with("/connection")),
+        "1.0 does not have it"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_the_right_to_forward_ports_the_next_step_is_told_and_the_right_heals_it() -> Result<()> {
+    let daemon = Daemon::start("v1.1.0", Sickness::None).await?;
+    let pod = "kmesh-aaaaa".to_owned();
+    let mut world = world_with(&[(pod.clone(), &daemon)]).await?;
+    let role = world.get(Obj("Role", "kmesh-system", "sightline-kmesh")).await?;
+    world.delete(Obj("Role", "kmesh-system", "sightline-kmesh")).await?;
+    run(&world, [pod]).await?;
+    world.start_operator().await?;
+    world.apply(MESH).await?;
+    world
+        .told(KMESH, "Forbidden", &["kmesh-system", "--kmesh-namespace"])
+        .await?;
+    assert_eq!(daemon.take_posts(), Vec::<String>::new());
+    let mut pods_only = role.clone();
+    if let Some(rules) = pods_only["rules"].as_array_mut() {
+        rules.retain(|rule| rule["resources"] == json!(["pods"]));
+    }
+    world.recreate(&pods_only).await?;
+    eventually(PATIENCE, "pods are seen and ports are not forwarded", async || {
+        let forbidden = world.forbidden().await?;
+        Ok(if forbidden.iter().any(|call| call.contains("portforward")) {
+            Ok(())
+        } else {
+            Err(format!("{forbidden:?}"))
+        })
+    })
+    .await?;
+    world
+        .told(KMESH, "Forbidden", &["kmesh-system", "--kmesh-namespace"])
+        .await?;
+    world
+        .apply(&{
+            let mut whole = role;
+            whole["metadata"] = json!({"name": "sightline-kmesh", "namespace": "kmesh-system"});
+            whole.to_string()
+        })
+        .await?;
+    world.ready(KMESH).await
+}
