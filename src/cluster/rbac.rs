@@ -35,11 +35,18 @@ pub enum Feature {
     WasmPlugins,
     /// Proxies of Kuma's that refuse what they are sent.
     KumaInsights,
+    /// What Kuma 2.x had before policies.
+    KumaLegacy,
 }
 
 impl Feature {
     /// Every feature, in the order of the chart's values.
-    pub const ALL: [Self; 3] = [Self::ProxyVersions, Self::WasmPlugins, Self::KumaInsights];
+    pub const ALL: [Self; 4] = [
+        Self::ProxyVersions,
+        Self::WasmPlugins,
+        Self::KumaInsights,
+        Self::KumaLegacy,
+    ];
 
     /// Its name in the chart's values.
     pub const fn name(self) -> &'static str {
@@ -47,6 +54,7 @@ impl Feature {
             Self::ProxyVersions => "proxyVersions",
             Self::WasmPlugins => "wasmPlugins",
             Self::KumaInsights => "kumaInsights",
+            Self::KumaLegacy => "kumaLegacy",
         }
     }
 
@@ -64,6 +72,10 @@ impl Feature {
             Self::KumaInsights => {
                 "Proxies of Kuma's that refuse their listeners are told in status. Needs to read DataplaneInsights in the \
                  whole cluster; without it Programmed says that the objects stand, and not what proxies make of them."
+            }
+            Self::KumaLegacy => {
+                "spec.mesh.kuma.legacy of a mesh. Needs to patch the Mesh of Kuma 2.x, and to write its TrafficLogs and \
+                 TrafficTraces, in the whole cluster; without it a mesh that asks for it says Forbidden."
             }
         }
     }
@@ -167,6 +179,22 @@ pub const RULES: &[Rule] = &[
         names: &[],
         verbs: &["list", "watch"],
         why: "a proxy of Kuma's that refuses its listeners keeps the old ones, and only its insight tells",
+    },
+    Rule {
+        place: Place::ClusterFor(Feature::KumaLegacy),
+        group: "kuma.io",
+        resources: &["meshes"],
+        names: &[],
+        verbs: &["get", "list", "watch", "patch"],
+        why: "with spec.mesh.kuma.legacy: our backends in the logging, tracing and metrics of a Mesh; nothing else of it is changed",
+    },
+    Rule {
+        place: Place::ClusterFor(Feature::KumaLegacy),
+        group: "kuma.io",
+        resources: &["trafficlogs", "traffictraces"],
+        names: &[],
+        verbs: &["get", "list", "watch", "create", "patch", "delete"],
+        why: "with spec.mesh.kuma.legacy: the objects of Kuma 2.x that policies become",
     },
     Rule {
         place: Place::Cluster,
@@ -350,7 +378,8 @@ pub fn manifests(args: &RbacArgs) -> Result<String, YamlError> {
     )?;
     let has_kuma = !args.kuma_namespace.is_empty();
     let in_cluster = |place| match place {
-        Place::ClusterFor(feature) => feature != Feature::KumaInsights || has_kuma,
+        Place::ClusterFor(Feature::KumaInsights | Feature::KumaLegacy) => has_kuma,
+        Place::ClusterFor(Feature::ProxyVersions | Feature::WasmPlugins) => true,
         place => place == Place::Cluster,
     };
     let (rules, reasons) = rules_where(in_cluster);

@@ -54,6 +54,8 @@ pub enum Target {
     KumaPolicies(String),
     /// Writes the MeshOpenTelemetryBackends of a mesh.
     KumaReceivers(String),
+    /// Writes backends to the Mesh of Kuma 2.x that a mesh is, and takes them out again.
+    KumaMesh(String),
     /// Writes a `grpc-logging` ConfigMap.
     InterfaceTraffic(Key),
     /// Restarts the agents of a mesh, and writes environment: the governor.
@@ -96,6 +98,7 @@ impl Target {
             Self::MeshConfig(_) => "meshconfig",
             Self::KumaPolicies(_) => "kumapolicies",
             Self::KumaReceivers(_) => "kumareceivers",
+            Self::KumaMesh(_) => "kumamesh",
             Self::InterfaceTraffic(_) => "interfacetraffic",
             Self::Rollout(_) => "rollout",
             Self::Leftovers => "leftovers",
@@ -122,6 +125,7 @@ impl std::fmt::Display for Target {
             | Self::WasmPlugins(name)
             | Self::KumaPolicies(name)
             | Self::KumaReceivers(name)
+            | Self::KumaMesh(name)
             | Self::Rollout(name) => write!(f, "{} {name}", self.kind()),
             Self::TrafficLog(key) | Self::TracingBackend(key) | Self::MeshConfig(key) | Self::InterfaceTraffic(key) => {
                 write!(f, "{} {key}", self.kind())
@@ -307,6 +311,7 @@ pub fn plan(view: &View<'_>, target: &Target, memory: &mut Memory<'_>) -> Plan {
         Target::MeshConfig(map) => mesh_config::plan(view, map),
         Target::KumaPolicies(namespace) => kuma::plan(view, namespace).plan,
         Target::KumaReceivers(mesh) => kuma::receivers(view, mesh),
+        Target::KumaMesh(mesh) => kuma::legacy::plan(view, mesh),
         Target::InterfaceTraffic(map) => interface_traffic::plan(view, map),
         Target::Rollout(mesh) => rollout::plan(view, mesh, memory),
         Target::Leftovers => leftovers::plan(view, memory),
@@ -355,6 +360,7 @@ pub fn targets_of_mesh(mesh: &ObservabilityMesh) -> BTreeSet<Target> {
     }
     if kuma_of(mesh).is_some() {
         targets.insert(Target::KumaReceivers(name_of(mesh).to_owned()));
+        targets.insert(Target::KumaMesh(name_of(mesh).to_owned()));
     }
     if let Some(traffic) = &mesh.spec.interface_traffic {
         let map = &traffic.config_map;
