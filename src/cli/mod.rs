@@ -83,7 +83,7 @@ impl Command {
         match self {
             Self::Run(_) | Self::Eject(_) | Self::Explain(_) => true,
             Self::Lint(args) => args.asks_a_cluster(),
-            Self::Render(_) | Self::Preview(_) | Self::Crds { .. } | Self::Rbac(_) => false,
+            Self::Render(_) | Self::Preview(_) | Self::Migrate(_) | Self::Crds { .. } | Self::Rbac(_) => false,
         }
     }
 }

@@ -266,6 +266,16 @@ impl World {
     fn assume_kuma(&mut self, kuma: &KumaMesh, assumed: &mut Vec<String>) {
         let namespace = &kuma.system_namespace;
         self.namespaces.insert(namespace.clone());
+        if kuma.legacy
+            && self
+                .snapshot
+                .object(Kind::KumaMesh, &Key::new("", &kuma.name))
+                .is_none()
+        {
+            push_once(assumed, format!("Mesh {} of kuma.io says nothing", kuma.name));
+            let mesh = json!({"apiVersion": "kuma.io/v1alpha1", "kind": "Mesh", "metadata": {"name": kuma.name}});
+            self.put(Kind::KumaMesh, mesh);
+        }
         let mut pods = self.snapshot.objects_in(Kind::Pod, namespace);
         if kuma.version.is_some() || pods.any(|(_, pod)| is_control_plane(pod)) {
             return;
@@ -524,7 +534,7 @@ fn with_maps_of_status(mut admitted: Value, read: &Value) -> Value {
 fn default_namespace(object: &mut Value) {
     let api_version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
     let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
-    let namespaced = Kind::of(api_version, kind).is_some_and(|kind| kind != Kind::Namespace);
+    let namespaced = Kind::of(api_version, kind).is_some_and(Kind::is_namespaced);
     if let Some(metadata) = object
         .get_mut("metadata")
         .and_then(Value::as_object_mut)

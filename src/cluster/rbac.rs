@@ -39,15 +39,18 @@ pub enum Feature {
     KumaInsights,
     /// prometheus-operator's monitors.
     Monitors,
+    /// What Kuma 2.x had before policies.
+    KumaLegacy,
 }
 
 impl Feature {
     /// Every feature, in the order of the chart's values.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::ProxyVersions,
         Self::WasmPlugins,
         Self::KumaInsights,
         Self::Monitors,
+        Self::KumaLegacy,
     ];
 
     /// Its name in the chart's values.
@@ -57,6 +60,7 @@ impl Feature {
             Self::WasmPlugins => "wasmPlugins",
             Self::KumaInsights => "kumaInsights",
             Self::Monitors => "monitors",
+            Self::KumaLegacy => "kumaLegacy",
         }
     }
 
@@ -78,6 +82,10 @@ impl Feature {
             Self::Monitors => {
                 "Entries of spec.metrics.exports of type PodMonitor and ServiceMonitor. Needs to write these objects in the \
                  whole cluster; without it a mesh that asks for one says Forbidden."
+            }
+            Self::KumaLegacy => {
+                "spec.mesh.kuma.legacy of a mesh. Needs to patch the Mesh of Kuma 2.x, and to write its TrafficLogs and \
+                 TrafficTraces, in the whole cluster; without it a mesh that asks for it says Forbidden."
             }
         }
     }
@@ -197,6 +205,22 @@ pub const RULES: &[Rule] = &[
         names: &[],
         verbs: &["list", "watch"],
         why: "a monitor that no Prometheus selects is read by nobody",
+    },
+    Rule {
+        place: Place::ClusterFor(Feature::KumaLegacy),
+        group: "kuma.io",
+        resources: &["meshes"],
+        names: &[],
+        verbs: &["get", "list", "watch", "patch"],
+        why: "with spec.mesh.kuma.legacy: our backends in the logging, tracing and metrics of a Mesh; nothing else of it is changed",
+    },
+    Rule {
+        place: Place::ClusterFor(Feature::KumaLegacy),
+        group: "kuma.io",
+        resources: &["trafficlogs", "traffictraces"],
+        names: &[],
+        verbs: &["get", "list", "watch", "create", "patch", "delete"],
+        why: "with spec.mesh.kuma.legacy: the objects of Kuma 2.x that policies become",
     },
     Rule {
         place: Place::Cluster,
@@ -400,7 +424,8 @@ pub fn manifests(args: &RbacArgs) -> Result<String, YamlError> {
     )?;
     let has_kuma = !args.kuma_namespace.is_empty();
     let in_cluster = |place| match place {
-        Place::ClusterFor(feature) => feature != Feature::KumaInsights || has_kuma,
+        Place::ClusterFor(Feature::KumaInsights | Feature::KumaLegacy) => has_kuma,
+        Place::ClusterFor(Feature::ProxyVersions | Feature::WasmPlugins | Feature::Monitors) => true,
         place => place == Place::Cluster,
     };
     let (rules, reasons) = rules_where(in_cluster);

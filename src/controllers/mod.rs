@@ -366,9 +366,10 @@ impl Operator {
             Target::Mesh(_) | Target::TrafficLog(_) | Target::TracingBackend(_) => {
                 snapshot.metadata_of(target).is_some()
             }
-            Target::Rollout(name) | Target::KumaReceivers(name) | Target::KmeshSwitches(name) => {
-                snapshot.meshes.contains_key(name)
-            }
+            Target::Rollout(name)
+            | Target::KumaReceivers(name)
+            | Target::KmeshSwitches(name)
+            | Target::KumaMesh(name) => snapshot.meshes.contains_key(name),
             Target::Telemetries(namespace) | Target::WasmPlugins(namespace) => snapshot
                 .object(Kind::Namespace, &crate::snapshot::Key::new("", namespace))
                 .is_some(),

@@ -189,6 +189,11 @@ pub struct KumaMesh {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^(2\.(9|1[0-9])|3\.[0-9]{1,2})$"), length(max = 8))]
     pub version: Option<String>,
+    /// Writes what Kuma 2.x had before policies instead of them: backends in `logging`, `tracing` and `metrics` of the
+    /// Mesh, which is patched and never made, with TrafficLogs and TrafficTraces of kuma.io that name them. They know less,
+    /// which status says; Kuma 3.0 has dropped them. Default: `false`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub legacy: bool,
 }
 
 impl Default for KumaMesh {
@@ -197,6 +202,7 @@ impl Default for KumaMesh {
             name: "default".into(),
             system_namespace: DEFAULT_KUMA_NAMESPACE.into(),
             version: None,
+            legacy: false,
         }
     }
 }

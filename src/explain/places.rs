@@ -16,6 +16,7 @@ use crate::policy::membership::{istio_of, maps_of, name_of, primary_maps};
 use crate::policy::resolve::Won;
 use crate::policy::{backends, tracing_backend, traffic_log};
 use crate::render::istio::provider::Provider;
+use crate::render::kuma::backend as kuma;
 use crate::snapshot::{Key, View};
 
 impl Origin {
@@ -130,6 +131,35 @@ fn format_of(entry: &Value, from: Origin) -> Option<Format> {
     })
 }
 
+/// The same of a backend that policies of Kuma's hold themselves; `None`: Kuma's own lines.
+fn format_of_held(backend: &kuma::LogBackend, from: Origin) -> Option<Format> {
+    let members = |pairs: &[(String, String)]| {
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+        Value::Object(pairs.collect())
+    };
+    let (text, labels, omit_empty_values) = match backend {
+        kuma::LogBackend::File { format, .. } | kuma::LogBackend::Tcp { format, .. } => {
+            let format = format.as_ref()?;
+            match &format.line {
+                kuma::Line::Plain(text) => (Some(text.clone()), None, format.omit_empty_values),
+                kuma::Line::Json(fields) => (None, Some(members(fields)), format.omit_empty_values),
+            }
+        }
+        kuma::LogBackend::OpenTelemetry { attributes, .. } if !attributes.is_empty() => {
+            (None, Some(members(attributes)), false)
+        }
+        kuma::LogBackend::OpenTelemetry { body, .. } => (Some(body.clone()?), None, false),
+    };
+    Some(Format {
+        text,
+        labels,
+        omit_empty_values,
+        from,
+    })
+}
+
 /// Where the mesh's own format comes from.
 fn mesh_format(view: &View<'_>, mesh: &ObservabilityMesh) -> Origin {
     let own = Origin::mesh(mesh).at("spec.logging.format");
@@ -212,8 +242,14 @@ pub(super) fn lines(
             backend: backend.clone(),
             mesh: won.mesh.clone(),
             provider: name.clone(),
-            place: provider.and_then(place_of).unwrap_or_default(),
-            format: provider.and_then(|entry| format_of(entry, said.format.clone())),
+            place: match &entry.backend {
+                Some(held) => held.place(),
+                None => provider.and_then(place_of).unwrap_or_default(),
+            },
+            format: match &entry.backend {
+                Some(held) => format_of_held(held, said.format.clone()),
+                None => provider.and_then(|entry| format_of(entry, said.format.clone())),
+            },
             filter: filter.clone().map(|expression| Filter {
                 error_on_tcp: filter::needs_http(&expression),
                 expression,

@@ -118,6 +118,8 @@ impl Request {
             ("_*_", Number(a), Number(b)) => a.checked_mul(b).map_or(Error, Number),
             ("_/_", Number(a), Number(b)) => a.checked_div(b).map_or(Error, Number),
             ("_%_", Number(a), Number(b)) => a.checked_rem(b).map_or(Error, Number),
+            // Lists have no order.
+            ("_<_" | "_<=_" | "_>_" | "_>=_", Value::List(_), _) => Error,
             (sign, a, b) if std::mem::discriminant(&a) == std::mem::discriminant(&b) => match sign {
                 "_<_" => Bool(a < b),
                 "_<=_" => Bool(a <= b),

@@ -6,6 +6,7 @@ use std::fmt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::Value;
 
+use super::kuma::legacy;
 use super::owned::{is_ours, may_be_adopted};
 use super::{Status, Target, exports, interface_traffic, leftovers, mesh_config, rollout, wasm_plugins};
 use crate::conditions::{ConditionType, Finding, Reason, with_ready};
@@ -13,6 +14,7 @@ use crate::crds::{ObservabilityMesh, WorkloadKind, WorkloadRef};
 use crate::policy::exports::{MONITORS, export_maps_of, outputs_of};
 use crate::policy::membership::{former_maps_of, istio_of, maps_of, name_of};
 use crate::policy::proxies::kuma_of;
+use crate::render::kuma::legacy::has_entries;
 use crate::render::kuma::policy::POLICIES;
 use crate::render::metadata::FINALIZER;
 use crate::rollout::injected_record;
@@ -27,6 +29,8 @@ pub enum Item {
     Environment(WorkloadRef),
     /// Extension providers of ours in a ConfigMap of somebody else.
     Entries(Key),
+    /// Backends of ours in a Mesh of Kuma's.
+    Backends(String),
     /// Our finalizer on a mesh.
     Finalizer(String),
     /// A resource whose status says anything else than that it is ejected.
@@ -40,6 +44,7 @@ impl Item {
             Self::Object(..) => "delete",
             Self::Environment(_) => "restart without our environment",
             Self::Entries(_) => "take our extension providers out of",
+            Self::Backends(_) => "take our backends out of",
             Self::Finalizer(_) => "take our finalizer from",
             Self::Status(_) => "say Ready=False, Ejected on",
         }
@@ -52,6 +57,7 @@ impl fmt::Display for Item {
             Self::Object(kind, key) => write!(f, "{} {key}", kind.names().1),
             Self::Environment(workload) => write!(f, "{workload}"),
             Self::Entries(map) => write!(f, "ConfigMap {map}"),
+            Self::Backends(mesh) => write!(f, "Mesh {mesh} of kuma.io"),
             Self::Finalizer(mesh) | Self::Status(Target::Mesh(mesh)) => write!(f, "ObservabilityMesh {mesh}"),
             Self::Status(Target::TrafficLog(key)) => write!(f, "TrafficLog {key}"),
             Self::Status(Target::TracingBackend(key)) => write!(f, "TracingBackend {key}"),
@@ -110,6 +116,19 @@ impl Left {
                 });
                 let ours = all.into_iter().flatten().filter(|object| is_ours(object));
                 self.items.extend(ours.map(|object| Item::Object(kind, key_of(object))));
+            }
+            for kind in legacy::NEEDED {
+                let (_, _, plural) = kind.names();
+                let all = view.objects_in(kind, "");
+                // The right to them is given for a feature only.
+                if !of.legacy && all == Fact::Forbidden {
+                    continue;
+                }
+                let all = self.look(all, || format!("{plural} of kuma.io")).into_iter().flatten();
+                self.items.extend(all.filter_map(|object| match kind {
+                    Kind::KumaMesh => has_entries(object).then(|| Item::Backends(key_of(object).name)),
+                    kind => is_ours(object).then(|| Item::Object(kind, key_of(object))),
+                }));
             }
         }
         for map in export_maps_of(mesh) {

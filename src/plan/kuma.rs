@@ -1,9 +1,10 @@
 //! Writes what policies come to in Kuma: the objects of one namespace's policies, and the receivers of one mesh.
 //!
-//! All of them stand in Kuma's system namespace. Whose they are, labels tell: the ObservabilityMesh and the namespace.
+//! All of them stand in Kuma's system namespace, but what 2.x had before policies ([`legacy`]), which has none. Whose they are, labels tell: the ObservabilityMesh and the namespace.
 
 mod defaults;
 pub mod foreign;
+pub mod legacy;
 pub mod proof;
 
 use std::collections::BTreeSet;
@@ -21,10 +22,11 @@ use crate::conditions::{ConditionType, Finding, Reason, some_names};
 use crate::crds::{KumaMesh, ObservabilityMesh};
 use crate::policy::claims::{Source, Sources};
 use crate::policy::membership::{is_live, name_of};
-use crate::policy::proxies::{knows, kuma_of};
+use crate::policy::proxies::{cannot_be_written, knows, kuma_of};
 use crate::policy::resolve::{Overlap, resolve};
 use crate::render::Provider;
 use crate::render::kuma::backend::RECEIVER;
+use crate::render::kuma::legacy::KINDS;
 use crate::render::kuma::policy::{NAMESPACE, POLICIES, Place};
 use crate::render::kuma::versions::{Knows, Receivers};
 use crate::render::metadata::MESH_LABEL;
@@ -37,6 +39,8 @@ pub struct Policies {
     pub plan: Plan,
     /// Policies that were left out because too many selectors overlap, each with one that it overlaps.
     overlapping: Vec<(Source, Option<Overlap>)>,
+    /// Policies whose backend finds no place in a TrafficLog of kuma.io, which names one: theirs, and the one that it names.
+    left_out: Vec<(Source, String, String)>,
     ours: Vec<Ours>,
 }
 
@@ -89,10 +93,21 @@ fn of_mesh(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, kuma: &KumaMesh, name
             is_root: kuma.system_namespace == namespace,
             ..place(mesh, kuma, namespace, knows)
         };
-        let objects = policy
-            .objects
-            .iter()
-            .flat_map(|(set, object)| place.render(set, object).into_iter());
+        let objects: Vec<(Kind, Value)> = if kuma.legacy {
+            let all_rendered = policy
+                .objects
+                .iter()
+                .map(|(set, object)| place.render_legacy(set, object));
+            let mut objects = Vec::new();
+            for rendered in all_rendered {
+                objects.extend(rendered.objects);
+                all.left_out.extend(rendered.left_out);
+            }
+            objects
+        } else {
+            let rendered = policy.objects.iter().map(|(set, object)| place.render(set, object));
+            rendered.flatten().collect()
+        };
         for (kind, mut object) in objects {
             let key = key_of(&object);
             let live = live
@@ -101,7 +116,7 @@ fn of_mesh(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, kuma: &KumaMesh, name
                 .map(|(_, live)| *live);
             // One of our name that lacks our labels is somebody else's, and stays. It is not asked for by name: that would be a
             // second watch of what the first one brings.
-            let unlabelled = view.objects_for(kind, &kuma.system_namespace, "").present();
+            let unlabelled = objects_for(view, kind, kuma, "").present();
             let unlabelled = unlabelled.unwrap_or_default();
             let live = live.or_else(|| unlabelled.iter().find(|live| key_of(live) == key).copied());
             if let Some(live) = live {
@@ -109,7 +124,11 @@ fn of_mesh(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, kuma: &KumaMesh, name
             }
             let sources = super::effective::sources_of(&object);
             let tell = contributors(&sources);
-            let beside = foreign::beside(kind, &object, unlabelled);
+            let beside = if kuma.legacy {
+                Vec::new()
+            } else {
+                foreign::beside(kind, &object, unlabelled)
+            };
             let bare = live.map(|live| defaults::without_defaults(&object, live));
             plan_object(&mut all.plan, kind, object, bare.as_ref(), &rules(view, &tell));
             names.insert((kind, key.clone()));
@@ -164,14 +183,48 @@ pub fn live_of<'a>(
     namespace: &str,
 ) -> Option<Vec<(Kind, &'a Value)>> {
     let mut live = Vec::new();
-    for kind in POLICIES {
-        let Fact::Present(objects) = view.objects_for(kind, &kuma.system_namespace, namespace) else {
-            return None;
+    let (written, others) = kinds(kuma);
+    for kind in written.iter().chain(others).copied() {
+        let objects = match objects_for(view, kind, kuma, namespace) {
+            Fact::Present(objects) => objects,
+            // What was written before the spec said otherwise: without the right to it, or the kind, there is none.
+            _ if others.contains(&kind) => continue,
+            _ => return None,
         };
         let objects = objects.into_iter().filter(|object| is_of(object, mesh));
         live.extend(objects.map(|object| (kind, object)));
     }
     Some(live)
+}
+
+/// The kinds that a mesh's policies become, and those that they became while the spec said otherwise.
+const fn kinds(kuma: &KumaMesh) -> (&'static [Kind], &'static [Kind]) {
+    if kuma.legacy {
+        (&KINDS, &POLICIES)
+    } else {
+        (&POLICIES, &KINDS)
+    }
+}
+
+/// Every kind of object that is, or was, written for a mesh of Kuma's.
+pub fn all_kinds() -> impl Iterator<Item = Kind> {
+    POLICIES
+        .into_iter()
+        .chain(KINDS)
+        .chain([Kind::MeshOpenTelemetryBackend])
+}
+
+/// The namespace that objects of a kind stand in: none where they are of the whole cluster.
+pub fn namespace_of(kind: Kind, kuma: &KumaMesh) -> &str {
+    if kind.is_namespaced() {
+        &kuma.system_namespace
+    } else {
+        ""
+    }
+}
+
+fn objects_for<'a>(view: &View<'a>, kind: Kind, kuma: &KumaMesh, namespace: &str) -> Fact<Vec<&'a Value>> {
+    view.objects_for(kind, namespace_of(kind, kuma), namespace)
 }
 
 fn is_of(object: &Value, mesh: &ObservabilityMesh) -> bool {
@@ -190,13 +243,15 @@ fn not_writable(view: &View<'_>, kuma: &KumaMesh) -> Option<(Key, Finding)> {
         let finding = Finding::fails(ConditionType::Programmed, reason, message);
         Some((every_object(kuma), finding))
     };
-    POLICIES.into_iter().find_map(|kind| {
+    let needed: &[Kind] = if kuma.legacy { &legacy::NEEDED } else { &POLICIES };
+    needed.iter().copied().find_map(|kind| {
         let (_, name, _) = kind.names();
-        match view.objects_for(kind, namespace, "") {
+        match objects_for(view, kind, kuma, "") {
             Fact::KindMissing => {
                 let message = format!("The API server does not know {name} of kuma.io; install Kuma's CRDs.");
                 fails(Reason::KumaNotInstalled, message)
             }
+            Fact::Forbidden if kuma.legacy => Some((every_object(kuma), legacy::forbidden(name))),
             Fact::Forbidden => {
                 let message = format!(
                     "Sightline may not read {name} in namespace {namespace}; give it the Role that `sightline rbac --kuma-namespace {namespace}` prints."
@@ -236,6 +291,13 @@ pub fn stands(
         if let Some((_, other)) = overlapping.find(|(out, _)| out.is_same_object(source)) {
             return Err(super::judge::overlaps(namespace, other.as_ref()));
         }
+        let mut left_out = policies.left_out.iter();
+        if let Some((_, backend, written)) = left_out.find(|(out, ..)| out.is_same_object(source)) {
+            let message = format!(
+                "Backend {backend}: a TrafficLog of kuma.io names one backend, and that of the same workloads names {written} of another policy; name one backend, or remove spec.mesh.kuma.legacy."
+            );
+            return Err(Finding::fails(ConditionType::Programmed, Reason::Overridden, message));
+        }
         for ours in policies.ours.iter().filter(|ours| ours.is_of(mesh, source)) {
             if let Some((_, finding)) = policies.plan.blocked.iter().find(|(at, _)| *at == ours.key) {
                 return Err(finding.clone());
@@ -271,8 +333,11 @@ pub fn usable(
     kuma: &KumaMesh,
     providers: &[Provider],
 ) -> Result<(), Finding> {
+    if kuma.legacy {
+        return legacy::usable(view, kuma, providers);
+    }
     let type_ = ConditionType::Programmed;
-    let knows = knows(view, kuma).map_err(|error| Finding::unknown(type_, error.reason, error.message))?;
+    let knows = knows(view, kuma).map_err(|error| cannot_be_written(type_, error))?;
     for provider in providers {
         let wanted = place(mesh, kuma, "", knows).receiver(provider);
         let kind = Kind::MeshOpenTelemetryBackend;
@@ -324,8 +389,8 @@ pub fn receivers(view: &View<'_>, name: &str) -> Plan {
         return plan;
     };
     let (needed, complete) = match knows.receivers {
-        Receivers::Backend => mesh_config::needed(view, mesh),
-        Receivers::Endpoint => Default::default(),
+        Receivers::Backend if !kuma.legacy => mesh_config::needed(view, mesh),
+        Receivers::Backend | Receivers::Endpoint => Default::default(),
     };
     let tell = [Target::Mesh(name.to_owned())];
     let mut names = BTreeSet::new();
@@ -340,7 +405,7 @@ pub fn receivers(view: &View<'_>, name: &str) -> Plan {
         .into_iter()
         .filter(|object| is_of(object, mesh) && !names.contains(&key_of(object)))
         .collect();
-    if left.is_empty() || (!complete && knows.receivers == Receivers::Backend) {
+    if left.is_empty() || (!complete && knows.receivers == Receivers::Backend && !kuma.legacy) {
         return plan;
     }
     // What refers goes first.
@@ -390,9 +455,12 @@ fn collect(value: &Value, named: &mut BTreeSet<String>) {
 /// The finding of why they do not.
 pub fn receivers_stand(view: &View<'_>, mesh: &ObservabilityMesh, kuma: &KumaMesh) -> Result<(), Finding> {
     let type_ = ConditionType::Programmed;
-    knows(view, kuma).map_err(|error| Finding::unknown(type_, error.reason, error.message))?;
+    knows(view, kuma).map_err(|error| cannot_be_written(type_, error))?;
     if let Some((_, finding)) = not_writable(view, kuma) {
         return Err(finding);
+    }
+    if kuma.legacy {
+        legacy::stands(view, mesh, kuma)?;
     }
     let plan = receivers(view, name_of(mesh));
     if let Some((_, finding)) = plan.blocked.into_iter().next() {
@@ -409,19 +477,23 @@ pub fn receivers_stand(view: &View<'_>, mesh: &ObservabilityMesh, kuma: &KumaMes
 
 /// Whether objects of ours for a mesh are left; `None`: not known yet. What may not be looked at does not hold it.
 pub fn are_left(view: &View<'_>, mesh: &ObservabilityMesh, kuma: &KumaMesh) -> Option<bool> {
-    for kind in POLICIES.into_iter().chain([Kind::MeshOpenTelemetryBackend]) {
-        match view.objects_in(kind, &kuma.system_namespace) {
+    let (_, others) = kinds(kuma);
+    for kind in all_kinds() {
+        match view.objects_in(kind, namespace_of(kind, kuma)) {
             Fact::Present(all) if all.iter().any(|object| is_of(object, mesh)) => return Some(true),
-            Fact::Unknown => return None,
+            Fact::Unknown if !others.contains(&kind) => return None,
             _ => {}
         }
     }
-    Some(false)
+    Some(!legacy::left(view, mesh)?.is_empty())
 }
 
 /// Namespaces that live objects of ours are for: one that is gone from the cluster may have some left.
 pub fn namespaces_with_objects(snapshot: &Snapshot) -> BTreeSet<String> {
-    let objects = POLICIES.into_iter().flat_map(|kind| snapshot.objects(kind));
+    let objects = POLICIES
+        .into_iter()
+        .chain(KINDS)
+        .flat_map(|kind| snapshot.objects(kind));
     let ours = objects.filter(|(_, object)| is_ours(object));
     ours.filter_map(|(_, object)| labels_of(object).remove(NAMESPACE))
         .collect()

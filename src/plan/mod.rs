@@ -61,6 +61,8 @@ pub enum Target {
     KmeshSwitches(String),
     /// Writes the object of an export of metrics.
     Export(Kind, Key),
+    /// Writes backends to the Mesh of Kuma 2.x that a mesh is, and takes them out again.
+    KumaMesh(String),
     /// Writes a `grpc-logging` ConfigMap.
     InterfaceTraffic(Key),
     /// Restarts the agents of a mesh, and writes environment: the governor.
@@ -105,6 +107,7 @@ impl Target {
             Self::KumaReceivers(_) => "kumareceivers",
             Self::KmeshSwitches(_) => "kmeshswitches",
             Self::Export(..) => "export",
+            Self::KumaMesh(_) => "kumamesh",
             Self::InterfaceTraffic(_) => "interfacetraffic",
             Self::Rollout(_) => "rollout",
             Self::Leftovers => "leftovers",
@@ -132,6 +135,7 @@ impl std::fmt::Display for Target {
             | Self::KumaPolicies(name)
             | Self::KumaReceivers(name)
             | Self::KmeshSwitches(name)
+            | Self::KumaMesh(name)
             | Self::Rollout(name) => write!(f, "{} {name}", self.kind()),
             Self::TrafficLog(key) | Self::TracingBackend(key) | Self::MeshConfig(key) | Self::InterfaceTraffic(key) => {
                 write!(f, "{} {key}", self.kind())
@@ -326,6 +330,7 @@ pub fn plan(view: &View<'_>, target: &Target, memory: &mut Memory<'_>) -> Plan {
         Target::KumaReceivers(mesh) => kuma::receivers(view, mesh),
         Target::KmeshSwitches(mesh) => kmesh::plan(view, mesh),
         Target::Export(kind, key) => exports::plan(view, *kind, key),
+        Target::KumaMesh(mesh) => kuma::legacy::plan(view, mesh),
         Target::InterfaceTraffic(map) => interface_traffic::plan(view, map),
         Target::Rollout(mesh) => rollout::plan(view, mesh, memory),
         Target::Leftovers => leftovers::plan(view, memory),
@@ -375,6 +380,7 @@ pub fn targets_of_mesh(mesh: &ObservabilityMesh) -> BTreeSet<Target> {
     }
     if kuma_of(mesh).is_some() {
         targets.insert(Target::KumaReceivers(name_of(mesh).to_owned()));
+        targets.insert(Target::KumaMesh(name_of(mesh).to_owned()));
     }
     if kmesh_of(mesh).is_some() {
         targets.insert(Target::KmeshSwitches(name_of(mesh).to_owned()));

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{Delete, Memory, ObjectPatch, Plan, Status, Target, plan, targets_of};
 use crate::crds::ObservabilityMesh;
 use crate::policy::membership::{former_maps_of, is_live, istio_of, maps_of, name_of};
+use crate::policy::proxies::kuma_of;
 use crate::render::metadata::FINALIZER;
 use crate::rollout::QuietMemory;
 use crate::snapshot::Resource as _;
@@ -87,14 +88,19 @@ pub fn converge(mut snapshot: Snapshot, start: Timestamp, hash_key: &[u8]) -> Re
     Err(SimulationError::Restless(ROUNDS))
 }
 
-/// What the operator notes about a mesh before it writes a MeshConfig of somebody else.
+/// What the operator notes about a mesh before it writes a MeshConfig, or a Mesh of Kuma's, of somebody else.
 fn record_maps(snapshot: &mut Snapshot) {
     let meshes: Vec<Arc<ObservabilityMesh>> = snapshot.meshes.values().filter(|mesh| is_live(mesh)).cloned().collect();
     for mesh in meshes {
-        let Some(istio) = istio_of(&mesh) else { continue };
+        let istio = istio_of(&mesh);
+        if istio.is_none() && !kuma_of(&mesh).is_some_and(|kuma| kuma.legacy) {
+            continue;
+        }
         let mut noted = (*mesh).clone();
-        let maps = maps_of(&istio).into_iter().chain(former_maps_of(&mesh, &istio));
-        noted.status.get_or_insert_default().mesh_config_maps = maps.map(|map| map.to_string()).collect();
+        if let Some(istio) = istio {
+            let maps = maps_of(&istio).into_iter().chain(former_maps_of(&mesh, &istio));
+            noted.status.get_or_insert_default().mesh_config_maps = maps.map(|map| map.to_string()).collect();
+        }
         let finalizers = noted.metadata.finalizers.get_or_insert_default();
         if finalizers.iter().all(|finalizer| finalizer != FINALIZER) {
             finalizers.push(FINALIZER.to_owned());

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::claims::{LogEntry, rejected, unresolved};
+use super::claims::{LogEntry, TraceClaim, rejected, unresolved};
 use super::formats::{self, Line, Lines};
 use super::membership::{istio_of, name_of};
-use super::proxies::{knows, kuma_of};
+use super::proxies::{cannot_be_written, knows, kuma_of};
 use crate::conditions::{ConditionType, Finding, Reason, some_names};
 use crate::crds::{
     AlsProtocol, CustomBackends, Destination, DestinationType, Endpoint, FormatPreset, KumaMesh, LogBackend, LogFormat,
@@ -15,6 +15,7 @@ use crate::filter;
 use crate::format::{Dialect, EnvoyVersion, Inexpressible, KumaVersion, Setting};
 use crate::render::Provider;
 use crate::render::kuma::backend as kuma;
+use crate::render::kuma::legacy;
 use crate::render::kuma::versions::Receivers;
 use crate::snapshot::{Fact, Key, Kind, View};
 
@@ -128,8 +129,7 @@ fn log_target_of_kuma(
     backend: &LogBackend,
     lines: &Lines,
 ) -> Result<LogTarget, Finding> {
-    let knows =
-        knows(view, kuma).map_err(|error| Finding::unknown(ConditionType::Accepted, error.reason, error.message))?;
+    let knows = knows(view, kuma).map_err(|error| cannot_be_written(ConditionType::Accepted, error))?;
     let inexpressible = |lost: Vec<Inexpressible>| {
         let why: Vec<String> = lost.iter().map(ToString::to_string).collect();
         let message = format!("The format cannot be said in Kuma: {}.", why.join("; "));
@@ -150,6 +150,13 @@ fn log_target_of_kuma(
         }
         let (line, lost) = kuma::line(&http.format).map_err(inexpressible)?;
         target.lost.extend(lost.into_iter().map(|why| format!(" ({why})")));
+        if kuma.legacy {
+            if matches!(line, kuma::Line::Json(_)) {
+                let why = " (a Mesh knows one text: values of JSON are text, in which nothing is escaped)";
+                target.lost.push(why.into());
+            }
+            target.ignores_omit_empty = http.omit_empty_values;
+        }
         let omit_empty_values = http.omit_empty_values;
         Ok(Some(kuma::Format {
             line,
@@ -166,6 +173,10 @@ fn log_target_of_kuma(
         kuma::LogBackend::Tcp { address, format }
     } else if let Some(otlp) = &backend.otlp {
         target.ignores_omit_empty = http.omit_empty_values;
+        if kuma.legacy {
+            target.unsupported = Some("logging of a Mesh knows files and TCP only");
+            return Ok(target);
+        }
         let receiver = kuma::Receiver::grpc(&otlp.endpoint);
         if knows.receivers == Receivers::Backend {
             target.providers.push(receiver.backend(name_of(mesh)));
@@ -187,6 +198,9 @@ fn log_target_of_kuma(
     } else {
         return Err(lacks_settings(mesh, &backend.name));
     };
+    if kuma.legacy {
+        target.providers.extend(legacy::logging(&made).ok());
+    }
     target.entries.push(LogEntry {
         provider: made.name(),
         filter: None,
@@ -205,6 +219,13 @@ fn is_kumas_own(lines: &Lines, version: KumaVersion) -> bool {
         let text = |line: &Line| line.format.clone();
         text(&own.http) == text(&lines.http) && own.tcp.as_ref().map(text) == lines.tcp.as_ref().map(text)
     })
+}
+
+/// What a claim on tracing refers to by name, where sampling is part of it: `None` but in a mesh of Kuma's that is written
+/// as 2.x was before policies.
+pub fn sampled_provider(mesh: &ObservabilityMesh, claim: &TraceClaim) -> Option<Provider> {
+    kuma_of(mesh).filter(|kuma| kuma.legacy)?;
+    legacy::tracing(claim.backend.as_ref()?, &claim.sampling).ok()
 }
 
 /// The address that a log backend sends to, if it does.
@@ -234,6 +255,9 @@ pub fn trace_backend<'m>(mesh: &'m ObservabilityMesh, path: &str, name: &str) ->
     let found = backends.clone().find(|b| b.name == name);
     found.ok_or_else(|| unknown_backend(path, name, mesh, backends.map(|b| b.name.as_str()).collect()))
 }
+
+/// Why a mesh that is written as Kuma 2.x was before policies sends no spans by OTLP.
+pub const NO_OTLP_SPANS: &str = "tracing of a Mesh knows Zipkin and Datadog only";
 
 /// Where the proxies of a mesh send spans to.
 #[derive(Clone, Debug, PartialEq)]
@@ -315,8 +339,7 @@ impl<'m> SpanReceiver<'m> {
                 backend: None,
             });
         };
-        let knows = knows(view, &kuma)
-            .map_err(|error| Finding::unknown(ConditionType::Accepted, error.reason, error.message))?;
+        let knows = knows(view, &kuma).map_err(|error| cannot_be_written(ConditionType::Accepted, error))?;
         let made = match self {
             Self::Otlp(otlp) => kuma::Receiver::of_spans(otlp, &knows)
                 .map(kuma::TraceBackend::OpenTelemetry)
@@ -328,6 +351,13 @@ impl<'m> SpanReceiver<'m> {
             Self::Datadog(endpoint) => kuma::TraceBackend::datadog(endpoint),
         };
         let provider = match &made {
+            kuma::TraceBackend::OpenTelemetry(_) if kuma.legacy => {
+                let message = format!(
+                    "Backend {backend} of ObservabilityMesh {}: {NO_OTLP_SPANS}; use one of them, or remove spec.mesh.kuma.legacy.",
+                    name_of(mesh)
+                );
+                return Err(rejected(Reason::NotExpressible, message));
+            }
             kuma::TraceBackend::OpenTelemetry(receiver) if knows.receivers == Receivers::Backend => {
                 Some(receiver.backend(name_of(mesh)))
             }

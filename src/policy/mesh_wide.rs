@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::backends::{SpanReceiver, Transport, log_backend, log_target, missing_service, trace_backend};
+use super::backends::{
+    SpanReceiver, Transport, log_backend, log_target, missing_service, sampled_provider, trace_backend,
+};
 use super::claims::{Checked, LogClaim, PolicyKind, Selection, Side, Source, TraceClaim, rejected};
 use super::formats::oldest_envoy;
 use super::membership::{istio_of, mesh_wide_istio_of, name_of};
-use super::proxies::{Proxies, knows, kuma_of};
+use super::proxies::{Proxies, cannot_be_written, knows, kuma_of, sides};
 use super::tracing_backend::{is_percentage, no_percentage, percentage, usable_tags};
 use super::traffic_log::mesh_lines;
 use crate::codes::Coded;
@@ -17,6 +19,7 @@ use crate::crds::{KumaProfile, MetricOverride, ObservabilityMesh, RequiredLog};
 use crate::filter;
 use crate::render::Provider;
 use crate::render::kuma::backend as kuma;
+use crate::render::kuma::legacy;
 use crate::render::kuma::versions::Receivers;
 use crate::snapshot::{Key, View};
 
@@ -73,7 +76,7 @@ fn check_one_required<'a>(
                 mesh: name_of(mesh).to_owned(),
                 selection: Selection::default(),
                 priority: 0,
-                sides: Side::of(required.direction),
+                sides: sides(proxies, Side::of(required.direction)).0,
                 backends: BTreeMap::from([(required.backend.clone(), target.entries)]),
             };
             Checked {
@@ -126,8 +129,9 @@ pub fn check_default_tracing<'a>(view: &View<'a>, mesh: &'a Arc<ObservabilityMes
             sampling: sampling.to_owned(),
             tags: tags.usable,
         };
+        let provider = target.provider.or_else(|| sampled_provider(mesh, &claim));
         Ok(Checked {
-            providers: target.provider.into_iter().collect(),
+            providers: provider.into_iter().collect(),
             not_expressed: tags.lost,
             ..Checked::good(mesh, Some(claim)).but(tags.withdrawn)
         })
@@ -148,8 +152,7 @@ pub fn check_proxy_metrics(
     let (Some(of), Some(metrics)) = (kuma_of(mesh), metrics) else {
         return Ok(None);
     };
-    let knows =
-        knows(view, &of).map_err(|error| Finding::unknown(ConditionType::Accepted, error.reason, error.message))?;
+    let knows = knows(view, &of).map_err(|error| cannot_be_written(ConditionType::Accepted, error))?;
     let receiver = match &metrics.open_telemetry {
         None => None,
         Some(wanted) => {
@@ -165,7 +168,8 @@ pub fn check_proxy_metrics(
             if let Some(finding) = missing_service(view, &otlp.endpoint, Transport::of_logs(mesh)) {
                 return Err(finding);
             }
-            Some(kuma::Receiver::grpc(&otlp.endpoint))
+            // What a Mesh cannot say is told.
+            (!of.legacy).then(|| kuma::Receiver::grpc(&otlp.endpoint))
         }
     };
     let profile = match metrics.profile {
@@ -180,6 +184,11 @@ pub fn check_proxy_metrics(
         path: metrics.path.clone(),
         profile: profile.to_owned(),
         receiver,
+    };
+    let provider = if of.legacy {
+        Some(legacy::metrics(&metrics))
+    } else {
+        provider
     };
     Ok(Some((metrics, provider)))
 }

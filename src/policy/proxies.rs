@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::claims::Side;
 use super::formats::oldest_envoy;
 use super::membership::{NotAMember, is_injected, pending, root_namespace};
 use crate::conditions::{ConditionType, Finding, Reason};
 use crate::crds::{IstioMesh, KmeshMesh, KumaMesh, MeshType, ObservabilityMesh};
 use crate::format::{Dialect, EnvoyVersion, KumaVersion, Setting};
-use crate::render::kuma::versions::{self, Knows, Seen};
+use crate::render::kuma::versions::{self, Knows, Seen, WITHOUT_LEGACY};
 use crate::snapshot::proxies::{image_of, is_running};
 use crate::snapshot::{Fact, Kind, View, labels_of};
 
@@ -88,8 +89,9 @@ impl Proxies {
             // There is no proxy: a format is still checked for what it is.
             Self::Kmesh(_, None) => Ok(EnvoyVersion::OLDEST_SUPPORTED.into()),
             Self::Kuma(kuma) => {
-                let version = kuma_version(view, kuma)
-                    .map_err(|error| Finding::unknown(ConditionType::Accepted, error.reason, error.message))?;
+                let version = knows(view, kuma)
+                    .map_err(|error| cannot_be_written(ConditionType::Accepted, error))?
+                    .version;
                 Ok(Setting::new(Dialect::Kuma(version), versions::envoy(version)))
             }
         }
@@ -117,7 +119,36 @@ pub fn kmesh_of(mesh: &ObservabilityMesh) -> Option<KmeshMesh> {
 /// # Errors
 /// While its version cannot be told.
 pub fn knows(view: &View<'_>, kuma: &KumaMesh) -> Result<Knows, NotAMember> {
-    kuma_version(view, kuma).map(Knows::of)
+    let version = kuma_version(view, kuma)?;
+    if kuma.legacy && version >= WITHOUT_LEGACY {
+        return Err(NotAMember {
+            reason: Reason::NotExpressible,
+            message: format!(
+                "spec.mesh.kuma.legacy: Kuma {version} drops logging, tracing and metrics of a Mesh without a word, and has no TrafficLog or TrafficTrace; remove it, and policies are written."
+            ),
+        });
+    }
+    Ok(Knows::of(version))
+}
+
+/// The finding of a mesh of Kuma's that is not written for: it fails where its spec has to be changed, and is not known
+/// while the version is not.
+pub fn cannot_be_written(type_: ConditionType, error: NotAMember) -> Finding {
+    match error.reason {
+        Reason::NotExpressible => Finding::fails(type_, error.reason, error.message),
+        reason => Finding::unknown(type_, reason, error.message),
+    }
+}
+
+/// The sides that objects of a mesh can speak of, of those that are asked for; and why not of the others.
+pub fn sides(proxies: &Proxies, mut sides: Vec<Side>) -> (Vec<Side>, Option<&'static str>) {
+    let is_legacy = matches!(proxies, Proxies::Kuma(kuma) if kuma.legacy);
+    let asked = sides.len();
+    if is_legacy {
+        sides.retain(|side| *side == Side::Outbound);
+    }
+    let why = (sides.len() < asked).then_some("a TrafficLog of kuma.io holds for what workloads send");
+    (sides, why)
 }
 
 /// The version of Kuma that is written for: the spec's, else what is seen of the control plane.

@@ -1,6 +1,6 @@
 //! Checks a TracingBackend against its mesh: the part that concerns the mesh's proxies.
 
-use super::backends::receiver;
+use super::backends::{NO_OTLP_SPANS, SpanReceiver, receiver, sampled_provider};
 use super::claims::{Checked, DEFAULT_SAMPLING, PolicyKind, Selection, Source, TraceClaim, rejected};
 use super::formats::{BadFormat, oldest_envoy};
 use super::kmesh;
@@ -49,6 +49,10 @@ pub fn check<'a>(view: &View<'a>, key: &Key, tracing: &TracingBackend) -> Checke
         Ok(place) => place,
         Err(refused) => return *refused,
     };
+    let is_legacy = matches!(&proxies, Proxies::Kuma(kuma) if kuma.legacy);
+    if is_legacy && matches!(receiver, SpanReceiver::Otlp(_)) {
+        return for_environment_only(mesh, tracing);
+    }
     let named = spec.destination.mesh_backend.as_ref();
     let named = named.map_or("of its own", |backend| backend.name.as_str());
     let target = match receiver.target(view, mesh, named) {
@@ -79,7 +83,8 @@ pub fn check<'a>(view: &View<'a>, key: &Key, tracing: &TracingBackend) -> Checke
     };
     let mut checked = Checked::good(mesh, Some(claim)).but(withdrawn);
     checked.limited = limited;
-    checked.providers.extend(target.provider);
+    let sampled = checked.claim.as_ref().and_then(|claim| sampled_provider(mesh, claim));
+    checked.providers.extend(target.provider.or(sampled));
     checked.not_expressed = lost;
     if !spec.inject.is_empty() {
         let said = [
@@ -95,6 +100,34 @@ pub fn check<'a>(view: &View<'a>, key: &Key, tracing: &TracingBackend) -> Checke
         checked.not_expressed.extend(lost);
     }
     checked
+}
+
+/// Where proxies send no spans by OTLP, only `inject` is served.
+fn for_environment_only<'a>(
+    mesh: &'a std::sync::Arc<ObservabilityMesh>,
+    tracing: &TracingBackend,
+) -> Checked<'a, TraceClaim> {
+    let spec = &tracing.spec;
+    let lost = format!("spec.destination ({NO_OTLP_SPANS})");
+    if spec.inject.is_empty() {
+        let message = format!(
+            "Nothing is left of it: {lost}; use one of them, or remove spec.mesh.kuma.legacy of ObservabilityMesh {}.",
+            name_of(mesh)
+        );
+        return Checked::failed(Some(mesh), rejected(Reason::NotExpressible, message));
+    }
+    let said = [
+        ("spec.sampling", spec.sampling.is_some()),
+        ("spec.tags", !spec.tags.is_empty()),
+        ("spec.selector", spec.selector.is_some()),
+    ];
+    let said = said.iter().filter(|(_, said)| *said);
+    let mut not_expressed: Vec<String> = said.map(|(path, _)| format!("{path} ({NO_OTLP_SPANS})")).collect();
+    not_expressed.push(lost);
+    Checked {
+        not_expressed,
+        ..Checked::good(mesh, None)
+    }
 }
 
 /// Where there are no proxies, only `inject` has somebody to serve.
@@ -186,6 +219,10 @@ pub fn usable_tags(
             Proxies::Istio(istio) | Proxies::Kmesh(_, Some(istio)) => istio,
             Proxies::Kmesh(_, None) => {
                 lost.push(format!("{path}[{}] (there is no waypoint)", tag.name));
+                continue;
+            }
+            Proxies::Kuma(kuma) if kuma.legacy => {
+                lost.push(format!("{path}[{}] (tracing of a Mesh has no tags)", tag.name));
                 continue;
             }
             Proxies::Kuma(_) => {

@@ -8,7 +8,7 @@ use super::claims::{Checked, LogClaim, PolicyKind, Selection, Side, Source, reje
 use super::formats::{self, Lines};
 use super::kmesh;
 use super::membership::{self, name_of};
-use super::proxies::Proxies;
+use super::proxies::{self, Proxies};
 use super::targets::{self, Place};
 use crate::codes::Coded;
 use crate::conditions::{Finding, Reason};
@@ -43,18 +43,30 @@ pub fn check<'a>(view: &View<'a>, key: &Key, log: &TrafficLog) -> Checked<'a, Lo
         Ok(place) => place,
         Err(refused) => return *refused,
     };
+    let (sides, lost) = proxies::sides(&proxies, Side::of(spec.direction));
+    let lost = lost.map(|why| format!("spec.direction ({why})"));
+    if sides.is_empty() {
+        let message = format!(
+            "Nothing is left of it: {}; set spec.direction to Outbound or Both.",
+            lost.unwrap_or_default()
+        );
+        return Checked::failed(Some(mesh), rejected(Reason::NotExpressible, message));
+    }
     let claim = LogClaim {
         source: Source::new(PolicyKind::TrafficLog, key, &log.metadata),
         mesh: name_of(mesh).to_owned(),
         selection,
         priority: spec.priority,
-        sides: Side::of(spec.direction),
+        sides,
         backends: BTreeMap::new(),
     };
-    if spec.disabled {
-        return switched_off(mesh, claim, is_tenant);
-    }
-    logged(view, mesh, &proxies, log, claim, is_tenant)
+    let mut checked = if spec.disabled {
+        switched_off(mesh, claim, is_tenant)
+    } else {
+        logged(view, mesh, &proxies, log, claim, is_tenant)
+    };
+    checked.not_expressed.extend(lost);
+    checked
 }
 
 fn switched_off(mesh: &Arc<ObservabilityMesh>, claim: LogClaim, is_tenant: bool) -> Checked<'_, LogClaim> {
@@ -143,6 +155,13 @@ fn logged<'a>(
                 checked.not_expressed.push(path);
             }
         }
+        let written = checked.claim.as_ref().and_then(|claim| claim.backends.keys().next());
+        if let Some(written) = written.filter(|_| names_one_backend(proxies)) {
+            checked.not_expressed.push(format!(
+                "spec.backends {name} (a TrafficLog of kuma.io names one backend: {written})"
+            ));
+            continue;
+        }
         checked.providers.extend(target.providers);
         checked.claim.iter_mut().for_each(|claim| {
             claim.backends.insert(name.clone(), target.entries.clone());
@@ -156,6 +175,10 @@ fn logged<'a>(
         return Checked::failed(Some(mesh), rejected(Reason::NotExpressible, message));
     }
     checked.but(noted)
+}
+
+const fn names_one_backend(proxies: &Proxies) -> bool {
+    matches!(proxies, Proxies::Kuma(kuma) if kuma.legacy)
 }
 
 /// The lines of a policy's own format, else of the mesh's. A format that a newer proxy would take is withdrawn to the

@@ -105,6 +105,12 @@ pub enum Kind {
     MeshTrace,
     /// `kuma.io/v1alpha1` MeshMetric.
     MeshMetric,
+    /// `kuma.io/v1alpha1` Mesh, of the whole cluster.
+    KumaMesh,
+    /// `kuma.io/v1alpha1` TrafficLog of Kuma 2.x, of the whole cluster.
+    KumaTrafficLog,
+    /// `kuma.io/v1alpha1` TrafficTrace of Kuma 2.x, of the whole cluster.
+    KumaTrafficTrace,
     /// `kuma.io/v1alpha1` DataplaneInsight. Only what it says of refused listeners is kept, see [`insights`].
     DataplaneInsight,
     /// `monitoring.coreos.com/v1` PodMonitor.
@@ -117,7 +123,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::Namespace,
         Self::Service,
         Self::ConfigMap,
@@ -137,6 +143,9 @@ impl Kind {
         Self::MeshAccessLog,
         Self::MeshTrace,
         Self::MeshMetric,
+        Self::KumaMesh,
+        Self::KumaTrafficLog,
+        Self::KumaTrafficTrace,
         Self::DataplaneInsight,
         Self::PodMonitor,
         Self::ServiceMonitor,
@@ -168,6 +177,9 @@ impl Kind {
             Self::MeshAccessLog => ("kuma.io/v1alpha1", "MeshAccessLog", "meshaccesslogs"),
             Self::MeshTrace => ("kuma.io/v1alpha1", "MeshTrace", "meshtraces"),
             Self::MeshMetric => ("kuma.io/v1alpha1", "MeshMetric", "meshmetrics"),
+            Self::KumaMesh => ("kuma.io/v1alpha1", "Mesh", "meshes"),
+            Self::KumaTrafficLog => ("kuma.io/v1alpha1", "TrafficLog", "trafficlogs"),
+            Self::KumaTrafficTrace => ("kuma.io/v1alpha1", "TrafficTrace", "traffictraces"),
             Self::DataplaneInsight => ("kuma.io/v1alpha1", "DataplaneInsight", "dataplaneinsights"),
             Self::PodMonitor => ("monitoring.coreos.com/v1", "PodMonitor", "podmonitors"),
             Self::ServiceMonitor => ("monitoring.coreos.com/v1", "ServiceMonitor", "servicemonitors"),
@@ -212,7 +224,10 @@ impl Kind {
     /// Whether all objects of the kind are watched in the whole cluster while somebody reads some of them: where they stand
     /// no right of a namespace could tell.
     pub const fn is_watched_as_a_whole(self) -> bool {
-        matches!(self, Self::DataplaneInsight)
+        matches!(
+            self,
+            Self::DataplaneInsight | Self::KumaMesh | Self::KumaTrafficLog | Self::KumaTrafficTrace
+        )
     }
 
     /// Whether the right to it is given for a feature only (`cluster::rbac::Feature`), so that the rest goes without.
@@ -225,6 +240,17 @@ impl Kind {
                 | Self::PodMonitor
                 | Self::ServiceMonitor
                 | Self::Prometheus
+                | Self::KumaMesh
+                | Self::KumaTrafficLog
+                | Self::KumaTrafficTrace
+        )
+    }
+
+    /// Whether objects of the kind stand in a namespace.
+    pub const fn is_namespaced(self) -> bool {
+        !matches!(
+            self,
+            Self::Namespace | Self::KumaMesh | Self::KumaTrafficLog | Self::KumaTrafficTrace
         )
     }
 
@@ -326,7 +352,11 @@ impl Read {
     /// The watch that this read needs, unless its kind is watched everywhere.
     pub fn watch(&self) -> Option<(Kind, Scope)> {
         let (kind, scope) = match self {
-            Self::Objects(kind) | Self::ObjectsIn(kind, _) if kind.is_watched_as_a_whole() => (*kind, Scope::Cluster),
+            Self::Objects(kind) | Self::ObjectsIn(kind, _) | Self::ObjectsFor(kind, ..)
+                if kind.is_watched_as_a_whole() =>
+            {
+                (*kind, Scope::Cluster)
+            }
             Self::Object(kind, key) => (*kind, Scope::Object(key.clone())),
             Self::ObjectsIn(kind, namespace) | Self::ObjectsFor(kind, namespace, _) => {
                 (*kind, Scope::Namespace(namespace.clone()))

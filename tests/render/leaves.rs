@@ -123,6 +123,7 @@ mesh.kmesh.daemonSet               | {mesh: {type: Kmesh, kmesh: {daemonSet: a}}
 metrics.kmesh.workload             | {mesh: {type: Kmesh}, metrics: {kmesh: {workload: true}}} | {mesh: {type: Kmesh}, metrics: {kmesh: {workload: false}}}
 metrics.kmesh.connection           | {mesh: {type: Kmesh}, metrics: {kmesh: {connection: true}}} | {mesh: {type: Kmesh}, metrics: {kmesh: {connection: false}}}
 mesh.kuma.version                  | {mesh: {type: Kuma, kuma: {version: "2.13"}}} | {mesh: {type: Kuma, kuma: {version: "2.14"}}}
+mesh.kuma.legacy                   | {mesh: {type: Kuma, kuma: {version: "2.13"}}} | {mesh: {type: Kuma, kuma: {version: "2.13", legacy: true}}}
 logging.backends[].tcp.endpoint.host | {mesh: {type: Kuma}, logging: {backends: [{name: stdout, type: TCP, tcp: {endpoint: {host: a.obs.svc, port: 1001}}}]}} | {mesh: {type: Kuma}, logging: {backends: [{name: stdout, type: TCP, tcp: {endpoint: {host: b.obs.svc, port: 1001}}}]}}
 logging.backends[].tcp.endpoint.port | {mesh: {type: Kuma}, logging: {backends: [{name: stdout, type: TCP, tcp: {endpoint: {host: a.obs.svc, port: 1001}}}]}} | {mesh: {type: Kuma}, logging: {backends: [{name: stdout, type: TCP, tcp: {endpoint: {host: a.obs.svc, port: 1002}}}]}}
 metrics.exports[].name | {metrics: {exports: [{name: e, type: ScrapeConfig, object: {namespace: obs}, scrapeConfig: {}}]}} | {metrics: {exports: [{name: f, type: ScrapeConfig, object: {namespace: obs}, scrapeConfig: {}}]}}
@@ -638,6 +639,12 @@ fn is_left_out(outcome: &Outcome, leaf: &str) -> bool {
     })
 }
 
+/// What policies are told that they come to.
+fn effective(outcome: &Outcome) -> Vec<Option<&Value>> {
+    let statuses = outcome.converged.statuses.iter();
+    statuses.map(|status| status.fields.get("effective")).collect()
+}
+
 /// What both worlds are refused for, in all that is around the leaf: it says nothing then.
 fn is_refused_with(outcomes: [&Outcome; 2], leaf: &str) -> bool {
     let messages = |outcome: &Outcome| {
@@ -669,13 +676,26 @@ fn each_leaf_is_rendered_or_reported_by_its_path_in_kmesh_without_waypoints() {
     assert!(silent.is_empty(), "neither rendered nor reported: {silent:#?}");
 }
 
-fn neither_rendered_nor_reported_in_kuma(version: &str) -> Vec<String> {
-    let mesh = format!("mesh: {{type: Kuma, kuma: {{version: \"{version}\"}}}}");
-    neither_rendered_nor_reported(&WORLD.replace(OF_ISTIO, &mesh))
+fn neither_rendered_nor_reported_in_kuma(kuma: &str) -> Vec<String> {
+    let world = WORLD.replace(OF_ISTIO, &format!("mesh: {{type: Kuma, kuma: {{{kuma}}}}}"));
+    assert_ne!(world, WORLD);
+    // What 2.x had before policies knows neither OTLP nor received requests: the world that leaves are changed in has others.
+    let world = if kuma.contains("legacy") {
+        let zipkin = |text: &str| {
+            // The rival yields where nobody has a priority: its name sorts behind.
+            text.replace("type: OTLP, otlp: {", "type: Zipkin, zipkin: {").replace(
+                "name: rival, namespace: shop}, spec: {direction: Inbound}",
+                "name: then, namespace: shop}, spec: {direction: Outbound}",
+            )
+        };
+        zipkin(&world)
+    } else {
+        world
+    };
+    neither_rendered_nor_reported(&world)
 }
 
 fn neither_rendered_nor_reported(world: &str) -> Vec<String> {
-    assert_ne!(world, WORLD);
     let mut silent = Vec::new();
     for row in table_of(world).into_iter().filter(|row| !is_of_the_control_plane(row)) {
         let outcomes = row.worlds.each_ref().map(|world| Outcome::of(world, false));
@@ -687,8 +707,11 @@ fn neither_rendered_nor_reported(world: &str) -> Vec<String> {
             .symmetric_difference(&told(&b))
             .any(|message| message.contains(word_for(&row.leaf)));
         let is_left_out = [&a, &b].into_iter().any(|outcome| is_left_out(outcome, &row.leaf));
+        // Kmesh has one log, whatever a backend is called.
         let is_a_key = row.leaf == "logging.backends[].name" && world.contains(OF_KMESH);
-        let is_reported = told_apart || is_left_out || is_a_key || is_refused_with([&a, &b], &row.leaf);
+        // A Mesh has backends by names of their content: which of ours one is, status tells.
+        let is_named = row.leaf == "logging.backends[].name" && effective(&a) != effective(&b);
+        let is_reported = told_apart || is_left_out || is_a_key || is_named || is_refused_with([&a, &b], &row.leaf);
         if written(&a) == written(&b) && !is_reported {
             silent.push(format!("{} {}", row.kind, row.leaf));
         }
@@ -696,20 +719,22 @@ fn neither_rendered_nor_reported(world: &str) -> Vec<String> {
     silent
 }
 
-/// One test for each version that can say other things.
+/// One test for each version that can say other things, and for what 2.x had before policies.
 macro_rules! each_leaf_in_kuma {
-    ($($name:ident: $version:literal)*) => {$(
+    ($($name:ident: $kuma:literal)*) => {$(
         #[test]
         fn $name() {
-            let silent = neither_rendered_nor_reported_in_kuma($version);
+            let silent = neither_rendered_nor_reported_in_kuma($kuma);
             assert!(silent.is_empty(), "neither rendered nor reported: {silent:#?}");
         }
     )*};
 }
 
 each_leaf_in_kuma! {
-    each_leaf_is_rendered_or_reported_by_its_path_in_kuma_2_9: "2.9"
-    each_leaf_is_rendered_or_reported_by_its_path_in_kuma_2_13: "2.13"
-    each_leaf_is_rendered_or_reported_by_its_path_in_kuma_2_14: "2.14"
-    each_leaf_is_rendered_or_reported_by_its_path_in_kuma_3_0: "3.0"
+    each_leaf_is_rendered_or_reported_by_its_path_in_kuma_2_9: r#"version: "2.9""#
+    each_leaf_is_rendered_or_reported_by_its_path_in_kuma_2_13: r#"version: "2.13""#
+    each_leaf_is_rendered_or_reported_by_its_path_in_kuma_2_14: r#"version: "2.14""#
+    each_leaf_is_rendered_or_reported_by_its_path_in_kuma_3_0: r#"version: "3.0""#
+    each_leaf_is_rendered_or_reported_by_its_path_in_a_mesh_of_2_9: r#"version: "2.9", legacy: true"#
+    each_leaf_is_rendered_or_reported_by_its_path_in_a_mesh_of_2_14: r#"version: "2.14", legacy: true"#
 }

@@ -9,12 +9,12 @@ use super::{
     agents_in_sync, mesh_namespaces, not_written, others_of_mesh, providers_stand, selected_namespaces, stands,
 };
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
-use crate::crds::{IstioMesh, KumaMesh, Limits, Logging, ObservabilityMesh, Tenancy};
+use crate::crds::{Direction, IstioMesh, KumaMesh, KumaProfile, Limits, Logging, ObservabilityMesh, Tenancy};
 use crate::plan::{
     Event, Finalizer, Memory, Plan, Status, Target, control_plane, exports, interface_traffic, kmesh, kuma,
     mesh_config, owned, refusal, rollout, telemetries, wasm_plugins,
 };
-use crate::policy::backends::{SpanReceiver, Transport, log_endpoint, log_target, missing_service};
+use crate::policy::backends::{NO_OTLP_SPANS, SpanReceiver, Transport, log_endpoint, log_target, missing_service};
 use crate::policy::claims::WorkloadSet;
 use crate::policy::exports::{not_expressed, warned as exports_warned};
 use crate::policy::formats;
@@ -127,6 +127,9 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     plan
 }
 
+/// What Kuma does not say of a TrafficLog (ran on 2.13).
+const NEEDS_ROUTE: &str = "A TrafficLog of kuma.io logs nothing in a mesh without a TrafficRoute, and since 2.6 Kuma makes none: create one such as route-all, or remove spec.mesh.kuma.legacy.";
+
 /// The version of Kuma that is written for, and an event where that is another one than before. While it cannot be told,
 /// what stands is of the version before.
 fn version_of_kuma(view: &View<'_>, mesh: &ObservabilityMesh, plan: &mut Plan) -> Option<String> {
@@ -226,25 +229,32 @@ fn yields_to_another_mesh(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<F
 
 /// The condition that the mesh, or a reader of its metrics, cannot be told some of the spec.
 fn partially_expressed(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finding> {
-    let (mut unused, why) = if kuma_of(mesh).is_some() {
-        (not_said_in_kuma(view, mesh), "as Kuma has nothing for them")
+    let kuma = kuma_of(mesh);
+    let (mut unused, why) = if let Some(kuma) = &kuma {
+        let who = if kuma.legacy { "Kuma's Mesh" } else { "Kuma" };
+        (not_said_in_kuma(view, mesh), format!("as {who} has nothing for them"))
     } else if let Some(of) = kmesh_of(mesh) {
         let mut paths = unsaid_of_mesh(mesh);
         paths.extend(kmesh::lacks(view, &of));
-        (paths, "as Kmesh has nothing for them")
+        (paths, "as Kmesh has nothing for them".to_owned())
     } else {
-        (without_proxies(mesh), "as there are no proxies")
+        (without_proxies(mesh), "as there are no proxies".to_owned())
     };
     let why = if unused.is_empty() {
-        "as their readers have nothing for them"
+        "as their readers have nothing for them".to_owned()
     } else {
         why
     };
     unused.extend(not_expressed(mesh));
-    (!unused.is_empty()).then(|| {
-        let message = format!("Not expressible and left out, {why}: {}.", unused.join(", "));
-        Finding::holds(ConditionType::PartiallyExpressed, Reason::NotExpressible, message)
-    })
+    let mut sentences = Vec::new();
+    if !unused.is_empty() {
+        sentences.push(format!("Not expressible and left out, {why}: {}.", unused.join(", ")));
+    }
+    if kuma.is_some_and(|kuma| kuma.legacy) {
+        sentences.push(NEEDS_ROUTE.to_owned());
+    }
+    let type_ = ConditionType::PartiallyExpressed;
+    (!sentences.is_empty()).then(|| Finding::holds(type_, Reason::NotExpressible, sentences.join(" ")))
 }
 
 /// What the spec of a mesh without proxies says about them. A value that is the default says nothing.
@@ -286,6 +296,9 @@ fn not_said_in_kuma(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Vec<Strin
     ];
     let said = said.into_iter().filter(|(_, said)| *said);
     let mut paths: Vec<String> = said.map(|(path, _)| path.to_owned()).collect();
+    if kuma_of(mesh).is_some_and(|kuma| kuma.legacy) {
+        paths.extend(not_said_in_legacy(mesh));
+    }
     let lines = Proxies::of(mesh)
         .and_then(|proxies| proxies.setting(view, mesh).ok())
         .and_then(|setting| mesh_lines(mesh, setting).ok());
@@ -308,6 +321,40 @@ fn not_said_in_kuma(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Vec<Strin
     paths.extend(of_tracing.into_iter().flatten());
     let mut seen = std::collections::BTreeSet::new();
     paths.retain(|path| seen.insert(path.clone()));
+    paths
+}
+
+/// What a Mesh and TrafficLogs of Kuma 2.x cannot say of the spec, beside what no Kuma can.
+fn not_said_in_legacy(mesh: &ObservabilityMesh) -> Vec<String> {
+    let mut paths = Vec::new();
+    let logging = &mesh.spec.logging;
+    let required = logging.required.iter();
+    paths.extend(
+        required
+            .filter(|required| required.direction != Direction::Outbound)
+            .map(|required| {
+                format!(
+                    "spec.logging.required {}.direction (a TrafficLog of kuma.io holds for what workloads send)",
+                    required.backend
+                )
+            }),
+    );
+    let traces = mesh.spec.tracing.iter().flat_map(|tracing| &tracing.backends);
+    let otlp = traces.filter(|backend| backend.otlp.is_some());
+    paths.extend(otlp.map(|backend| format!("spec.tracing.backends {} ({NO_OTLP_SPANS})", backend.name)));
+    let defaults = logging.effective_default_backends();
+    let more = defaults.iter().skip(1);
+    paths.extend(
+        more.map(|name| format!("spec.logging.defaultBackends {name} (a TrafficLog of kuma.io names one backend)")),
+    );
+    if let Some(metrics) = mesh.spec.metrics.as_ref().and_then(|metrics| metrics.kuma.as_ref()) {
+        if metrics.profile != KumaProfile::All {
+            paths.push("spec.metrics.kuma.profile (metrics of a Mesh have no profiles: all are given)".into());
+        }
+        if metrics.open_telemetry.is_some() {
+            paths.push("spec.metrics.kuma.openTelemetry (metrics of a Mesh know Prometheus only)".into());
+        }
+    }
     paths
 }
 

@@ -77,7 +77,7 @@ fn are_referenced(
 ) -> Result<(), Finding> {
     let Some(knows) = knows(view, kuma)
         .ok()
-        .filter(|knows| knows.receivers == Receivers::Backend)
+        .filter(|knows| knows.receivers == Receivers::Backend && !kuma.legacy)
     else {
         return Ok(());
     };

@@ -96,7 +96,7 @@ impl Receiver {
 }
 
 /// `sightline-<kind>-<12 hex of content>`.
-fn name_of(kind: &str, content: &impl Serialize) -> String {
+pub fn name_of(kind: &str, content: &impl Serialize) -> String {
     let content = serde_json::to_string(content).unwrap_or_default();
     format!("sightline-{kind}-{}", digest::short(&content, 12))
 }
@@ -241,6 +241,15 @@ impl LogBackend {
             Self::OpenTelemetry { .. } => "otlp-logs",
         };
         name_of(kind, self)
+    }
+
+    /// File or `HOST:PORT`, for a person.
+    pub fn place(&self) -> String {
+        match self {
+            Self::File { path, .. } => path.clone(),
+            Self::Tcp { address, .. } => address.clone(),
+            Self::OpenTelemetry { receiver, .. } => format!("{}:{}", receiver.host, receiver.port),
+        }
     }
 
     /// The entry of `backends`.

@@ -4,7 +4,9 @@
 //! - [`versions`]: what each version knows; what it would drop in silence is never written for it.
 //! - [`backend`]: where logs and spans go, as values that no version has shaped yet.
 //! - [`policy`]: the objects of one set of workloads.
+//! - [`legacy`]: what 2.x had before policies, for who asks for it.
 
 pub mod backend;
+pub mod legacy;
 pub mod policy;
 pub mod versions;

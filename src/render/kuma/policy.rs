@@ -126,7 +126,14 @@ impl Place<'_> {
         ])
     }
 
-    fn object(&self, kind: &str, signal: &str, set: &Labels, spec: &Map<String, Value>, sources: &Sources) -> Value {
+    pub(super) fn object(
+        &self,
+        kind: &str,
+        signal: &str,
+        set: &Labels,
+        spec: &Map<String, Value>,
+        sources: &Sources,
+    ) -> Value {
         let mut labels = self.labels();
         labels.insert(NAMESPACE.to_owned(), self.namespace.into());
         let sources = serde_json::to_string(sources).unwrap_or_default();

@@ -88,6 +88,9 @@ impl Knows {
 /// The first version with MeshOpenTelemetryBackends. In all that we write, 3.0 knows what it knows.
 pub const WITH_BACKENDS: KumaVersion = KumaVersion::new(2, 14);
 
+/// The first version without what 2.x had before policies.
+pub const WITHOUT_LEGACY: KumaVersion = KumaVersion::new(3, 0);
+
 /// Kuma's minor version and the Envoy inside (`ENVOY_VERSION` of `mk/dev.mk` in v2.9.13, v2.10.11, v2.11.16, v2.12.14,
 /// v2.13.10, v2.14.3 and, for 3.0, the main branch of August 2026). An earlier patch may have an older one.
 const ENVOY: [(KumaVersion, EnvoyVersion); 7] = [
