@@ -7,10 +7,14 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "support/samples.rs"]
+mod samples;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use samples::every_sample;
 use serde_json::{Value, json};
 use sightline::admission::admit;
 use sightline::yaml::read_documents;
@@ -457,8 +461,7 @@ fn each_sample_alone_and_all_together_render_with_0() {
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/samples");
     let demo = samples.with_file_name("demo");
     let demo = demo.to_str().unwrap();
-    for entry in std::fs::read_dir(&samples).unwrap() {
-        let path = entry.unwrap().path();
+    for path in every_sample() {
         let run = sightline(&["render", "-f", path.to_str().unwrap(), "-f", demo], None);
         run.ends_with(0);
         assert!(!run.objects().is_empty());

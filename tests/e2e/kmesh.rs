@@ -95,7 +95,7 @@ async fn the_sample_is_ready_a_restarted_daemon_is_asked_once_with_the_needed_po
     let waypoint = "{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: waypoint, namespace: bookinfo}, spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}}";
     world.apply(waypoint).await?;
     world.start_operator().await?;
-    let sample = root().join("config/samples/kmesh-istio-metrics.yaml");
+    let sample = root().join("config/samples/kmesh/kmesh-istio-metrics.yaml");
     world.plane.apply_file(&sample).await?;
     for resource in [KMESH, CONNECTIONS, REQUESTS] {
         world.ready(resource).await?;

@@ -12,10 +12,13 @@
 mod chart;
 #[path = "../support/flags.rs"]
 mod flags;
+#[path = "../support/samples.rs"]
+mod samples;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use samples::every_sample;
 use serde_json::Value;
 use sightline::admission::{admit, is_ours};
 use sightline::cluster::rbac::{RbacArgs, manifests};
@@ -174,17 +177,15 @@ fn every_reason_says_what_it_means_and_what_to_do_in_sentences() {
 #[test]
 fn every_sample_and_the_demo_world_are_admitted() {
     let mut count = 0;
-    for folder in ["config/samples", "config/demo"] {
-        for entry in std::fs::read_dir(root().join(folder)).unwrap() {
-            let path = entry.unwrap().path();
-            let documents = read_documents(&std::fs::read_to_string(&path).unwrap()).unwrap();
-            for object in documents.iter().filter(|object| is_ours(object)) {
-                count += 1;
-                admit(object).unwrap_or_else(|rejection| panic!("{}: {rejection}", path.display()));
-            }
+    let demo = std::fs::read_dir(root().join("config/demo")).unwrap();
+    for path in demo.map(|entry| entry.unwrap().path()).chain(every_sample()) {
+        let documents = read_documents(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        for object in documents.iter().filter(|object| is_ours(object)) {
+            count += 1;
+            admit(object).unwrap_or_else(|rejection| panic!("{}: {rejection}", path.display()));
         }
     }
-    assert!(count >= 14, "{count} objects of ours; the six samples have more");
+    assert!(count >= 22, "{count} objects of ours; the ten samples have more");
 }
 
 /// Every schema below `schema`, with its path.

@@ -64,7 +64,7 @@ logstash spec.format.fields[7].value | %PROTOCOL% | logs backends[Tcp].tcp.forma
 
 /// The documents of the sample, and the namespaces of the world that it needs.
 fn sample(version: &str) -> Vec<Value> {
-    let mut documents = read_documents(include_str!("../../config/samples/kuma-elastic.yaml")).unwrap();
+    let mut documents = read_documents(include_str!("../../config/samples/kuma/kuma-elastic.yaml")).unwrap();
     documents[0]["spec"]["mesh"]["kuma"]["version"] = version.into();
     documents.extend(read_documents(include_str!("../../config/demo/00-namespaces.yaml")).unwrap());
     documents
