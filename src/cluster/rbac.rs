@@ -211,7 +211,7 @@ pub const RULES: &[Rule] = &[
         group: "kuma.io",
         resources: &["meshes"],
         names: &[],
-        verbs: &["get", "list", "watch", "patch"],
+        verbs: &["list", "watch", "patch"],
         why: "with spec.mesh.kuma.legacy: our backends in the logging, tracing and metrics of a Mesh; nothing else of it is changed",
     },
     Rule {

@@ -2,6 +2,7 @@
 //! upgrade or an uninstall does to it is told.
 
 mod definitions;
+mod legacy;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,9 +24,12 @@ const WRITTEN: [&str; 4] = ["MeshAccessLog", "MeshTrace", "MeshMetric", "MeshOpe
 
 /// The golden case of a version: what is given, and the objects that come of it.
 fn golden(version: &str) -> Result<(Vec<Value>, Vec<Value>)> {
-    let folder = root()
-        .join("tests/render/cases")
-        .join(format!("kuma-shape-of-{}", version.replace('.', "-")));
+    golden_case(&format!("kuma-shape-of-{}", version.replace('.', "-")))
+}
+
+/// What a golden case is given, and the objects of Kuma's that come of it.
+fn golden_case(name: &str) -> Result<(Vec<Value>, Vec<Value>)> {
+    let folder = root().join("tests/render/cases").join(name);
     let read = |file: &str| -> Result<Vec<Value>> {
         let text = std::fs::read_to_string(folder.join(file))?;
         Ok(serde_saphyr::from_multiple::<Value>(&text)?)
@@ -41,7 +45,12 @@ fn golden(version: &str) -> Result<(Vec<Value>, Vec<Value>)> {
 
 /// What a version's golden case is given, but for the version.
 async fn apply_golden(world: &World, version: &str) -> Result<()> {
-    for mut object in golden(version)?.0 {
+    apply_without_version(world, golden(version)?.0).await
+}
+
+/// Our resources, for whatever version of Kuma runs.
+async fn apply_without_version(world: &World, objects: Vec<Value>) -> Result<()> {
+    for mut object in objects {
         if let Some(kuma) = object.pointer_mut("/spec/mesh/kuma").and_then(Value::as_object_mut) {
             kuma.remove("version");
         }
@@ -55,13 +64,19 @@ async fn install(world: &World, shape: Shape) -> Result<()> {
     let definitions: Vec<String> = shape.definitions().iter().map(Value::to_string).collect();
     std::fs::write(&file, definitions.join("\n---\n"))?;
     world.plane.install_crds(&file).await?;
-    if shape == Shape::V3_0 && world.find(LEGACY_LOGS).await?.is_some() {
-        world.delete_and_wait(LEGACY_LOGS).await?;
+    for legacy in LEGACY.into_iter().filter(|_| shape == Shape::V3_0) {
+        if world.find(legacy).await?.is_some() {
+            world.delete_and_wait(legacy).await?;
+        }
     }
     Ok(())
 }
 
-const LEGACY_LOGS: Obj<'_> = Obj("CustomResourceDefinition", "", "trafficlogs.kuma.io");
+/// What 3.0 no longer has.
+const LEGACY: [Obj<'_>; 2] = [
+    Obj("CustomResourceDefinition", "", "trafficlogs.kuma.io"),
+    Obj("CustomResourceDefinition", "", "traffictraces.kuma.io"),
+];
 
 /// Kuma's control plane, as far as anybody looks at it.
 async fn run_control_plane(world: &World, version: &str) -> Result<()> {
@@ -92,6 +107,7 @@ async fn prepare(world: &World) -> Result<()> {
     }
     for (namespace, name, ports) in [
         ("elastic", "logstash", vec![5000]),
+        ("elastic", "otel-collector", vec![9411]),
         ("obs", "otel-collector", vec![4317, 9411]),
     ] {
         let ports: Vec<Value> = ports
@@ -111,12 +127,17 @@ async fn rights() -> Result<String> {
 
 /// A cluster with a Kuma of that version, the golden case of it, and an operator that may write there.
 async fn world_of(shape: Shape, version: &str) -> Result<World> {
+    let world = empty_world_of(shape, version).await?;
+    apply_golden(&world, &minor(version)).await?;
+    Ok(world)
+}
+
+async fn empty_world_of(shape: Shape, version: &str) -> Result<World> {
     let mut world = World::bare().await?;
     install(&world, shape).await?;
     prepare(&world).await?;
     run_control_plane(&world, version).await?;
     world.start_operator().await?;
-    apply_golden(&world, &minor(version)).await?;
     Ok(world)
 }
 
@@ -282,6 +303,44 @@ async fn what_others_do_beside_our_policies_is_told_what_webhooks_add_is_no_drif
     let left = ours(&world, Shape::V2_14).await?;
     ensure!(left.is_empty(), "{left:?}");
     world.told(RECORDS, "NoMesh", &[]).await
+}
+
+#[tokio::test]
+async fn the_sample_is_ready_and_kuma_is_given_the_backends_and_the_tracing_of_the_document() -> Result<()> {
+    let world = empty_world_of(Shape::V2_14, "2.14.3").await?;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": "checkout", "labels": {"kuma.io/sidecar-injection": "enabled"}}});
+    world.apply(&namespace.to_string()).await?;
+    world.apply_sample("kuma/kuma-elastic").await?;
+    for sample in [
+        Obj("ObservabilityMesh", "", "kuma-elastic"),
+        ALL,
+        Obj("TrafficLog", SYSTEM, "logstash"),
+    ] {
+        world.ready(sample).await?;
+    }
+    let all_of = async |kind: &str, path: &str| -> Result<BTreeSet<String>> {
+        let live = world.list(kind, SYSTEM).await?;
+        let found = live.iter().filter_map(|object| object.pointer(path));
+        Ok(found.map(Value::to_string).collect())
+    };
+    // Both policies hold for the whole mesh, so each list has both backends: lists of a target replace each other.
+    let backends = all_of("MeshAccessLog", "/spec/rules/0/default/backends").await?;
+    ensure!(
+        !backends.is_empty()
+            && backends
+                .iter()
+                .all(|all| all.contains("/tmp/access.log") && all.contains("logstash.elastic.svc:5000")),
+        "{backends:?}"
+    );
+    let traces = all_of("MeshTrace", "/spec/default").await?;
+    let trace = traces.first().context("no MeshTrace")?;
+    ensure!(
+        traces.len() == 1 && trace.contains("http://otel-collector.elastic.svc:9411/api/v2/spans"),
+        "{traces:?}"
+    );
+    ensure!(world.forbidden().await?.is_empty(), "{:?}", world.forbidden().await?);
+    Ok(())
 }
 
 /// Labels, and defaults inside the spec, by another field manager.
@@ -508,14 +567,14 @@ async fn the_rights_are_what_is_asked_for(world: &World) -> Result<()> {
     ensure!(without.is_empty(), "asked for without a rule: {without:?}");
     let unused: Vec<_> = rules.difference(&asked).collect();
     ensure!(unused.is_empty(), "rules that nobody uses: {unused:?}");
-    let whole = |all: BTreeSet<(String, String)>| -> Vec<(String, String)> {
-        all.into_iter()
-            .filter(|(resource, _)| resource.starts_with("kuma.io/"))
-            .collect()
+    // Those of what 2.x had before policies are the test of that.
+    let insights = |all: BTreeSet<(String, String)>| -> BTreeSet<(String, String)> {
+        let is_meant = |(resource, _): &(String, String)| resource == "kuma.io/dataplaneinsights";
+        all.into_iter().filter(is_meant).collect()
     };
     assert_eq!(
-        whole(asked_in(world, None).await?),
-        whole(rules_in(&objects, None)),
+        insights(asked_in(world, None).await?),
+        insights(rules_in(&objects, None)),
         "in the whole cluster, by {USER}"
     );
     Ok(())

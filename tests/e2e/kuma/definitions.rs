@@ -56,12 +56,10 @@ impl Shape {
             ));
         }
         if self < Self::V3_0 {
-            all.push(definition(
-                "TrafficLog",
-                "trafficlogs",
-                "Cluster",
-                &json!({"mesh": {"type": "string"}, "spec": anything()}),
-            ));
+            for (kind, plural) in [("TrafficLog", "trafficlogs"), ("TrafficTrace", "traffictraces")] {
+                let properties = json!({"mesh": {"type": "string"}, "spec": anything()});
+                all.push(definition(kind, plural, "Cluster", &properties));
+            }
         }
         all
     }
