@@ -342,19 +342,26 @@ fn every_local_link_of_the_docs_leads_somewhere() {
     assert!(count > 50, "{count} links were found");
 }
 
+/// The last code of each row of the tables that tell which test holds what.
 #[test]
-fn every_test_that_docs_reliability_names_is_there() {
-    let page = std::fs::read_to_string(root().join("docs/reliability.md")).unwrap();
+fn every_test_that_docs_name_is_there() {
     let tests: Vec<String> = [sources(&root().join("src")), sources(&root().join("tests"))]
         .concat()
         .iter()
         .map(|path| std::fs::read_to_string(path).unwrap())
         .collect();
-    let rows = page.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
-    let named: Vec<&str> = rows.filter_map(|row| row.rsplit('`').nth(1)).collect();
-    assert!(named.len() > 20, "the table of tests is not found: {named:?}");
-    for name in named {
-        let test = format!("fn {name}(");
-        assert!(tests.iter().any(|text| text.contains(&test)), "no test {name}");
+    for page in ["docs/reliability.md", "docs/targets/kuma.md"] {
+        let text = std::fs::read_to_string(root().join(page)).unwrap();
+        let lines = text.lines().filter(|line| line.starts_with("| "));
+        let tables = lines.skip_while(|line| !line.to_lowercase().contains("test |"));
+        let named: Vec<&str> = tables
+            .filter(|line| line.contains('`'))
+            .filter_map(|row| row.rsplit('`').nth(1))
+            .collect();
+        assert!(named.len() > 20, "{page}: the table of tests is not found: {named:?}");
+        for name in named {
+            let test = format!("fn {name}(");
+            assert!(tests.iter().any(|text| text.contains(&test)), "{page}: no test {name}");
+        }
     }
 }

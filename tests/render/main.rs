@@ -15,6 +15,7 @@
 )]
 
 mod kuma_elastic;
+mod kuma_traps;
 mod leaves;
 mod properties;
 
