@@ -33,7 +33,7 @@ use sightline::yaml::{read_documents, to_yaml};
 use similar::TextDiff;
 
 /// Fewest cases that there have to be: a folder that got lost is a rule that nobody watches any more.
-const AT_LEAST: usize = 235;
+const AT_LEAST: usize = 265;
 
 /// The line that says that a case gives every fact.
 const COMPLETE: &str = "# Facts: complete";
