@@ -68,9 +68,10 @@ impl Store {
         self.kinds.get(&(group.to_owned(), plural.to_owned())).cloned()
     }
 
-    /// A kind by its name.
+    /// A kind by its name: ours, where somebody else has one that is called the same.
     pub fn kind_named(&self, name: &str) -> Option<KindInfo> {
-        self.kinds.values().find(|kind| kind.kind == name).cloned()
+        let named = self.kinds.values().filter(|kind| kind.kind == name);
+        named.max_by_key(|kind| kind.group == "sightline.dev").cloned()
     }
 
     /// The kind of an object.
