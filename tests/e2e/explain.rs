@@ -160,6 +160,7 @@ async fn rights(world: &World) -> Result<()> {
         {"apiGroups": ["apps"], "resources": workloads, "verbs": ["get", "list"]},
         {"apiGroups": ["telemetry.istio.io"], "resources": ["telemetries"], "verbs": ["get", "list"]},
         {"apiGroups": ["extensions.istio.io"], "resources": ["wasmplugins"], "verbs": ["get", "list"]},
+        {"apiGroups": ["monitoring.coreos.com"], "resources": ["*"], "verbs": ["get", "list"]},
     ]);
     allow(world, "facts", rules).await?;
     eventually(PATIENCE, "an answer without Secrets", async || {
