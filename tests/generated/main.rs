@@ -82,7 +82,8 @@ fn config_rbac_is_what_the_code_makes() {
         // The demo, which applies this, has neither Kuma nor Kmesh.
         kuma_namespace: Vec::new(),
         kmesh_namespace: Vec::new(),
-        agent_namespace: one("service-mesh"),
+        // In the second one nothing is restarted: the export for Wavefront's collector is written there.
+        agent_namespace: ["service-mesh", "observability-system"].map(str::to_owned).to_vec(),
         inject_namespace: one("interlink"),
     };
     check("config/rbac/sightline.yaml", &manifests(&args).unwrap());
