@@ -1,5 +1,6 @@
 //! What exports give to Prometheus, read by Prometheus itself: `promtool` checks every file of the golden cases, and two
-//! real servers scrape and federate a stand-in for a proxy through rendered files.
+//! real servers scrape and federate a stand-in for a proxy through rendered files. What dashboards ask,
+//! Prometheus reads.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,6 +26,7 @@ use serde_json::{Value, json};
 use sightline::cli::files::Document;
 use sightline::cli::world::World;
 use sightline::render::metrics::EXPORT_LABEL;
+use sightline::render::metrics::dashboards::DASHBOARDS;
 use sightline::render::metrics::prometheus::{REMOTE_WRITE_KEY, RULES_KEY, SCRAPE_KEY};
 use sightline::snapshot::{Key, Kind};
 use sightline::yaml::{read_documents, to_yaml};
@@ -337,4 +339,27 @@ fn a_real_prometheus_federates_what_another_scrapes_and_records_and_nothing_grow
         1,
         "the one that is read has what it scraped, and no more"
     );
+}
+
+/// A window stands for Grafana's variable, which Prometheus does not know.
+#[test]
+fn promtool_reads_each_query_of_the_dashboards() {
+    let queries = DASHBOARDS
+        .iter()
+        .flat_map(|dashboard| dashboard.charts)
+        .flat_map(|chart| chart.queries);
+    let rules: Vec<Value> = queries
+        .enumerate()
+        .map(|(at, query)| json!({"record": format!("chart:{at}"), "expr": query.promql("5m")}))
+        .collect();
+    assert!(rules.len() > 50, "{} queries", rules.len());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules.yml");
+    let mut document = json!({"groups": [{"name": "charts", "rules": rules}]});
+    fs::write(&file, to_yaml(&document).unwrap()).unwrap();
+    promtool("rules", &file).unwrap_or_else(|said| panic!("{said}"));
+
+    document["groups"][0]["rules"][0]["expr"] = json!("sum by (a (b)");
+    fs::write(&file, to_yaml(&document).unwrap()).unwrap();
+    assert!(promtool("rules", &file).is_err(), "queries are not looked at");
 }

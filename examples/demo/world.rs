@@ -22,6 +22,10 @@ const NAMESPACES: &Choices = &[
     ("tenant-a", ["team-red", "team-blue", "acme", "globex"]),
     ("tenant-b", ["team-green", "team-grey", "initech", "hooli"]),
     ("inventory", ["stock", "warehouse", "shelves", "depot"]),
+    (
+        "observability-system",
+        ["collectors", "wavefront-system", "measures", "readers"],
+    ),
 ];
 
 const MESHES: &Choices = &[
@@ -31,6 +35,8 @@ const MESHES: &Choices = &[
     ("istio-tenants", ["istio-teams", "customers", "istio-json", "guests"]),
     ("istio-errors", ["istio-failures", "alarms", "istio-faults", "on-call"]),
     ("istio-overlaps", ["istio-stock", "crossings", "istio-sets", "tiers"]),
+    ("prometheus", ["federated", "two-servers", "istio-series", "metrics"]),
+    ("wavefront", ["tanzu", "aria", "istio-charts", "collector"]),
 ];
 
 const POLICIES: &Choices = &[

@@ -6,13 +6,14 @@ use serde_json::Value;
 
 use crate::conditions::{ConditionType, Finding, Reason, some_names};
 use crate::crds::{
-    ExportSeries, IstioMetric, MetricsExport, MetricsExportType, Metricset, ObservabilityMesh, ProxyPort, SeriesPreset,
-    TagOperation, Wavefront, WavefrontFrom,
+    ExportSeries, Federation, IstioMetric, MetricOverride, MetricsExport, MetricsExportType, Metricset,
+    ObservabilityMesh, ProxyPort, SeriesPreset, TagOperation, Wavefront, WavefrontFrom,
 };
 use crate::policy::membership::name_of;
 use crate::policy::proxies::Proxies;
 use crate::render::kmesh::Switch;
 use crate::render::kmesh::scrape::{SERIES, Series};
+use crate::render::metrics::dashboards::{self, Reader};
 use crate::render::metrics::series::{ExportedBy, Metric, Selection, WAVEFRONT};
 use crate::render::metrics::{
     Exporters, config_map, metricbeat, monitors, object_name,
@@ -219,6 +220,7 @@ pub fn warned(mesh: &ObservabilityMesh) -> Option<Finding> {
         }
         warnings.extend(removed_by_overrides(mesh, export, &selection(export, &exporters)));
     }
+    warnings.extend(missed_by_dashboards(mesh, &exporters));
     (!warnings.is_empty()).then(|| {
         let message = warnings.join(" ");
         Finding::holds(ConditionType::Accepted, Reason::AcceptedWithWarnings, message)
@@ -333,6 +335,63 @@ fn not_exported_by_daemons(mesh: &ObservabilityMesh, export: &MetricsExport) -> 
     warnings
 }
 
+/// Whether an override is about a metric.
+fn changes(change: &MetricOverride, metric: &Metric) -> bool {
+    let is_meant = |of| change.metric == IstioMetric::AllMetrics || change.metric == of;
+    matches!(metric.by, ExportedBy::Proxies(of) if is_meant(of))
+}
+
+/// Whose dashboards show what an export gives to its reader; `None`: we have none for it.
+fn dashboards_of(export: &MetricsExport) -> Option<Reader> {
+    // Of recording rules it is told by what they sum, and dashboards of what they leave need no more.
+    let has_rules = |federation: &Federation| federation.rules.is_some();
+    match export.type_ {
+        MetricsExportType::Federation if export.federation.as_ref().is_some_and(has_rules) => None,
+        MetricsExportType::PodMonitor
+        | MetricsExportType::ScrapeConfig
+        | MetricsExportType::Federation
+        | MetricsExportType::RemoteWrite => Some(Reader::Grafana),
+        MetricsExportType::Wavefront => Some(Reader::Wavefront),
+        MetricsExportType::ServiceMonitor | MetricsExportType::Metricbeat => None,
+    }
+}
+
+/// Overrides that remove a label by which dashboards of ours show a metric that some export gives to their reader.
+fn missed_by_dashboards(mesh: &ObservabilityMesh, exporters: &Exporters) -> Vec<String> {
+    let given = exports_of(mesh).iter().flat_map(|export| {
+        let metrics = selection(export, exporters).metrics();
+        dashboards_of(export).into_iter().flat_map(move |reader| {
+            let metrics = metrics.clone();
+            metrics.into_iter().map(move |metric| (reader, metric))
+        })
+    });
+    let given: Vec<(Reader, Metric)> = given.collect();
+    let overrides = mesh.spec.metrics.iter().flat_map(|metrics| &metrics.overrides);
+    let removed = overrides.flat_map(|change| {
+        let tags = change.tags.iter().filter(|tag| tag.operation == TagOperation::Remove);
+        tags.map(move |tag| (change, tag.name.as_str()))
+    });
+    let mut warnings = Vec::new();
+    for (change, tag) in removed {
+        let (mut names, mut dashboards) = (BTreeSet::new(), BTreeSet::new());
+        for (reader, metric) in given.iter().filter(|(_, metric)| changes(change, metric)) {
+            let that_need = dashboards::that_need(*reader, metric.name, tag);
+            if !that_need.is_empty() {
+                names.insert(metric.name);
+                dashboards.extend(that_need);
+            }
+        }
+        if !names.is_empty() {
+            warnings.push(format!(
+                "spec.metrics.overrides removes {tag} from {}, by which charts of docs/targets/dashboards.md ({}) show it: they stay empty or add up what differs in it. Keep the tag, or take these charts out.",
+                some_names(names),
+                some_names(dashboards)
+            ));
+        }
+    }
+    warnings
+}
+
 /// Overrides that take away what the recording rules of an export sum by, or a metric that it asks for.
 fn removed_by_overrides(mesh: &ObservabilityMesh, export: &MetricsExport, selection: &Selection) -> Vec<String> {
     let has_rules = export
@@ -342,9 +401,8 @@ fn removed_by_overrides(mesh: &ObservabilityMesh, export: &MetricsExport, select
     let overrides = mesh.spec.metrics.iter().flat_map(|metrics| &metrics.overrides);
     let mut warnings = Vec::new();
     for change in overrides {
-        let is_changed = |metric: &&Metric| matches!(metric.by, ExportedBy::Proxies(of) if change.metric == IstioMetric::AllMetrics || change.metric == of);
         let metrics = selection.metrics();
-        let changed: Vec<&Metric> = metrics.iter().filter(is_changed).collect();
+        let changed: Vec<&Metric> = metrics.iter().filter(|metric| changes(change, metric)).collect();
         if change.disabled && !changed.is_empty() {
             let names = some_names(changed.iter().map(|metric| metric.name));
             warnings.push(format!(

@@ -13,6 +13,8 @@ use crate::rbac::{exercise_the_rest, rules_are_what_is_asked_for};
 use crate::world::*;
 
 const RELEASE: &str = "sightline";
+/// Where it gets Roles, as `config/rbac` has them.
+const NAMESPACES: &str = "namespaces.agents={service-mesh,observability-system},namespaces.inject={interlink}";
 const DEPLOYMENT: Obj = Obj("Deployment", NAMESPACE, "sightline");
 const INJECT_ROLE: Obj = Obj("Role", "interlink", "sightline-inject");
 
@@ -26,8 +28,7 @@ async fn helm_installs_upgrades_rolls_back_and_uninstalls_and_the_charts_rules_a
     let address = free_address()?;
     let flags = flags(address);
 
-    let namespaces = "namespaces.agents={service-mesh},namespaces.inject={interlink}";
-    helm(&world, &["install"], &["--set", &flags, "--set", namespaces]).await?;
+    helm(&world, &["install"], &["--set", &flags, "--set", NAMESPACES]).await?;
     start_as_deployed(&mut world, address).await?;
     world.apply_samples().await?;
     // It is ready without the rights that features need, and says who misses them.
@@ -85,7 +86,7 @@ async fn helm_installs_upgrades_rolls_back_and_uninstalls_and_the_charts_rules_a
 
     world.stop_operator().await?;
     uninstall_leaves_what_users_wrote(&world, &objects).await?;
-    helm(&world, &["install"], &["--set", &flags, "--set", namespaces])
+    helm(&world, &["install"], &["--set", &flags, "--set", NAMESPACES])
         .await
         .context("the definitions that were left are taken over")?;
     start_as_deployed(&mut world, address).await?;
@@ -103,8 +104,7 @@ async fn what_was_applied_by_hand_is_not_taken_over_unasked_and_is_with_the_flag
     let mut world = World::demo().await?;
     let address = free_address()?;
     let flags = flags(address);
-    let namespaces = "namespaces.agents={service-mesh},namespaces.inject={interlink}";
-    let values = ["--set", &flags, "--set", namespaces];
+    let values = ["--set", &flags, "--set", NAMESPACES];
     let refused = helm(&world, &["install"], &values).await.unwrap_err().to_string();
     ensure!(refused.contains("invalid ownership metadata"), "{refused}");
     let flags = ["--take-ownership", "--force-conflicts"];

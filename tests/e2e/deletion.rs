@@ -61,8 +61,18 @@ async fn outputs_go_with_their_policies_providers_after_the_linger_time_and_a_me
     namespace_does_not_hang(&world).await?;
 
     // The last Istio mesh takes the map along, and its WasmPlugins; environment is another mesh's affair.
-    for mesh in [ISTIO_TENANTS, ISTIO_ERRORS, ISTIO_OVERLAPS] {
+    for mesh in [ISTIO_TENANTS, ISTIO_ERRORS, ISTIO_OVERLAPS, PROMETHEUS, WAVEFRONT] {
         world.delete_and_wait(mesh).await?;
+    }
+    for map in [
+        Obj("ConfigMap", "istio-system", "sightline-prometheus-kubernetes-pods"),
+        Obj("ConfigMap", "istio-system", "sightline-prometheus-federate"),
+        Obj("ConfigMap", "observability-system", "sightline-wavefront-istio"),
+    ] {
+        ensure!(
+            world.find(map).await?.is_none(),
+            "{map} goes with its mesh, and before it"
+        );
     }
     world.ready(SOLARMESH).await?;
     world.get(SHARED_MAP).await?;

@@ -155,12 +155,13 @@ async fn rights(world: &World) -> Result<()> {
         "replicasets",
         "controllerrevisions",
     ];
+    let monitoring = ["podmonitors", "servicemonitors", "prometheuses"];
     let rules = json!([
         {"apiGroups": [""], "resources": core, "verbs": ["get", "list"]},
         {"apiGroups": ["apps"], "resources": workloads, "verbs": ["get", "list"]},
         {"apiGroups": ["telemetry.istio.io"], "resources": ["telemetries"], "verbs": ["get", "list"]},
         {"apiGroups": ["extensions.istio.io"], "resources": ["wasmplugins"], "verbs": ["get", "list"]},
-        {"apiGroups": ["monitoring.coreos.com"], "resources": ["*"], "verbs": ["get", "list"]},
+        {"apiGroups": ["monitoring.coreos.com"], "resources": monitoring, "verbs": ["get", "list"]},
     ]);
     allow(world, "facts", rules).await?;
     eventually(PATIENCE, "an answer without Secrets", async || {

@@ -46,6 +46,7 @@ mod leftovers;
 mod modes;
 mod optional_kinds;
 mod process;
+mod prometheus_operator;
 mod rbac;
 mod refusals;
 mod restarts;

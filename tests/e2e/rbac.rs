@@ -221,7 +221,14 @@ pub async fn exercise_the_rest(world: &World) -> Result<()> {
     })
     .await?;
 
-    for obj in [ISTIO_TENANTS, ISTIO_ERRORS, ISTIO_OVERLAPS, ISTIO_SHOP] {
+    for obj in [
+        ISTIO_TENANTS,
+        ISTIO_ERRORS,
+        ISTIO_OVERLAPS,
+        ISTIO_SHOP,
+        PROMETHEUS,
+        WAVEFRONT,
+    ] {
         world.delete_and_wait(obj).await?;
     }
     let restarts = world.revisions(AGENT).await?;
@@ -252,6 +259,22 @@ const UNUSED: &[&str] = &[
     "sightline-system /secrets create",
     // An event that repeats is patched; nothing repeats within a test.
     "* events.k8s.io/events patch",
+    // The Role of agents is one for what is restarted and for the ConfigMaps of exports: here only the latter are.
+    "observability-system /secrets list",
+    "observability-system /secrets watch",
+    "observability-system apps/deployments list",
+    "observability-system apps/deployments watch",
+    "observability-system apps/deployments patch",
+    "observability-system apps/daemonsets list",
+    "observability-system apps/daemonsets watch",
+    "observability-system apps/daemonsets patch",
+    "observability-system apps/statefulsets list",
+    "observability-system apps/statefulsets watch",
+    "observability-system apps/statefulsets patch",
+    "observability-system apps/replicasets list",
+    "observability-system apps/replicasets watch",
+    "observability-system apps/controllerrevisions list",
+    "observability-system apps/controllerrevisions watch",
     // The control plane of the tests has no prometheus-operator: its kinds are listed in vain, and no more.
     "* monitoring.coreos.com/podmonitors get",
     "* monitoring.coreos.com/podmonitors watch",

@@ -145,7 +145,7 @@ async fn rendered(world: &str) -> Result<String> {
 
 async fn compare(world: &World, text: &str) -> Result<()> {
     let printed = documents(text)?;
-    ensure!(printed.len() == 12, "twelve objects are printed:\n{text}");
+    ensure!(printed.len() == 15, "fifteen objects are printed:\n{text}");
     for wanted in &printed {
         let (kind, name) = (string(&wanted["kind"]), string(&wanted["metadata"]["name"]));
         let namespace = string(&wanted["metadata"]["namespace"]);

@@ -24,13 +24,15 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// The samples that this world has everything for; a world with Kuma's kinds applies `kuma-elastic` as well.
-pub const SAMPLES: [&str; 6] = [
+pub const SAMPLES: [&str; 8] = [
     "interlink-tracing",
     "istio-default-access-log",
     "istio-overlapping-selectors",
     "istio-tenant-json",
     "istio-tenant-json-errors-only",
+    "prometheus-federation",
     "solarmesh-interface-traffic",
+    "wavefront-istio",
 ];
 
 /// Arguments for a command that reads [`SAMPLES`] and, after them, more files.
@@ -41,7 +43,7 @@ pub fn sample_files(more: &[&str]) -> Vec<String> {
 }
 
 /// The resources of the samples.
-pub const RESOURCES: [Obj; 13] = [
+pub const RESOURCES: [Obj; 15] = [
     Obj("ObservabilityMesh", "", "interlink"),
     Obj("ObservabilityMesh", "", "istio-shop"),
     Obj("ObservabilityMesh", "", "istio-tenants"),
@@ -55,6 +57,8 @@ pub const RESOURCES: [Obj; 13] = [
     Obj("TrafficLog", "tenant-b", "errors"),
     Obj("TrafficLog", "inventory", "by-app"),
     Obj("TrafficLog", "inventory", "by-tier"),
+    Obj("ObservabilityMesh", "", "prometheus"),
+    Obj("ObservabilityMesh", "", "wavefront"),
 ];
 /// The last resource of the samples: the one with a selector that meets no other.
 pub const CART_CALLS: Obj = Obj("TrafficLog", "tenant-a", "cart-calls");
@@ -64,6 +68,8 @@ pub const ISTIO_SHOP: Obj = RESOURCES[1];
 pub const ISTIO_TENANTS: Obj = RESOURCES[2];
 pub const ISTIO_ERRORS: Obj = RESOURCES[8];
 pub const ISTIO_OVERLAPS: Obj = RESOURCES[9];
+pub const PROMETHEUS: Obj = RESOURCES[13];
+pub const WAVEFRONT: Obj = RESOURCES[14];
 pub const ACCESS_LOG: Obj = RESOURCES[5];
 pub const TRACES: Obj = RESOURCES[6];
 pub const VIRTUAL_KUBELET: Obj = RESOURCES[4];
@@ -196,7 +202,7 @@ impl World {
         Ok(world)
     }
 
-    /// [`World::with_operator`] with all four samples applied, and every resource Ready.
+    /// [`World::with_operator`] with all samples applied, and every resource Ready.
     pub async fn with_samples(divisor: u32) -> Result<Self> {
         let world = Self::with_operator(divisor).await?;
         world.apply_samples().await?;
@@ -700,6 +706,9 @@ pub fn resource(kind: &str) -> ApiResource {
         "MeshTrace" => ("kuma.io", "v1alpha1", "meshtraces"),
         "MeshMetric" => ("kuma.io", "v1alpha1", "meshmetrics"),
         "MeshOpenTelemetryBackend" => ("kuma.io", "v1alpha1", "meshopentelemetrybackends"),
+        "PodMonitor" => ("monitoring.coreos.com", "v1", "podmonitors"),
+        "ServiceMonitor" => ("monitoring.coreos.com", "v1", "servicemonitors"),
+        "Prometheus" => ("monitoring.coreos.com", "v1", "prometheuses"),
         "Deployment" => ("apps", "v1", "deployments"),
         "DaemonSet" => ("apps", "v1", "daemonsets"),
         "StatefulSet" => ("apps", "v1", "statefulsets"),

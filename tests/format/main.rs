@@ -1,5 +1,5 @@
 //! The compiler of access-log formats against the real Envoys: what it accepts, they accept, and the other way
-//! round; and what it previews, they print.
+//! round; and what it previews, they print. Metrics that dashboards name of them, they export.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,6 +19,7 @@ mod filters;
 mod generator;
 mod harness;
 mod lines;
+mod metrics;
 mod record;
 
 use futures::StreamExt as _;

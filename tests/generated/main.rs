@@ -27,6 +27,7 @@ use sightline::conditions::{Reason, reasons_page};
 use sightline::crds::{custom_resource_definitions, definition_yaml};
 use sightline::format::docs;
 use sightline::lint;
+use sightline::render::metrics::dashboards::{self, DASHBOARDS, Reader};
 use sightline::yaml::read_documents;
 use similar::TextDiff;
 
@@ -85,7 +86,8 @@ fn config_rbac_is_what_the_code_makes() {
         // The demo, which applies this, has neither Kuma nor Kmesh.
         kuma_namespace: Vec::new(),
         kmesh_namespace: Vec::new(),
-        agent_namespace: one("service-mesh"),
+        // In the second one nothing is restarted: the export for Wavefront's collector is written there.
+        agent_namespace: ["service-mesh", "observability-system"].map(str::to_owned).to_vec(),
         inject_namespace: one("interlink"),
     };
     check("config/rbac/sightline.yaml", &manifests(&args).unwrap());
@@ -94,6 +96,23 @@ fn config_rbac_is_what_the_code_makes() {
 #[test]
 fn docs_reasons_is_what_the_code_makes() {
     check("docs/reasons.md", &reasons_page());
+}
+
+#[test]
+fn docs_dashboards_are_what_the_table_makes() {
+    check("docs/targets/dashboards.md", &dashboards::page());
+    let mut names = BTreeSet::new();
+    for dashboard in DASHBOARDS
+        .iter()
+        .filter(|dashboard| dashboard.reader == Reader::Grafana)
+    {
+        let file = format!("{}.json", dashboard.name);
+        let document = dashboards::document(dashboard).unwrap();
+        let text = serde_json::to_string_pretty(&document).unwrap();
+        check(&format!("docs/dashboards/{file}"), &format!("{text}\n"));
+        names.insert(file);
+    }
+    assert_eq!(files_of("docs/dashboards"), names);
 }
 
 #[test]

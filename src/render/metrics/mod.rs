@@ -3,6 +3,7 @@
 //! Facts: the documentation of Prometheus 2.42 to 3, of prometheus-operator 0.93, of Metricbeat 9, and the source of
 //! Wavefront's collector (`discovery/configs.go`, `filter/glob.go`).
 
+pub mod dashboards;
 pub mod metricbeat;
 pub mod monitors;
 pub mod prometheus;

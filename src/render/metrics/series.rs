@@ -1,6 +1,7 @@
 //! Series that meshes export, as tables, and which of them an export is about.
 
 use crate::crds::{ExportSeries, IstioMetric, SeriesPreset};
+use crate::render::kmesh::Switch;
 
 /// A metric that a mesh exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,83 @@ pub enum ExportedBy {
         instead: Option<&'static str>,
     },
 }
+
+impl Metric {
+    /// Labels of its series, besides `le` and what scraping adds.
+    pub fn labels(&self) -> &'static [&'static str] {
+        match self.by {
+            ExportedBy::Proxies(_) if self.name.starts_with("istio_tcp_") => &LABELS_OF_TCP,
+            ExportedBy::Proxies(_) => &LABELS_OF_HTTP,
+            ExportedBy::Istiod => {
+                let found = LABELS_OF_ISTIOD.iter().find(|(name, _)| *name == self.name);
+                found.map_or(&[], |(_, labels)| labels)
+            }
+            ExportedBy::EachProcess | ExportedBy::Nobody { .. } => &[],
+        }
+    }
+}
+
+/// Labels of Istio's standard metrics of HTTP and gRPC (istio.io, "Istio Standard Metrics", and Istio's own dashboards).
+pub const LABELS_OF_HTTP: [&str; 25] = [
+    "reporter",
+    "source_workload",
+    "source_workload_namespace",
+    "source_canonical_service",
+    "source_canonical_revision",
+    "source_principal",
+    "source_app",
+    "source_version",
+    "source_cluster",
+    "destination_workload",
+    "destination_workload_namespace",
+    "destination_canonical_service",
+    "destination_canonical_revision",
+    "destination_principal",
+    "destination_app",
+    "destination_version",
+    "destination_cluster",
+    "destination_service",
+    "destination_service_name",
+    "destination_service_namespace",
+    "request_protocol",
+    "response_flags",
+    "connection_security_policy",
+    "response_code",
+    "grpc_response_status",
+];
+/// The same of TCP, where there is neither a code nor a status.
+pub const LABELS_OF_TCP: [&str; 23] = [
+    "reporter",
+    "source_workload",
+    "source_workload_namespace",
+    "source_canonical_service",
+    "source_canonical_revision",
+    "source_principal",
+    "source_app",
+    "source_version",
+    "source_cluster",
+    "destination_workload",
+    "destination_workload_namespace",
+    "destination_canonical_service",
+    "destination_canonical_revision",
+    "destination_principal",
+    "destination_app",
+    "destination_version",
+    "destination_cluster",
+    "destination_service",
+    "destination_service_name",
+    "destination_service_namespace",
+    "request_protocol",
+    "response_flags",
+    "connection_security_policy",
+];
+
+/// Labels of istiod's metrics, of those that have any (Istio's source, 1.31).
+const LABELS_OF_ISTIOD: &[(&str, &[&str])] = &[
+    ("istio_build", &["component", "tag"]),
+    ("pilot_xds_pushes", &["type"]),
+    ("pilot_total_xds_rejects", &["type"]),
+];
 
 const fn counter(name: &'static str, of: IstioMetric) -> Metric {
     Metric {
@@ -174,6 +252,159 @@ pub const WAVEFRONT_GLOBS: &[&str] = &[
     "citadel.server.*",
     "galley.validation.*",
     "sidecar.*",
+];
+
+/// A metric of Envoy's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnvoyMetric {
+    /// Its name in Prometheus; of a histogram without `_bucket`, `_count` and `_sum`.
+    pub name: &'static str,
+    /// Whether it is a histogram.
+    pub is_histogram: bool,
+    /// Whether it is a gauge.
+    pub is_gauge: bool,
+    /// Labels of its series.
+    pub labels: &'static [&'static str],
+}
+
+const fn of_envoy(name: &'static str, labels: &'static [&'static str]) -> EnvoyMetric {
+    EnvoyMetric {
+        name,
+        is_histogram: false,
+        is_gauge: false,
+        labels,
+    }
+}
+
+const fn gauge_of_envoy(name: &'static str, labels: &'static [&'static str]) -> EnvoyMetric {
+    EnvoyMetric {
+        name,
+        is_histogram: false,
+        is_gauge: true,
+        labels,
+    }
+}
+
+const OF_A_CLUSTER: &[&str] = &["envoy_cluster_name"];
+
+/// Metrics of Envoy's own that dashboards show, of those that Kuma's proxies export. What they are and which labels they have
+/// is what the real Envoy says (`tests/format/metrics.rs`).
+pub const ENVOY: &[EnvoyMetric] = &[
+    of_envoy("envoy_cluster_upstream_rq_total", OF_A_CLUSTER),
+    of_envoy(
+        "envoy_cluster_upstream_rq_xx",
+        &["envoy_cluster_name", "envoy_response_code_class"],
+    ),
+    EnvoyMetric {
+        name: "envoy_cluster_upstream_rq_time",
+        is_histogram: true,
+        is_gauge: false,
+        labels: OF_A_CLUSTER,
+    },
+    of_envoy("envoy_cluster_upstream_rq_timeout", OF_A_CLUSTER),
+    of_envoy("envoy_cluster_upstream_rq_pending_overflow", OF_A_CLUSTER),
+    gauge_of_envoy("envoy_cluster_upstream_cx_active", OF_A_CLUSTER),
+    of_envoy("envoy_cluster_upstream_cx_connect_fail", OF_A_CLUSTER),
+    of_envoy("envoy_cluster_upstream_cx_tx_bytes_total", OF_A_CLUSTER),
+    of_envoy("envoy_cluster_upstream_cx_rx_bytes_total", OF_A_CLUSTER),
+    gauge_of_envoy("envoy_cluster_membership_total", OF_A_CLUSTER),
+    gauge_of_envoy("envoy_cluster_membership_healthy", OF_A_CLUSTER),
+    gauge_of_envoy("envoy_server_live", &[]),
+    gauge_of_envoy("envoy_server_memory_allocated", &[]),
+    gauge_of_envoy("envoy_control_plane_connected_state", &[]),
+    of_envoy("envoy_listener_manager_lds_update_rejected", &[]),
+    of_envoy("envoy_cluster_manager_cds_update_rejected", &[]),
+];
+
+/// Labels of Kmesh's series, by what their names begin with and the switch that they need: Kmesh's source, 1.0 to 1.2.
+pub const KMESH_LABELS: &[(&str, Option<Switch>, &[&str])] = &[
+    ("kmesh_tcp_", Some(Switch::Monitoring), &KMESH_SERVICE),
+    ("kmesh_tcp_", Some(Switch::WorkloadMetrics), &KMESH_WORKLOAD),
+    ("kmesh_tcp_", Some(Switch::ConnectionMetrics), &KMESH_CONNECTION),
+    ("kmesh_bpf_prog_", None, &["node_name", "operation_type"]),
+    ("kmesh_map_entry_", None, &["node_name", "map_name"]),
+    ("kmesh_map_count_", None, &["node_name"]),
+];
+
+/// Labels of what is counted by service.
+const KMESH_SERVICE: [&str; 23] = [
+    "reporter",
+    "source_workload",
+    "source_canonical_service",
+    "source_canonical_revision",
+    "source_workload_namespace",
+    "source_principal",
+    "source_app",
+    "source_version",
+    "source_cluster",
+    "destination_workload",
+    "destination_canonical_service",
+    "destination_canonical_revision",
+    "destination_workload_namespace",
+    "destination_principal",
+    "destination_app",
+    "destination_version",
+    "destination_cluster",
+    "request_protocol",
+    "response_flags",
+    "connection_security_policy",
+    "destination_service",
+    "destination_service_namespace",
+    "destination_service_name",
+];
+
+/// Labels of what is counted by workload.
+const KMESH_WORKLOAD: [&str; 23] = [
+    "reporter",
+    "source_workload",
+    "source_canonical_service",
+    "source_canonical_revision",
+    "source_workload_namespace",
+    "source_principal",
+    "source_app",
+    "source_version",
+    "source_cluster",
+    "destination_workload",
+    "destination_canonical_service",
+    "destination_canonical_revision",
+    "destination_workload_namespace",
+    "destination_principal",
+    "destination_app",
+    "destination_version",
+    "destination_cluster",
+    "request_protocol",
+    "response_flags",
+    "connection_security_policy",
+    "destination_pod_address",
+    "destination_pod_namespace",
+    "destination_pod_name",
+];
+
+/// Labels of what is counted by connection.
+const KMESH_CONNECTION: [&str; 23] = [
+    "reporter",
+    "source_workload",
+    "source_canonical_service",
+    "source_canonical_revision",
+    "source_workload_namespace",
+    "source_principal",
+    "source_app",
+    "source_version",
+    "source_cluster",
+    "destination_workload",
+    "destination_canonical_service",
+    "destination_canonical_revision",
+    "destination_workload_namespace",
+    "destination_principal",
+    "destination_app",
+    "destination_version",
+    "destination_cluster",
+    "request_protocol",
+    "response_flags",
+    "connection_security_policy",
+    "start_time",
+    "source_address",
+    "destination_address",
 ];
 
 /// Metrics of a preset.
