@@ -28,6 +28,9 @@ const LONGEST_RETRY: SignedDuration = SignedDuration::from_mins(5);
 const GIVES_UP_AFTER: u32 = 4;
 /// Most daemons that one plan asks, so that it ends in time even if all are sick: the rest have their turn at once after.
 const MOST_AT_ONCE: usize = 40;
+/// Of them, most that failed before: as many as are asked side by side, so that a daemon that restarts meanwhile waits for one
+/// that does not answer, and not for all of them.
+const MOST_RETRIES: usize = 8;
 /// Most nodes in a status.
 const MOST_NODES: usize = 32;
 
@@ -49,6 +52,11 @@ pub struct Ask {
 }
 
 impl Ask {
+    /// Whether the daemon did not take what it was asked for the last time.
+    fn is_retry(&self) -> bool {
+        self.before.as_ref().is_some_and(|before| before.outcome.is_err())
+    }
+
     /// What to remember of how it went. An outcome is that of the conversation, evidence what its metrics prove.
     pub fn done(&self, outcome: Option<Result<Taken, Trouble>>, evidence: Option<Evidence>, now: Timestamp) -> Asked {
         let before = self.before.as_ref();
@@ -71,7 +79,7 @@ impl Ask {
             failures,
             at: before.filter(|_| !is_asked).map_or(now, |before| before.at),
             evidence: evidence
-                .or_else(|| self.looks.then(Evidence::default))
+                .or_else(|| (self.looks && outcome.is_ok()).then(Evidence::default))
                 .or_else(|| same.and_then(|before| before.evidence)),
             outcome,
         }
@@ -178,9 +186,13 @@ pub fn plan(view: &View<'_>, name: &str) -> Plan {
     let (Ok(daemons), Ok(switches)) = (daemons(view, &of), wanted(view, mesh, &of)) else {
         return plan;
     };
+    let mut retries = 0;
     for daemon in &daemons {
         match due(daemon, switches, view) {
-            Due::Now(ask) if plan.daemons.len() < MOST_AT_ONCE => plan.daemons.push(*ask),
+            Due::Now(ask) if plan.daemons.len() < MOST_AT_ONCE && (!ask.is_retry() || retries < MOST_RETRIES) => {
+                retries += usize::from(ask.is_retry());
+                plan.daemons.push(*ask);
+            }
             Due::Now(_) => plan.look_again_at(view.now),
             Due::At(at) => plan.look_again_at(at),
             Due::Never => {}
@@ -655,6 +667,32 @@ mod tests {
         let first = play(&mut snapshot, 0, &TOOK_IT);
         assert_eq!((first.daemons.len(), first.look_again), (MOST_AT_ONCE, Some(at(0))));
         assert_eq!(play(&mut snapshot, 0, &TOOK_IT).daemons.len(), 1);
+    }
+
+    #[test]
+    fn daemons_that_failed_are_tried_again_a_few_at_a_time_and_hold_up_no_other() {
+        let mut snapshot = world();
+        for index in 0..20 {
+            put_pod(&mut snapshot, &format!("kmesh-{index}"), "1", 0, "running");
+        }
+        let silent = Err(Trouble::Unreachable("no answer".into()));
+        assert_eq!(play(&mut snapshot, 0, &silent).daemons.len(), 21);
+        put_pod(&mut snapshot, "kmesh-zzz", "1", 0, "running");
+        let names = |plan: &Plan| {
+            plan.daemons
+                .iter()
+                .map(|ask| ask.daemon.name.clone())
+                .collect::<Vec<_>>()
+        };
+        let first = play(&mut snapshot, 5, &silent);
+        assert_eq!((first.daemons.len(), first.look_again), (MOST_RETRIES + 1, Some(at(5))));
+        assert_eq!(names(&first).last().map(String::as_str), Some("kmesh-zzz"));
+        let second = play(&mut snapshot, 5, &silent);
+        assert_eq!(second.daemons.len(), MOST_RETRIES);
+        assert!(
+            names(&second).iter().all(|name| !names(&first).contains(name)),
+            "the others have their turn"
+        );
     }
 
     #[test]
