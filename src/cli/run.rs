@@ -100,6 +100,7 @@ impl RunArgs {
         let times = Times::new(lease_duration, lease_renew_deadline, lease_retry_period)?;
         // A process that follows another in the same pod is somebody else.
         let identity = format!("{pod_name}_{:016x}", rand::random::<u64>());
+        let resync = Duration::from_millis(resync_millis);
         let settings = Settings {
             namespace,
             identity,
@@ -108,8 +109,8 @@ impl RunArgs {
             ejects: false,
             workers: usize::from(workers),
             grace: Duration::from_secs(grace_seconds),
-            timings: Timings::default().divided_by(istio_time_divisor),
-            resync: Duration::from_millis(resync_millis),
+            timings: Timings::default().divided_by(istio_time_divisor).with_resync(resync),
+            resync,
             status_interval: STATUS_INTERVAL / istio_time_divisor.max(1),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()

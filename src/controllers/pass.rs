@@ -271,8 +271,9 @@ impl Operator {
                 Some(conversation) => Some(kmesh::converse(client, &ask.daemon, conversation).await),
                 None => None,
             };
-            // Evidence is welcome and not needed: a daemon without metrics is as one without traffic.
-            let evidence = if ask.looks {
+            // Evidence is welcome and not needed: a daemon without metrics is as one without traffic. Who does not answer is
+            // not waited for twice.
+            let evidence = if ask.looks && !matches!(outcome, Some(Err(_))) {
                 kmesh::look(client, &ask.daemon).await.ok()
             } else {
                 None

@@ -6,10 +6,12 @@
 //! - `places`: origins, places and formats, from claims and extension providers.
 //! - `scope`: the policies of a namespace and of the root namespaces above it, and which of their objects reach whom.
 //! - `traffic`: logging, tracing and metrics of a set of workloads; who loses there.
+//! - `kmesh`: the switches of Kmesh's daemons, and the waypoint of a pod.
 //! - `problems`: conditions that fail, and what compilers say.
 //! - `workloads`: pods, environment, agents.
 //! - `policies`, `mesh`: the three resources.
 
+mod kmesh;
 mod mesh;
 pub mod model;
 mod places;

@@ -97,6 +97,12 @@ pub struct PodAnswer {
     /// What proxies do here.
     #[serde(flatten)]
     pub traffic: Traffic,
+    /// What Kmesh's daemon of its node is asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub connections: Vec<ConnectionsSeen>,
+    /// The waypoint of its requests, in a mesh of Kmesh's, by its label or its namespace's (a Service may name another).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waypoint: Option<WaypointSeen>,
     /// Environment that it is given.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub environment: Vec<Environment>,
@@ -144,6 +150,45 @@ pub struct Traffic {
     /// Metrics; absent where there is no mesh with proxies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
+}
+
+/// What Kmesh's daemons are asked to do with connections.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectionsSeen {
+    /// The mesh that asks.
+    pub mesh: String,
+    /// The node of the pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// How it went with the daemon there: `Requested`, or why not; absent where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Its switches.
+    pub switches: Vec<SwitchSeen>,
+}
+
+/// A switch of a daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SwitchSeen {
+    /// `AccessLog`, `ServiceMetrics`, `WorkloadMetrics` or `ConnectionMetrics`.
+    pub name: String,
+    /// Whether it is wanted on.
+    pub on: bool,
+    /// Who has it so.
+    pub from: Vec<Origin>,
+}
+
+/// A waypoint.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WaypointSeen {
+    /// Its Gateway: `NAMESPACE/NAME`.
+    pub name: String,
+    /// What it does.
+    #[serde(flatten)]
+    pub traffic: Traffic,
 }
 
 /// A Telemetry of ours.
@@ -460,8 +505,11 @@ pub struct NamespaceAnswer {
     /// Its policies.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<PolicySeen>,
+    /// What Kmesh's daemons are asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub connections: Vec<ConnectionsSeen>,
     /// Each set of its workloads that gets something of its own; first all workloads that are in no other set. Empty
-    /// where no mesh with proxies serves it.
+    /// where no mesh with proxies serves it; waypoints alone where all its meshes are Kmesh's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sets: Vec<SetAnswer>,
     /// Environment that its workloads are given.

@@ -12,6 +12,7 @@ use crate::plan::judge::tracing_backend as judge_tracing;
 use crate::plan::judge::traffic_log::has_own_format;
 use crate::policy::claims::{DEFAULT_SAMPLING, LogClaim, LogEntry, PolicyKind, Source, TraceClaim, WorkloadSet};
 use crate::policy::formats::{self, oldest_envoy};
+use crate::policy::kmesh::{DAEMONS, STDOUT};
 use crate::policy::membership::{istio_of, maps_of, name_of, primary_maps};
 use crate::policy::resolve::Won;
 use crate::policy::{backends, tracing_backend, traffic_log};
@@ -244,6 +245,7 @@ pub(super) fn lines(
             provider: name.clone(),
             place: match &entry.backend {
                 Some(held) => held.place(),
+                None if *name == DAEMONS => format!("{STDOUT} of Kmesh's daemons"),
                 None => provider.and_then(place_of).unwrap_or_default(),
             },
             format: match &entry.backend {

@@ -5,10 +5,10 @@ use std::fmt::{Display, Formatter, Result};
 use serde_json::Value;
 
 use super::model::{
-    AgentEntry, Answer, BackendSeen, ConditionSeen, Environment, Explanation, Fallback, ForeignTelemetry, Format,
-    InterfaceTrafficSeen, IstioSeen, Line, MeshAnswer, MeshChoice, Metrics, NamespaceAnswer, Origin, Overridden,
-    PodAnswer, PolicySeen, Problem, ProviderSeen, SetAnswer, SideLog, Spans, TelemetryRef, Tracing,
-    TracingBackendAnswer, Traffic, TrafficLogAnswer, Unit,
+    AgentEntry, Answer, BackendSeen, ConditionSeen, ConnectionsSeen, Environment, Explanation, Fallback,
+    ForeignTelemetry, Format, InterfaceTrafficSeen, IstioSeen, Line, MeshAnswer, MeshChoice, Metrics, NamespaceAnswer,
+    Origin, Overridden, PodAnswer, PolicySeen, Problem, ProviderSeen, SetAnswer, SideLog, Spans, SwitchSeen,
+    TelemetryRef, Tracing, TracingBackendAnswer, Traffic, TrafficLogAnswer, Unit,
 };
 
 /// The text of an explanation.
@@ -122,6 +122,13 @@ impl Printer {
         nodes.extend(meshes(&pod.meshes, pod.no_mesh.as_deref()));
         nodes.push(leaf(format!("proxy: {}{version}: {}", proxy.state, proxy.message)));
         nodes.extend(self.traffic(&pod.traffic));
+        nodes.extend(pod.connections.iter().map(connections));
+        nodes.extend(pod.waypoint.as_ref().map(|waypoint| {
+            node(
+                format!("requests that pass waypoint {}", waypoint.name),
+                self.traffic(&waypoint.traffic),
+            )
+        }));
         nodes.extend(group("overridden", &pod.overridden, overridden));
         nodes.extend(group("environment", &pod.environment, environment));
         nodes.extend(group("restarted as an agent", &pod.agents, agent));
@@ -136,6 +143,7 @@ impl Printer {
             nodes.push(leaf(format!("proxies: Istio {}", joined(&namespace.proxies))));
         }
         nodes.extend(group("policies", &namespace.policies, policy));
+        nodes.extend(namespace.connections.iter().map(connections));
         nodes.extend(namespace.sets.iter().map(|set| self.set(set)));
         nodes.extend(group("environment", &namespace.environment, environment));
         nodes.extend(group("agents", &namespace.agents, agent));
@@ -259,6 +267,22 @@ fn meshes(meshes: &[MeshChoice], none: Option<&str>) -> Vec<Node> {
     let mesh = |mesh: &MeshChoice| leaf(format!("mesh: {} ({}): {}", mesh.name, mesh.type_, mesh.because));
     let none = none.map(|why| leaf(format!("mesh: none: {why}")));
     meshes.iter().map(mesh).chain(none).collect()
+}
+
+fn connections(connections: &ConnectionsSeen) -> Node {
+    let state = connections.state.as_ref().map(|state| format!(" ({state})"));
+    let daemons = connections.node.as_ref().map_or_else(
+        || "Kmesh's daemons".to_owned(),
+        |node| format!("Kmesh's daemon on {node}{}", state.unwrap_or_default()),
+    );
+    let switch = |switch: &SwitchSeen| {
+        let position = if switch.on { "on" } else { "off" };
+        leaf(format!("{}: {position} ← {}", switch.name, joined(&switch.from)))
+    };
+    node(
+        format!("connections, by {daemons}, of mesh {}", connections.mesh),
+        connections.switches.iter().map(switch).collect(),
+    )
 }
 
 fn telemetry(telemetry: &TelemetryRef) -> Node {

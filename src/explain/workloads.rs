@@ -7,6 +7,7 @@ use kube::core::{Selector, SelectorExt};
 use serde_json::Value;
 
 use super::Eye;
+use super::kmesh::{connections, has_daemons_only, waypoint};
 use super::model::{
     AgentEntry, Environment, ForeignTelemetry, MeshChoice, NamespaceAnswer, Origin, Overridden, PodAnswer, ProxySeen,
     SetAnswer, Traffic, Variable,
@@ -21,6 +22,7 @@ use crate::plan::owned::is_ours;
 use crate::plan::rollout::{Rollouts, Workload, rollouts};
 use crate::policy::claims::{Labels, Selection, WorkloadSet, is_subset};
 use crate::policy::membership::{istio_of, meshes_of_namespace, name_of, root_namespace, selects};
+use crate::policy::proxies::kmesh_of;
 use crate::render::istio::versions::ImageVersion;
 use crate::rollout::ContainerEnv;
 use crate::snapshot::proxies::{PROXY_CONTAINER, image_of};
@@ -68,6 +70,9 @@ pub(super) fn pod(eye: &Eye<'_, '_>, key: &Key) -> Option<PodAnswer> {
         }
         Err(error) => answer.no_mesh = Some(error.message),
     }
+    let node = spec.and_then(|spec| spec.get("nodeName")).and_then(Value::as_str);
+    answer.connections = connections(view, &key.namespace, node);
+    answer.waypoint = waypoint(eye, &key.namespace, &pod_labels);
     let managed = managed(eye, |workload: &Workload<'_>| made_by.as_ref() == Some(&workload.id));
     answer.environment = managed.environment;
     answer.agents = managed.agents;
@@ -110,7 +115,9 @@ pub(super) fn namespace(eye: &Eye<'_, '_>, name: &str) -> Option<NamespaceAnswer
     match Scopes::new(view, name) {
         Ok(scopes) => {
             let own = scopes.own.policy.objects.keys().filter(|set| !set.is_namespace());
-            let sets = std::iter::once(WorkloadSet::namespace()).chain(own.cloned());
+            // Where daemons serve connections, proxies are waypoints, of which each has its policies by its name.
+            let all = (!has_daemons_only(view, name)).then(WorkloadSet::namespace);
+            let sets = all.into_iter().chain(own.cloned());
             answer.sets = sets
                 .map(|set| SetAnswer {
                     workloads: set_text(&set),
@@ -123,6 +130,7 @@ pub(super) fn namespace(eye: &Eye<'_, '_>, name: &str) -> Option<NamespaceAnswer
         }
         Err(error) => answer.no_mesh = Some(error.message),
     }
+    answer.connections = connections(view, name, None);
     let managed = managed(eye, |workload| workload.id.namespace == name);
     answer.environment = managed.environment;
     answer.agents = managed.agents;
@@ -263,7 +271,10 @@ fn policies_reaching(view: &View<'_>, namespace: &str) -> Vec<(Target, Selection
     let meshes = meshes_of_namespace(view, namespace).unwrap_or_default();
     let mut roots: Vec<String> = meshes
         .into_iter()
-        .filter_map(|mesh| root_namespace(view, &istio_of(mesh)?).ok())
+        .filter_map(|mesh| match kmesh_of(mesh) {
+            Some(daemons) => Some(daemons.namespace),
+            None => root_namespace(view, &istio_of(mesh)?).ok(),
+        })
         .filter(|root| root != namespace)
         .collect();
     roots.sort();

@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use super::kuma::legacy;
 use super::owned::{is_ours, may_be_adopted};
-use super::{Status, Target, exports, interface_traffic, leftovers, mesh_config, rollout, wasm_plugins};
+use super::{Status, Target, exports, interface_traffic, kmesh, leftovers, mesh_config, rollout, wasm_plugins};
 use crate::conditions::{ConditionType, Finding, Reason, with_ready};
 use crate::crds::{ObservabilityMesh, WorkloadKind, WorkloadRef};
 use crate::policy::exports::{MONITORS, export_maps_of, outputs_of};
 use crate::policy::membership::{former_maps_of, istio_of, maps_of, name_of};
-use crate::policy::proxies::kuma_of;
+use crate::policy::proxies::{kmesh_of, kuma_of};
 use crate::render::kuma::legacy::has_entries;
 use crate::render::kuma::policy::POLICIES;
 use crate::render::metadata::FINALIZER;
@@ -31,6 +31,8 @@ pub enum Item {
     Entries(Key),
     /// Backends of ours in a Mesh of Kuma's.
     Backends(String),
+    /// Switches of the daemons of a mesh of Kmesh's.
+    Switches(String),
     /// Our finalizer on a mesh.
     Finalizer(String),
     /// A resource whose status says anything else than that it is ejected.
@@ -45,6 +47,7 @@ impl Item {
             Self::Environment(_) => "restart without our environment",
             Self::Entries(_) => "take our extension providers out of",
             Self::Backends(_) => "take our backends out of",
+            Self::Switches(_) => "switch off access log, workload metrics and connection metrics of",
             Self::Finalizer(_) => "take our finalizer from",
             Self::Status(_) => "say Ready=False, Ejected on",
         }
@@ -58,6 +61,7 @@ impl fmt::Display for Item {
             Self::Environment(workload) => write!(f, "{workload}"),
             Self::Entries(map) => write!(f, "ConfigMap {map}"),
             Self::Backends(mesh) => write!(f, "Mesh {mesh} of kuma.io"),
+            Self::Switches(mesh) => write!(f, "Kmesh's daemons, of ObservabilityMesh {mesh}"),
             Self::Finalizer(mesh) | Self::Status(Target::Mesh(mesh)) => write!(f, "ObservabilityMesh {mesh}"),
             Self::Status(Target::TrafficLog(key)) => write!(f, "TrafficLog {key}"),
             Self::Status(Target::TracingBackend(key)) => write!(f, "TracingBackend {key}"),
@@ -148,6 +152,14 @@ impl Left {
             self.environment_in(view, &namespace);
         }
         if mesh.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER) {
+            if let Some(of) = kmesh_of(mesh) {
+                self.look(view.objects_in(Kind::Pod, &of.namespace), || {
+                    format!("pods of namespace {}", of.namespace)
+                });
+                if kmesh::are_left(view, mesh, &of) == Some(true) {
+                    self.items.insert(Item::Switches(name_of(mesh).to_owned()));
+                }
+            }
             self.items.insert(Item::Finalizer(name_of(mesh).to_owned()));
         }
         let conditions = mesh.status.as_ref().map(|status| &status.conditions);
@@ -392,6 +404,31 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn switches_of_kmeshs_daemons_are_listed_until_each_was_told_and_forgotten_with_the_finalizer() {
+        let mesh = json!({"apiVersion": "sightline.dev/v1alpha1", "kind": "ObservabilityMesh",
+                          "metadata": {"name": "k", "finalizers": [FINALIZER]},
+                          "spec": {"mesh": {"type": "Kmesh"}, "metrics": {"kmesh": {}}}});
+        let mut mesh: Arc<ObservabilityMesh> = resource(&mesh);
+        let mut snapshot = Snapshot::of_eject().loaded();
+        ObservabilityMesh::put(&mut snapshot, &Key::new("", "k"), Some(mesh.clone()));
+        let pod = json!({"metadata": {"namespace": "kmesh-system", "name": "kmesh-x", "labels": {"app": "kmesh"}},
+                         "spec": {"nodeName": "worker"}});
+        snapshot.put(Kind::Pod, Arc::new(pod), NOW);
+        let switches = Item::Switches("k".into());
+        assert!(left_in(&snapshot).items.contains(&switches));
+        assert_eq!(
+            format!("{} {switches}", switches.action()),
+            "switch off access log, workload metrics and connection metrics of Kmesh's daemons, of ObservabilityMesh k"
+        );
+        let told = simulate::converge(snapshot.clone(), NOW, b"key").unwrap().snapshot;
+        assert!(!left_in(&told).items.contains(&switches));
+        // Nobody remembers what an eject before said.
+        Arc::make_mut(&mut mesh).metadata.finalizers = None;
+        ObservabilityMesh::put(&mut snapshot, &Key::new("", "k"), Some(mesh));
+        assert!(!left_in(&snapshot).items.contains(&switches));
     }
 
     #[test]

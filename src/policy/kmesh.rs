@@ -20,9 +20,9 @@ use crate::render::kmesh::Switches;
 use crate::snapshot::{Key, View};
 
 /// Stands for the daemons' own standard output in claims.
-const DAEMONS: &str = "kmesh-daemons";
+pub const DAEMONS: &str = "kmesh-daemons";
 /// The file that the daemons write to, as backends have it.
-const STDOUT: &str = "/dev/stdout";
+pub const STDOUT: &str = "/dev/stdout";
 
 /// Checks a TrafficLog of a mesh of Kmesh's that names no waypoint.
 pub fn check_log<'a>(
@@ -243,6 +243,30 @@ pub fn unsaid_of_mesh(mesh: &ObservabilityMesh) -> Vec<String> {
 /// # Errors
 /// The finding of what is not known yet: until then switches stay as they are.
 pub fn wanted(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, daemons: &KmeshMesh) -> Result<Switches, Finding> {
+    let access_log = access_log(view, mesh, daemons)?.is_on;
+    let metrics = mesh.spec.metrics.as_ref().and_then(|metrics| metrics.kmesh.as_ref());
+    Ok(Switches {
+        monitoring: access_log || metrics.is_some(),
+        access_log,
+        workload_metrics: metrics.is_some_and(|metrics| metrics.workload),
+        connection_metrics: metrics.is_some_and(|metrics| metrics.connection),
+    })
+}
+
+/// The access log of daemons, and who decides that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessLog {
+    /// Whether it is on.
+    pub is_on: bool,
+    /// Who has it so; empty: nobody says anything of it.
+    pub from: BTreeSet<Source>,
+}
+
+/// What a mesh and the policies in its daemons' namespace ask for of the access log.
+///
+/// # Errors
+/// The finding of what is not known yet.
+pub fn access_log(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, daemons: &KmeshMesh) -> Result<AccessLog, Finding> {
     let mut logs = Vec::new();
     for (key, log) in view.traffic_logs_in(&daemons.namespace) {
         if log.metadata.deletion_timestamp.is_some() || !log.spec.target_refs.is_empty() {
@@ -276,20 +300,12 @@ pub fn wanted(view: &View<'_>, mesh: &Arc<ObservabilityMesh>, daemons: &KmeshMes
         here,
         ..NamespaceClaims::default()
     });
-    let sides = policy.objects.values().flat_map(|object| object.logging.values());
-    let providers: BTreeSet<&String> = sides
-        .filter_map(|side| match side {
-            SideLogging::Off => None,
-            SideLogging::To(providers) => Some(providers.keys()),
-        })
-        .flatten()
-        .collect();
-    let access_log = !providers.is_empty();
-    let metrics = mesh.spec.metrics.as_ref().and_then(|metrics| metrics.kmesh.as_ref());
-    Ok(Switches {
-        monitoring: access_log || metrics.is_some(),
-        access_log,
-        workload_metrics: metrics.is_some_and(|metrics| metrics.workload),
-        connection_metrics: metrics.is_some_and(|metrics| metrics.connection),
-    })
+    let mut log = AccessLog::default();
+    for object in policy.objects.values() {
+        let mut sides = object.logging.values();
+        log.is_on |= sides.any(|side| matches!(side, SideLogging::To(providers) if !providers.is_empty()));
+        let won = object.won.values().flatten();
+        log.from.extend(won.map(|won| won.source.clone()));
+    }
+    Ok(log)
 }

@@ -55,10 +55,9 @@ pub struct Asked {
 impl Asked {
     /// What it is known to be at.
     pub fn known(&self) -> Option<Known> {
-        let taken = self.outcome.as_ref().ok()?;
         Some(Known {
             switches: self.switches,
-            version: taken.version,
+            taken: *self.outcome.as_ref().ok()?,
         })
     }
 }

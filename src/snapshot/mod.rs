@@ -414,6 +414,8 @@ pub struct Snapshot {
     refusals: BTreeMap<(Kind, Key), String>,
     contests: BTreeMap<(Kind, Key), Contest>,
     asked: BTreeMap<Key, Asked>,
+    /// Namespaces in which a daemon was ever asked.
+    asked_in: BTreeSet<String>,
     proxies: Proxies,
     insights: Insights,
     /// Versions in the namespaces that a mesh selects, by its name. Kept, because every policy of a mesh asks for it and
@@ -462,12 +464,14 @@ impl Snapshot {
             return BTreeSet::new();
         }
         self.asked.insert(daemon.clone(), asked);
+        self.asked_in.insert(daemon.namespace.clone());
         BTreeSet::from([Read::Daemons(daemon.namespace.clone())])
     }
 
     /// Forgets what daemons were asked for: somebody else may have asked them since.
     pub fn forget_asked(&mut self) -> BTreeSet<Read> {
         let forgotten = std::mem::take(&mut self.asked);
+        self.asked_in.clear();
         forgotten
             .into_keys()
             .map(|daemon| Read::Daemons(daemon.namespace))
@@ -1015,6 +1019,12 @@ impl<'a> View<'a> {
     pub fn asked(&self, daemon: &Key) -> Option<&'a Asked> {
         self.note(Read::Daemons(daemon.namespace.clone()));
         self.snapshot.asked.get(daemon)
+    }
+
+    /// Whether a daemon of a namespace was asked since we began to lead, be it gone or not.
+    pub fn has_asked_in(&self, namespace: &str) -> bool {
+        self.note(Read::Daemons(namespace.to_owned()));
+        self.snapshot.asked_in.contains(namespace)
     }
 
     /// When we last wrote a MeshConfig map.

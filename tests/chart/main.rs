@@ -266,6 +266,31 @@ async fn without_istio_there_is_no_role_but_in_the_operators_namespace() {
     );
 }
 
+#[tokio::test]
+async fn ports_are_forwarded_nowhere_but_in_the_namespaces_of_kmesh_that_the_values_name() {
+    let forwards = |objects: &[Value]| -> BTreeSet<String> {
+        let rules = rules(objects).into_iter();
+        let of_ports = rules.filter(|(_, rule)| rule.contains("pods/portforward"));
+        of_ports.map(|(place, _)| place).collect()
+    };
+    for of_none in ["default", "least"] {
+        assert_eq!(forwards(&objects_of(of_none).await), BTreeSet::new(), "{of_none}");
+    }
+    let two = objects(&["--set-json", r#"namespaces.kmesh=["kmesh-system", "kmesh-canary"]"#]).await;
+    assert_eq!(
+        forwards(&two),
+        BTreeSet::from(["kmesh-canary".into(), "kmesh-system".into()])
+    );
+    let everything = without_kmesh(&objects_of("everything").await);
+    assert_eq!(forwards(&everything), BTreeSet::new(), "no other value gives the right");
+}
+
+/// Objects but those in Kmesh's namespace.
+fn without_kmesh(objects: &[Value]) -> Vec<Value> {
+    let elsewhere = objects.iter().filter(|o| o["metadata"]["namespace"] != "kmesh-system");
+    elsewhere.cloned().collect()
+}
+
 fn of_kinds<'a>(objects: &'a [Value], kinds: &'a [&'a str]) -> impl Iterator<Item = &'a Value> {
     objects.iter().filter(|o| kinds.iter().any(|kind| o["kind"] == *kind))
 }

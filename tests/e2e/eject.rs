@@ -105,13 +105,13 @@ async fn eject_takes_out_all_that_was_put_in_and_leaves_what_users_wrote_and_an_
 
 /// What an eject said, and how it ended.
 #[derive(Debug)]
-struct Said {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub struct Said {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
 }
 
-async fn eject(kubeconfig: &Path, arguments: &[&str]) -> Result<Said> {
+pub async fn eject(kubeconfig: &Path, arguments: &[&str]) -> Result<Said> {
     let output = tokio::process::Command::new(binary())
         .args(["eject", "--log", "info", "--istio-time-divisor", "10"])
         .args(arguments)

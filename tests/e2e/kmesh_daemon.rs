@@ -27,6 +27,8 @@ pub enum Sickness {
     Closes,
     /// The kernel's part cannot be updated.
     RefusesMonitoring,
+    /// It is of before 1.0: it has neither switches nor a version.
+    TooOld,
 }
 
 /// Its switches, and what was sent to it.
@@ -147,6 +149,7 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
     }
     match (state.sickness, path) {
         (Sickness::Closes, _) => Err(Panicked),
+        (Sickness::TooOld, _) => Ok(respond(404, "404 page not found\n")),
         (Sickness::KernelNative, "/debug/config_dump/kernel-native") => Ok(respond(200, "{}")),
         (Sickness::KernelNative, "/debug/config_dump/dual-engine") | (_, "/debug/config_dump/kernel-native") => {
             Ok(respond(400, "\tInvalid Client Mode\n"))

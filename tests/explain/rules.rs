@@ -503,3 +503,68 @@ spec:
     assert_eq!(of_deployment["workload"], "Deployment shop/nodes");
     assert_eq!(of_deployment.get("agents"), None, "the DaemonSet's entry");
 }
+
+const KMESH: &str = "
+apiVersion: sightline.dev/v1alpha1
+kind: ObservabilityMesh
+metadata: {name: k}
+spec:
+  namespaces: {matchLabels: {team: x}}
+  mesh: {type: Kmesh, istio: {namespace: istio-system}}
+  metrics: {kmesh: {connection: true}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: kmesh-1, namespace: kmesh-system, labels: {app: kmesh}}
+spec: {nodeName: worker, containers: [{name: kmesh, image: 'kmesh:v1.1.0'}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: way, namespace: shop}
+spec: {gatewayClassName: istio-waypoint}
+---
+apiVersion: sightline.dev/v1alpha1
+kind: TrafficLog
+metadata: {name: requests, namespace: shop}
+spec: {targetRefs: [{kind: Gateway, name: way}]}
+";
+
+/// A pod on the node of Kmesh's one daemon, with a label that names its waypoint.
+fn pod_of_kmesh(waypoint: &str) -> String {
+    format!(
+        "
+apiVersion: v1
+kind: Pod
+metadata: {{name: web, namespace: shop, labels: {{app: web, istio.io/use-waypoint: {waypoint}}}}}
+spec: {{nodeName: worker, containers: [{{name: web, image: web}}]}}
+"
+    )
+}
+
+#[test]
+fn a_pod_of_kmeshs_has_the_switches_of_its_nodes_daemon_with_who_set_them_and_its_waypoints_telemetries() {
+    let of_all = log("connections", "{}").replace("namespace: shop", "namespace: kmesh-system");
+    let web = Subject::Pod(Key::new("shop", "web"));
+    let text = tree::text(&world(&[KMESH, &of_all, &pod_of_kmesh("way")]).ask(&web).unwrap());
+    for line in [
+        "connections, by Kmesh's daemon on worker (Requested), of mesh k\n",
+        "AccessLog: on ← TrafficLog kmesh-system/connections\n",
+        "ServiceMetrics: on ← ObservabilityMesh k spec.metrics.kmesh\n",
+        "WorkloadMetrics: off ← ObservabilityMesh k spec.metrics.kmesh.workload\n",
+        "ConnectionMetrics: on ← ObservabilityMesh k spec.metrics.kmesh.connection\n",
+        "requests that pass waypoint shop/way\n",
+        "logging Inbound: Logged, by Telemetry shop/sightline-gateway-",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    let off = of_all.replace("spec: {}", "spec: {disabled: true}");
+    let text = tree::text(&world(&[KMESH, &off, &pod_of_kmesh("none")]).ask(&web).unwrap());
+    let switched_off = "AccessLog: off ← TrafficLog kmesh-system/connections spec.disabled\n";
+    assert!(text.contains(switched_off), "{text}");
+    assert!(!text.contains("waypoint shop"), "none is named:\n{text}");
+    let text = tree::text(&world(&[KMESH, &pod_of_kmesh("none")]).ask(&web).unwrap());
+    assert!(
+        text.contains("AccessLog: off ← Default (off unless a TrafficLog asks for it)\n"),
+        "{text}"
+    );
+}

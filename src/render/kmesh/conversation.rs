@@ -69,8 +69,8 @@ impl Trouble {
 pub struct Known {
     /// What was set.
     pub switches: Switches,
-    /// Its version.
-    pub version: Option<KmeshVersion>,
+    /// What it took of that.
+    pub taken: Taken,
 }
 
 /// What a daemon took.
@@ -106,15 +106,15 @@ impl Conversation {
     /// With one that has taken something before. What `again` says anew is that which nobody was to change.
     pub fn go_on(wanted: Switches, known: Known, again: bool) -> Self {
         let set = if again && known.switches == wanted {
-            wanted.finer()
+            wanted.again()
         } else {
             wanted.from(known.switches)
         };
         let mut conversation = Self {
             wanted,
             taken: Taken {
-                version: known.version,
-                ..Taken::default()
+                lacks_connection_metrics: known.taken.lacks_connection_metrics && wanted.connection_metrics,
+                ..known.taken
             },
             to_ask: VecDeque::new(),
             set_all: false,
@@ -307,10 +307,34 @@ mod tests {
     }
 
     #[test]
+    fn what_a_daemon_lacks_it_still_lacks_when_something_else_changes() {
+        let all = Switches {
+            connection_metrics: true,
+            ..LOG
+        };
+        for version in ["v1.0.0", "v1.0x"] {
+            let mut daemon = Daemon::new(version);
+            let known = Known {
+                switches: all,
+                taken: daemon.talk(Conversation::begin(all)).unwrap(),
+            };
+            let less = Switches {
+                access_log: false,
+                ..all
+            };
+            let taken = daemon.talk(Conversation::go_on(less, known, false)).unwrap();
+            assert!(taken.lacks_connection_metrics, "{version}");
+            let known = Known { switches: less, taken };
+            let taken = daemon.talk(Conversation::go_on(LOG, known, false)).unwrap();
+            assert!(!taken.lacks_connection_metrics, "{version}: nobody wants them any more");
+        }
+    }
+
+    #[test]
     fn where_somebody_has_switched_monitoring_off_the_resync_sets_all_anew_and_once() {
         let known = Known {
             switches: LOG,
-            version: None,
+            taken: Taken::default(),
         };
         let mut daemon = Daemon::new("v1.1.0");
         daemon.talk(Conversation::go_on(LOG, known, true)).unwrap();
@@ -320,6 +344,31 @@ mod tests {
         daemon.talk(Conversation::go_on(LOG, known, true)).unwrap();
         assert!(daemon.posts.contains(&"/monitoring?enable=true".to_owned()));
         assert_eq!(daemon.posts.last().unwrap(), "/accesslog?enable=true");
+    }
+
+    #[test]
+    fn monitoring_that_was_switched_off_is_noticed_where_nothing_finer_is_wanted_as_well() {
+        let by_service = Switches {
+            access_log: false,
+            ..LOG
+        };
+        let mut daemon = Daemon::new("v1.0.0");
+        let known = Known {
+            switches: by_service,
+            taken: daemon.talk(Conversation::begin(by_service)).unwrap(),
+        };
+        daemon.posts.clear();
+        daemon.monitoring = false;
+        daemon.talk(Conversation::go_on(by_service, known, true)).unwrap();
+        assert_eq!(
+            daemon.posts,
+            [
+                "/accesslog?enable=true",
+                "/monitoring?enable=true",
+                "/accesslog?enable=false",
+                "/workload_metrics?enable=false",
+            ]
+        );
     }
 
     #[test]

@@ -124,13 +124,13 @@ impl Evidence {
     /// What it proves, as status has it.
     pub fn names(self) -> Vec<&'static str> {
         let all = [
-            (self.monitoring, "ServiceMetrics"),
-            (self.workload_metrics, "WorkloadMetrics"),
-            (self.connection_metrics, "ConnectionMetrics"),
+            (self.monitoring, Switch::Monitoring),
+            (self.workload_metrics, Switch::WorkloadMetrics),
+            (self.connection_metrics, Switch::ConnectionMetrics),
         ];
         all.into_iter()
             .filter(|(seen, _)| *seen)
-            .map(|(_, name)| name)
+            .map(|(_, switch)| switch.name())
             .collect()
     }
 }

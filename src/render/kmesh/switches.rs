@@ -16,8 +16,25 @@ pub enum Switch {
 }
 
 impl Switch {
+    /// All of them, as status lists them.
+    pub const ALL: [Self; 4] = [
+        Self::AccessLog,
+        Self::Monitoring,
+        Self::WorkloadMetrics,
+        Self::ConnectionMetrics,
+    ];
     /// Those that `Monitoring` overwrites.
     pub const FINER: [Self; 3] = [Self::AccessLog, Self::WorkloadMetrics, Self::ConnectionMetrics];
+
+    /// Its name in status: what it is for.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Monitoring => "ServiceMetrics",
+            Self::AccessLog => "AccessLog",
+            Self::WorkloadMetrics => "WorkloadMetrics",
+            Self::ConnectionMetrics => "ConnectionMetrics",
+        }
+    }
 
     /// Its path on the daemon's server.
     pub const fn path(self) -> &'static str {
@@ -67,6 +84,16 @@ impl Switches {
         let mut all = Switch::FINER.map(|switch| (switch, self.of(switch))).to_vec();
         all.sort_by_key(|(_, wanted)| *wanted);
         all
+    }
+
+    /// What says all of it again to a daemon that took it before, in case that somebody else has set a switch. That
+    /// monitoring was switched off shows only where another switch is refused for it, and none is that is set to off. So
+    /// where nothing finer is wanted, the access log is switched on, and off again at once: what else asks would switch on
+    /// all of them. (Metrics by connection do not count: a daemon of 1.0 is not asked for them.)
+    pub fn again(self) -> Vec<(Switch, bool)> {
+        let is_noticed = self.access_log || self.workload_metrics || !self.monitoring;
+        let probe = (!is_noticed).then_some((Switch::AccessLog, true));
+        probe.into_iter().chain(self.finer()).collect()
     }
 
     /// What leads here from what was set before.
@@ -160,6 +187,33 @@ mod tests {
         let off = Switches::default();
         assert_eq!(off.from(LOG), [(Switch::AccessLog, false)]);
         assert_eq!(LOG.from(off), LOG.from_anything());
+    }
+
+    #[test]
+    fn saying_it_again_asks_for_one_finer_switch_at_least_as_no_other_answer_tells_that_monitoring_is_off() {
+        assert_eq!(LOG.again(), LOG.finer());
+        let nothing = Switches::default();
+        assert_eq!(
+            nothing.again(),
+            nothing.finer(),
+            "whether it is on is the daemon's affair"
+        );
+        let by_service = Switches {
+            monitoring: true,
+            ..nothing
+        };
+        let expected = [
+            (Switch::AccessLog, true),
+            (Switch::AccessLog, false),
+            (Switch::WorkloadMetrics, false),
+            (Switch::ConnectionMetrics, false),
+        ];
+        assert_eq!(by_service.again(), expected);
+        let by_connection = Switches {
+            connection_metrics: true,
+            ..by_service
+        };
+        assert_eq!(by_connection.again().first(), Some(&(Switch::AccessLog, true)));
     }
 
     #[test]
