@@ -30,8 +30,6 @@ use sightline::plan::simulate::Converged;
 use sightline::snapshot::{Key, Kind, Timings, View};
 use similar::TextDiff;
 
-/// Fewest samples that there have to be.
-
 /// Where the operator has come to rest on documents.
 pub struct AtRest {
     converged: Converged,

@@ -370,8 +370,8 @@ fn every_test_that_docs_name_is_there() {
         .map(|path| std::fs::read_to_string(path).unwrap())
         .collect();
     for page in ["docs/reliability.md", "docs/targets/kuma.md"] {
-        let text = std::fs::read_to_string(root().join(page)).unwrap();
-        let lines = text.lines().filter(|line| line.starts_with("| "));
+        let content = std::fs::read_to_string(root().join(page)).unwrap();
+        let lines = content.lines().filter(|line| line.starts_with("| "));
         let tables = lines.skip_while(|line| !line.to_lowercase().contains("test |"));
         let named: Vec<&str> = tables
             .filter(|line| line.contains('`'))
