@@ -70,7 +70,9 @@ impl Store {
 
     /// A kind by its name.
     pub fn kind_named(&self, name: &str) -> Option<KindInfo> {
-        self.kinds.values().find(|kind| kind.kind == name).cloned()
+        // Kuma 2.x has a TrafficLog too: ours is meant.
+        let named = self.kinds.values().filter(|kind| kind.kind == name);
+        named.max_by_key(|kind| kind.group == "sightline.dev").cloned()
     }
 
     /// The kind of an object.
