@@ -108,7 +108,8 @@ impl Request {
         let second = self.value(parts[1]);
         match (name, first, second) {
             (_, _, Abort) => Abort,
-            (_, Error, _) | (_, _, Error) => Error,
+            // Lists have no order.
+            (_, Error, _) | (_, _, Error) | ("_<_" | "_<=_" | "_>_" | "_>=_", Value::List(_), _) => Error,
             ("_==_", a, b) => Bool(a == b),
             ("_!=_", a, b) => Bool(a != b),
             ("@in", a, Value::List(all)) => Bool(all.contains(&a)),
@@ -118,8 +119,6 @@ impl Request {
             ("_*_", Number(a), Number(b)) => a.checked_mul(b).map_or(Error, Number),
             ("_/_", Number(a), Number(b)) => a.checked_div(b).map_or(Error, Number),
             ("_%_", Number(a), Number(b)) => a.checked_rem(b).map_or(Error, Number),
-            // Lists have no order.
-            ("_<_" | "_<=_" | "_>_" | "_>=_", Value::List(_), _) => Error,
             (sign, a, b) if std::mem::discriminant(&a) == std::mem::discriminant(&b) => match sign {
                 "_<_" => Bool(a < b),
                 "_<=_" => Bool(a <= b),
