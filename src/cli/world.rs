@@ -231,7 +231,7 @@ impl World {
         &self.hash_key
     }
 
-    /// A Prometheus that no file gives is there, and selects every monitor.
+    /// A Prometheus that no file gives is there, and selects everything.
     fn assume_prometheus(&mut self, mesh: &ObservabilityMesh, assumed: &mut Vec<String>) {
         let written = outputs_of(mesh);
         for (_, _, key) in &written {
@@ -243,10 +243,12 @@ impl World {
         if self.snapshot.objects(Kind::Prometheus).next().is_none() {
             push_once(
                 assumed,
-                "A Prometheus of prometheus-operator selects every monitor".to_owned(),
+                "A Prometheus of prometheus-operator selects every object of its kinds".to_owned(),
             );
             let all = json!({"podMonitorSelector": {}, "podMonitorNamespaceSelector": {},
-                             "serviceMonitorSelector": {}, "serviceMonitorNamespaceSelector": {}});
+                             "serviceMonitorSelector": {}, "serviceMonitorNamespaceSelector": {},
+                             "scrapeConfigSelector": {}, "scrapeConfigNamespaceSelector": {},
+                             "ruleSelector": {}, "ruleNamespaceSelector": {}});
             self.put(
                 Kind::Prometheus,
                 json!({"metadata": {"name": "assumed", "namespace": key.namespace}, "spec": all}),

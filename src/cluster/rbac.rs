@@ -80,8 +80,8 @@ impl Feature {
                  whole cluster; without it Programmed says that the objects stand, and not what proxies make of them."
             }
             Self::Monitors => {
-                "Entries of spec.metrics.exports of type PodMonitor and ServiceMonitor. Needs to write these objects in the \
-                 whole cluster; without it a mesh that asks for one says Forbidden."
+                "Entries of spec.metrics.exports that are objects of prometheus-operator. Needs to write PodMonitors, \
+                 ServiceMonitors, ScrapeConfigs and PrometheusRules in the whole cluster; without it a mesh that asks for one says Forbidden."
             }
             Self::KumaLegacy => {
                 "spec.mesh.kuma.legacy of a mesh. Needs to patch the Mesh of Kuma 2.x, and to write its TrafficLogs and \
@@ -193,7 +193,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         place: Place::ClusterFor(Feature::Monitors),
         group: "monitoring.coreos.com",
-        resources: &["podmonitors", "servicemonitors"],
+        resources: &["podmonitors", "servicemonitors", "scrapeconfigs", "prometheusrules"],
         names: &[],
         verbs: &["get", "list", "watch", "create", "patch", "delete"],
         why: "the objects that exports of metrics become",
@@ -204,7 +204,7 @@ pub const RULES: &[Rule] = &[
         resources: &["prometheuses"],
         names: &[],
         verbs: &["list", "watch"],
-        why: "a monitor that no Prometheus selects is read by nobody",
+        why: "what no Prometheus selects is read by nobody",
     },
     Rule {
         place: Place::ClusterFor(Feature::KumaLegacy),

@@ -519,6 +519,8 @@ pub(super) fn pruned(kind: Kind, mut object: Value) -> Value {
                 | Kind::WasmPlugin
                 | Kind::PodMonitor
                 | Kind::ServiceMonitor
+                | Kind::ScrapeConfig
+                | Kind::PrometheusRule
                 | Kind::Prometheus
                 | Kind::Gateway
                 | Kind::ServiceEntry

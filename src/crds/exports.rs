@@ -18,16 +18,17 @@ use super::common::{Endpoint, TimeSpan};
     validation = ("has(self.federation) == (self.type == 'Federation')", "metrics.exports: federation: {source: {host, port}} goes with type: Federation, and only with it"),
     validation = ("has(self.remoteWrite) == (self.type == 'RemoteWrite')", "metrics.exports: remoteWrite: {url} goes with type: RemoteWrite, and only with it"),
     validation = ("has(self.metricbeat) == (self.type == 'Metricbeat')", "metrics.exports: metricbeat: {metricset} goes with type: Metricbeat, and only with it"),
-    validation = ("has(self.wavefront) == (self.type == 'Wavefront')", "metrics.exports: wavefront: {from} goes with type: Wavefront, and only with it")
+    validation = ("has(self.wavefront) == (self.type == 'Wavefront')", "metrics.exports: wavefront: {from} goes with type: Wavefront, and only with it"),
+    validation = ("self.object.form == 'ConfigMap' || self.type in ['ScrapeConfig', 'Federation']", "metrics.exports: object.form: PrometheusOperator goes with type: ScrapeConfig or Federation; leave it out")
 )]
 pub struct MetricsExport {
     /// Name of this entry: a lower-case DNS label of at most 40 characters.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// Kind of reader, and of what it is given. `PodMonitor`: an object of prometheus-operator, by which each proxy, or
-    /// for Kmesh each daemon, is scraped. `ServiceMonitor`: one by which the control plane is scraped. The others are ConfigMaps. `ScrapeConfig`: a
-    /// scrape job for the proxies, for Prometheus without the operator. `Federation`: a job by which one Prometheus reads
-    /// another, and recording rules for that other one. `RemoteWrite`: where Prometheus sends series to. `Metricbeat`: a
+    /// for Kmesh each daemon, is scraped. `ServiceMonitor`: one by which the control plane is scraped. The others are
+    /// ConfigMaps, unless `object.form` says otherwise. `ScrapeConfig`: a scrape job for the proxies. `Federation`: a job by
+    /// which one Prometheus reads another, and recording rules for that other one. `RemoteWrite`: where Prometheus sends series to. `Metricbeat`: a
     /// module of Metricbeat. `Wavefront`: a source of Wavefront's collector, found by its annotation.
     #[serde(rename = "type")]
     pub type_: MetricsExportType,
@@ -83,18 +84,32 @@ pub enum MetricsExportType {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExportObject {
+    /// What a ScrapeConfig or a Federation becomes. `ConfigMap`: files for a Prometheus to include. `PrometheusOperator`: a
+    /// ScrapeConfig of monitoring.coreos.com, with a PrometheusRule for recording rules. Default: `ConfigMap`.
+    #[serde(default)]
+    pub form: ExportForm,
     /// Its namespace: where the reader looks. A ConfigMap needs the Role of `config/rbac` there (`sightline rbac
-    /// --agent-namespace`), a monitor the feature `monitors` of the chart.
+    /// --agent-namespace`), an object of prometheus-operator the feature `monitors` of the chart.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: String,
     /// Its name. Default: `sightline-MESH-EXPORT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: Option<String>,
-    /// Labels that it carries besides ours, at most 16: prometheus-operator's Prometheus selects monitors by them.
+    /// Labels that it carries besides ours, at most 16: prometheus-operator's Prometheus selects its objects by them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "labels")]
     pub labels: BTreeMap<String, String>,
+}
+
+/// Form of an object of an export.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum ExportForm {
+    /// A ConfigMap with files.
+    #[default]
+    ConfigMap,
+    /// Objects of prometheus-operator.
+    PrometheusOperator,
 }
 
 /// Which series an export is about.

@@ -17,7 +17,7 @@ pub use common::{
     WorkloadKind, ZipkinBackend,
 };
 pub use exports::{
-    ControlPlaneScrape, ExportObject, ExportSeries, Federation, FederationRules, Metricbeat, MetricsExport,
+    ControlPlaneScrape, ExportForm, ExportObject, ExportSeries, Federation, FederationRules, Metricbeat, MetricsExport,
     MetricsExportType, Metricset, ProxyPort, ProxyScrape, RemoteWrite, SeriesPreset, TagValues, Wavefront,
     WavefrontFrom, WavefrontPrometheus,
 };

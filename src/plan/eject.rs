@@ -11,7 +11,7 @@ use super::owned::{is_ours, may_be_adopted};
 use super::{Status, Target, exports, interface_traffic, kmesh, leftovers, mesh_config, rollout, wasm_plugins};
 use crate::conditions::{ConditionType, Finding, Reason, with_ready};
 use crate::crds::{ObservabilityMesh, WorkloadKind, WorkloadRef};
-use crate::policy::exports::{MONITORS, export_maps_of, outputs_of};
+use crate::policy::exports::{OPERATOR_KINDS, export_maps_of, outputs_of};
 use crate::policy::membership::{former_maps_of, istio_of, maps_of, name_of};
 use crate::policy::proxies::{kmesh_of, kuma_of};
 use crate::render::kuma::legacy::has_entries;
@@ -208,7 +208,7 @@ pub fn left(view: &View<'_>) -> Left {
     if uses_modules || view.objects(Kind::WasmPlugin) != Fact::Forbidden {
         left.objects_of(view, Kind::WasmPlugin);
     }
-    for kind in MONITORS {
+    for kind in OPERATOR_KINDS {
         let uses_it = view
             .meshes()
             .any(|mesh| outputs_of(mesh).iter().any(|(_, of, _)| *of == kind));

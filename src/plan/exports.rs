@@ -11,7 +11,7 @@ use super::telemetries::uid_of;
 use super::{Delete, Plan, Target, WriteRules, plan_object, refusal};
 use crate::conditions::{ConditionType, Finding, Reason, some_names};
 use crate::crds::{MetricsExport, ObservabilityMesh};
-use crate::policy::exports::{MONITORS, export_maps_of, outputs_of, render};
+use crate::policy::exports::{OPERATOR_KINDS, export_maps_of, former_export_maps_of, outputs_of, render};
 use crate::policy::membership::{is_live, name_of};
 use crate::render::metadata::MESH_LABEL;
 use crate::render::metrics::EXPORT_LABEL;
@@ -52,7 +52,7 @@ pub fn plan(view: &View<'_>, kind: Kind, key: &Key) -> Plan {
         Fact::Unknown => return plan,
         Fact::KindMissing => {
             let message = format!(
-                "The API server does not know {name} of monitoring.coreos.com; install prometheus-operator, or use an export of type ScrapeConfig."
+                "The API server does not know {name} of monitoring.coreos.com; install prometheus-operator, or use an export of type ScrapeConfig with object.form ConfigMap."
             );
             return blocked(Reason::PrometheusOperatorNotInstalled, message);
         }
@@ -67,7 +67,7 @@ pub fn plan(view: &View<'_>, kind: Kind, key: &Key) -> Plan {
             return blocked(Reason::Forbidden, message);
         }
     };
-    let object = match render(mesh, export) {
+    let object = match render(mesh, export, kind) {
         Ok(object) => object,
         Err(error) => return blocked(Reason::InvalidSpec, format!("Export {}: {error}.", export.name)),
     };
@@ -101,9 +101,9 @@ pub fn is_of_an_export(live: &Value) -> bool {
     is_ours(live) && labels_of(live).contains_key(EXPORT_LABEL)
 }
 
-/// Targets of the monitors that we made, wanted or not.
-pub fn monitors_of(snapshot: &Snapshot) -> impl Iterator<Item = Target> {
-    MONITORS.into_iter().flat_map(|kind| {
+/// Targets of the objects of prometheus-operator's kinds that we made, wanted or not.
+pub fn operator_objects_of(snapshot: &Snapshot) -> impl Iterator<Item = Target> {
+    OPERATOR_KINDS.into_iter().flat_map(|kind| {
         let ours = snapshot.objects(kind).filter(|(_, object)| is_of_an_export(object));
         ours.map(move |(key, _)| Target::Export(kind, key.clone()))
     })
@@ -151,25 +151,26 @@ pub fn stand(view: &View<'_>, mesh: &ObservabilityMesh) -> Result<(), Finding> {
             }
         }
     }
-    let monitors = outputs.into_iter().filter(|(_, kind, _)| MONITORS.contains(kind));
-    for (export, kind, key) in monitors {
+    let of_operator = outputs.into_iter().filter(|(_, kind, _)| OPERATOR_KINDS.contains(kind));
+    for (export, kind, key) in of_operator {
         selected(view, export, kind, &key)?;
     }
     Ok(())
 }
 
-/// Whether some Prometheus of prometheus-operator selects a monitor. Where none may be seen that is not known, and nothing
+/// Whether some Prometheus of prometheus-operator selects an object of its kinds. Where none may be seen that is not known, and nothing
 /// is said.
 ///
 /// # Errors
 /// The finding that none does.
 fn selected(view: &View<'_>, export: &MetricsExport, kind: Kind, key: &Key) -> Result<(), Finding> {
-    let (Fact::Present(servers), Fact::Present(monitor)) = (view.objects(Kind::Prometheus), view.object(kind, key))
-    else {
+    let (Fact::Present(servers), Fact::Present(live)) = (view.objects(Kind::Prometheus), view.object(kind, key)) else {
         return Ok(());
     };
     let (of_labels, of_namespaces) = match kind {
         Kind::ServiceMonitor => ("serviceMonitorSelector", "serviceMonitorNamespaceSelector"),
+        Kind::ScrapeConfig => ("scrapeConfigSelector", "scrapeConfigNamespaceSelector"),
+        Kind::PrometheusRule => ("ruleSelector", "ruleNamespaceSelector"),
         _ => ("podMonitorSelector", "podMonitorNamespaceSelector"),
     };
     // No selector selects nothing, an empty one all.
@@ -187,7 +188,7 @@ fn selected(view: &View<'_>, export: &MetricsExport, kind: Kind, key: &Key) -> R
         Fact::Present(namespace) => labels_of(namespace),
         _ => return Ok(()),
     };
-    let labels = labels_of(monitor);
+    let labels = labels_of(live);
     let selects = |server: &&Value| {
         let named = server
             .pointer(&format!("/spec/{of_namespaces}"))
@@ -214,7 +215,7 @@ fn selected(view: &View<'_>, export: &MetricsExport, kind: Kind, key: &Key) -> R
         format!("there are: {}", some_names(names))
     };
     let message = format!(
-        "No Prometheus selects {} {key}, so nobody scrapes by it; {there}. Set object.labels and object.namespace of export {} to what one of them selects.",
+        "No Prometheus selects {} {key}, so nobody reads it; {there}. Set object.labels and object.namespace of export {} to what one of them selects.",
         kind.names().1,
         export.name
     );
@@ -225,7 +226,7 @@ fn selected(view: &View<'_>, export: &MetricsExport, kind: Kind, key: &Key) -> R
 pub fn are_left(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<bool> {
     let is_of_mesh =
         |live: &Value| is_of_an_export(live) && labels_of(live).get(MESH_LABEL).is_some_and(|of| of == name_of(mesh));
-    for kind in MONITORS {
+    for kind in OPERATOR_KINDS {
         match view.objects(kind) {
             Fact::Present(all) if all.iter().any(|live| is_of_mesh(live)) => return Some(true),
             Fact::Unknown => return None,
@@ -247,7 +248,7 @@ pub fn are_left(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<bool> {
 /// The ConfigMaps of exports of a mesh, as its status lists them: those that it writes, and those that it wrote while they
 /// are there.
 pub fn listed_maps(view: &View<'_>, mesh: &ObservabilityMesh) -> Vec<String> {
-    let present: Vec<Key> = outputs_of(mesh).into_iter().map(|(_, _, key)| key).collect();
+    let former = former_export_maps_of(mesh);
     let is_gone = |map: &Key| match view.object(Kind::ConfigMap, map) {
         Fact::Present(live) => !is_of_an_export(live),
         Fact::Absent => true,
@@ -255,7 +256,7 @@ pub fn listed_maps(view: &View<'_>, mesh: &ObservabilityMesh) -> Vec<String> {
     };
     let listed = export_maps_of(mesh)
         .into_iter()
-        .filter(|map| present.contains(map) || !is_gone(map));
+        .filter(|map| !former.contains(map) || !is_gone(map));
     listed.take(MAX_MAPS).map(|map| map.to_string()).collect()
 }
 

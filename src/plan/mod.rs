@@ -357,7 +357,7 @@ pub fn targets_of(snapshot: &Snapshot) -> BTreeSet<Target> {
             .into_iter()
             .map(Target::KumaPolicies),
     );
-    targets.extend(exports::monitors_of(snapshot));
+    targets.extend(exports::operator_objects_of(snapshot));
     targets
 }
 

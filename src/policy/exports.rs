@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::conditions::{ConditionType, Finding, Reason, some_names};
 use crate::crds::{
-    ExportSeries, Federation, IstioMetric, MetricOverride, MetricsExport, MetricsExportType, Metricset,
+    ExportForm, ExportSeries, Federation, IstioMetric, MetricOverride, MetricsExport, MetricsExportType, Metricset,
     ObservabilityMesh, ProxyPort, SeriesPreset, TagOperation, Wavefront, WavefrontFrom,
 };
 use crate::policy::membership::name_of;
@@ -24,7 +24,12 @@ use crate::snapshot::{Key, Kind};
 use crate::yaml::YamlError;
 
 /// Kinds of prometheus-operator's that exports become.
-pub const MONITORS: [Kind; 2] = [Kind::PodMonitor, Kind::ServiceMonitor];
+pub const OPERATOR_KINDS: [Kind; 4] = [
+    Kind::PodMonitor,
+    Kind::ServiceMonitor,
+    Kind::ScrapeConfig,
+    Kind::PrometheusRule,
+];
 
 /// Exports of a mesh.
 fn exports_of(mesh: &ObservabilityMesh) -> &[MetricsExport] {
@@ -45,6 +50,21 @@ fn exporters_of(mesh: &ObservabilityMesh) -> Option<Exporters> {
     })
 }
 
+/// The kinds of objects that an export becomes.
+fn kinds_of(export: &MetricsExport) -> Vec<Kind> {
+    match (export.type_, export.object.form) {
+        (MetricsExportType::PodMonitor, _) => vec![Kind::PodMonitor],
+        (MetricsExportType::ServiceMonitor, _) => vec![Kind::ServiceMonitor],
+        (MetricsExportType::ScrapeConfig, ExportForm::PrometheusOperator) => vec![Kind::ScrapeConfig],
+        (MetricsExportType::Federation, ExportForm::PrometheusOperator) => {
+            let rules = export.federation.as_ref().and_then(|of| of.rules.as_ref());
+            let rules = rules.map(|_| Kind::PrometheusRule);
+            std::iter::once(Kind::ScrapeConfig).chain(rules).collect()
+        }
+        _ => vec![Kind::ConfigMap],
+    }
+}
+
 /// The objects that the exports of a mesh become. One that its mesh has nothing for becomes none.
 pub fn outputs_of(mesh: &ObservabilityMesh) -> Vec<(&MetricsExport, Kind, Key)> {
     let Some(exporters) = exporters_of(mesh) else {
@@ -52,16 +72,20 @@ pub fn outputs_of(mesh: &ObservabilityMesh) -> Vec<(&MetricsExport, Kind, Key)> 
     };
     let rendered = exports_of(mesh).iter().filter(|export| has_output(export, &exporters));
     rendered
-        .map(|export| {
-            let kind = match export.type_ {
-                MetricsExportType::PodMonitor => Kind::PodMonitor,
-                MetricsExportType::ServiceMonitor => Kind::ServiceMonitor,
-                _ => Kind::ConfigMap,
-            };
+        .flat_map(|export| {
             let key = Key::new(&export.object.namespace, object_name(name_of(mesh), export));
-            (export, kind, key)
+            kinds_of(export)
+                .into_iter()
+                .map(move |kind| (export, kind, key.clone()))
         })
         .collect()
+}
+
+/// The ConfigMaps among them.
+fn maps_of(mesh: &ObservabilityMesh) -> BTreeSet<Key> {
+    let written = outputs_of(mesh).into_iter();
+    let maps = written.filter(|(_, kind, _)| *kind == Kind::ConfigMap);
+    maps.map(|(_, _, key)| key).collect()
 }
 
 fn has_output(export: &MetricsExport, exporters: &Exporters) -> bool {
@@ -71,7 +95,7 @@ fn has_output(export: &MetricsExport, exporters: &Exporters) -> bool {
 
 /// ConfigMaps that exports of a mesh became before, as its status lists them, and that none becomes now.
 pub fn former_export_maps_of(mesh: &ObservabilityMesh) -> BTreeSet<Key> {
-    let present: BTreeSet<Key> = outputs_of(mesh).into_iter().map(|(_, _, key)| key).collect();
+    let present = maps_of(mesh);
     let listed = mesh.status.iter().flat_map(|status| &status.export_config_maps);
     listed
         .filter_map(|map| map.split_once('/'))
@@ -82,11 +106,8 @@ pub fn former_export_maps_of(mesh: &ObservabilityMesh) -> BTreeSet<Key> {
 
 /// ConfigMaps that exports of a mesh become, and became.
 pub fn export_maps_of(mesh: &ObservabilityMesh) -> BTreeSet<Key> {
-    let present = outputs_of(mesh)
-        .into_iter()
-        .filter(|(_, kind, _)| *kind == Kind::ConfigMap);
     let mut maps = former_export_maps_of(mesh);
-    maps.extend(present.map(|(_, _, key)| key));
+    maps.extend(maps_of(mesh));
     maps
 }
 
@@ -101,11 +122,11 @@ pub enum ExportError {
     Yaml(#[from] YamlError),
 }
 
-/// The object of an export.
+/// The object of a kind that an export becomes.
 ///
 /// # Errors
 /// Where there is none.
-pub fn render(mesh: &ObservabilityMesh, export: &MetricsExport) -> Result<Value, ExportError> {
+pub fn render(mesh: &ObservabilityMesh, export: &MetricsExport, kind: Kind) -> Result<Value, ExportError> {
     let exporters = exporters_of(mesh).ok_or(ExportError::NoMember)?;
     let selection = selection(export, &exporters);
     let of = name_of(mesh);
@@ -124,21 +145,29 @@ pub fn render(mesh: &ObservabilityMesh, export: &MetricsExport) -> Result<Value,
         }
         MetricsExportType::ScrapeConfig => {
             let scrape = export.scrape_config.as_ref().ok_or(ExportError::NoMember)?;
-            one(
-                SCRAPE_KEY,
-                prometheus::scrape(&export.name, scrape, &exporters, &selection),
-            )
+            let job = prometheus::scrape(&export.name, scrape, &exporters, &selection);
+            match kind {
+                Kind::ScrapeConfig => Ok(monitors::of_operator(kind, of, export, job.spec())),
+                _ => one(SCRAPE_KEY, job.file()),
+            }
         }
         MetricsExportType::Federation => {
             let federation = export.federation.as_ref().ok_or(ExportError::NoMember)?;
-            let mut data = vec![(SCRAPE_KEY, prometheus::federation(&export.name, federation, &selection))];
-            data.extend(
-                federation
-                    .rules
-                    .iter()
-                    .map(|rules| (RULES_KEY, prometheus::rules(rules, &selection))),
-            );
-            Ok(config_map(of, export, &data)?)
+            let job = prometheus::federation(&export.name, federation, &selection);
+            let rules = federation.rules.as_ref();
+            let rules = rules.map(|rules| prometheus::rules(rules, &selection));
+            match kind {
+                Kind::ScrapeConfig => Ok(monitors::of_operator(kind, of, export, job.spec())),
+                Kind::PrometheusRule => {
+                    let rules = rules.ok_or(ExportError::NoMember)?;
+                    Ok(monitors::of_operator(kind, of, export, rules))
+                }
+                _ => {
+                    let rules = rules.map(|rules| (RULES_KEY, rules));
+                    let data: Vec<_> = std::iter::once((SCRAPE_KEY, job.file())).chain(rules).collect();
+                    Ok(config_map(of, export, &data)?)
+                }
+            }
         }
         MetricsExportType::RemoteWrite => {
             let write = export.remote_write.as_ref().ok_or(ExportError::NoMember)?;

@@ -117,13 +117,17 @@ pub enum Kind {
     PodMonitor,
     /// `monitoring.coreos.com/v1` ServiceMonitor.
     ServiceMonitor,
+    /// `monitoring.coreos.com/v1alpha1` ScrapeConfig.
+    ScrapeConfig,
+    /// `monitoring.coreos.com/v1` PrometheusRule.
+    PrometheusRule,
     /// `monitoring.coreos.com/v1` Prometheus.
     Prometheus,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Namespace,
         Self::Service,
         Self::ConfigMap,
@@ -149,6 +153,8 @@ impl Kind {
         Self::DataplaneInsight,
         Self::PodMonitor,
         Self::ServiceMonitor,
+        Self::ScrapeConfig,
+        Self::PrometheusRule,
         Self::Prometheus,
     ];
 
@@ -183,6 +189,8 @@ impl Kind {
             Self::DataplaneInsight => ("kuma.io/v1alpha1", "DataplaneInsight", "dataplaneinsights"),
             Self::PodMonitor => ("monitoring.coreos.com/v1", "PodMonitor", "podmonitors"),
             Self::ServiceMonitor => ("monitoring.coreos.com/v1", "ServiceMonitor", "servicemonitors"),
+            Self::ScrapeConfig => ("monitoring.coreos.com/v1alpha1", "ScrapeConfig", "scrapeconfigs"),
+            Self::PrometheusRule => ("monitoring.coreos.com/v1", "PrometheusRule", "prometheusrules"),
             Self::Prometheus => ("monitoring.coreos.com/v1", "Prometheus", "prometheuses"),
         }
     }
@@ -239,6 +247,8 @@ impl Kind {
                 | Self::DataplaneInsight
                 | Self::PodMonitor
                 | Self::ServiceMonitor
+                | Self::ScrapeConfig
+                | Self::PrometheusRule
                 | Self::Prometheus
                 | Self::KumaMesh
                 | Self::KumaTrafficLog

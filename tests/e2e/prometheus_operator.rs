@@ -11,23 +11,25 @@ const POD_MONITOR: Obj<'_> = Obj("PodMonitor", "monitoring", "sightline-default-
 const SERVICE_MONITOR: Obj<'_> = Obj("ServiceMonitor", "monitoring", "sightline-default-istiod");
 const SERVER: Obj<'_> = Obj("Prometheus", "monitoring", "main");
 const CLUSTER_ROLE: Obj<'_> = Obj("ClusterRole", "", "sightline");
-/// Its resources are given by a mesh and the Prometheus that reads it.
-const CASE: &str = "tests/render/cases/exports-monitors-of-prometheus-operator";
+/// Monitors.
+const CASE: &str = "exports-monitors-of-prometheus-operator";
+/// What is a ConfigMap unless the export says otherwise.
+const JOBS: &str = "exports-jobs-and-rules-as-objects-of-prometheus-operator";
 
-/// The golden case: the mesh, the Prometheus, and the monitors that come of them.
-fn golden() -> Result<(Value, Value, Vec<Value>)> {
+/// A golden case: the mesh, the Prometheus, and the objects of the operator's kinds that come of them.
+fn golden(case: &str) -> Result<(Value, Value, Vec<Value>)> {
     let read = |file: &str| -> Result<Vec<Value>> {
-        let text = std::fs::read_to_string(root().join(CASE).join(file))?;
+        let text = std::fs::read_to_string(root().join("tests/render/cases").join(case).join(file))?;
         Ok(serde_saphyr::from_multiple::<Value>(&text)?)
     };
     let given = read("in.yaml")?;
     let of_kind = |kind: &str| {
         let found = given.iter().find(|object| object["kind"] == kind).cloned();
-        found.with_context(|| format!("{CASE} has no {kind}"))
+        found.with_context(|| format!("{case} has no {kind}"))
     };
     let out = read("out.yaml")?.into_iter().next().context("nothing is recorded")?;
     let objects = out["objects"].as_array().context("no objects")?;
-    let is_monitor = |object: &&Value| object["apiVersion"] == "monitoring.coreos.com/v1";
+    let is_monitor = |object: &&Value| text(&object["apiVersion"]).starts_with("monitoring.coreos.com/");
     let monitors = objects.iter().filter(is_monitor).cloned().collect();
     Ok((of_kind("ObservabilityMesh")?, of_kind("Prometheus")?, monitors))
 }
@@ -80,8 +82,27 @@ fn definitions() -> Vec<Value> {
     let server = json!({"type": "object", "properties": {
         "podMonitorSelector": selector, "podMonitorNamespaceSelector": selector,
         "serviceMonitorSelector": selector, "serviceMonitorNamespaceSelector": selector,
+        "scrapeConfigSelector": selector, "scrapeConfigNamespaceSelector": selector,
+        "ruleSelector": selector, "ruleNamespaceSelector": selector,
     }});
+    let some = |items: &Value| json!({"type": "array", "items": items, "minItems": 1});
+    let found_by = ["Pod", "Endpoints", "Ingress", "Service", "Node", "EndpointSlice"];
+    let discovery = object(json!({"role": {"type": "string", "enum": found_by}}), json!(["role"]));
+    let targets = object(json!({"targets": some(&text)}), json!(["targets"]));
+    let job = json!({"type": "object", "properties": {
+        "jobName": {"type": "string", "minLength": 1}, "scrapeInterval": duration, "metricsPath": {"type": "string", "minLength": 1},
+        "honorLabels": {"type": "boolean"}, "params": {"type": "object", "additionalProperties": list(&text)},
+        "kubernetesSDConfigs": list(&discovery), "staticConfigs": list(&targets),
+        "relabelings": some(&relabel), "metricRelabelings": some(&relabel),
+    }});
+    let rule = object(json!({"record": text, "expr": text}), json!(["expr"]));
+    let group = object(
+        json!({"name": {"type": "string", "minLength": 1}, "interval": duration, "rules": list(&rule)}),
+        json!(["name"]),
+    );
+    let rules = json!({"type": "object", "properties": {"groups": list(&group)}});
     let definition = |kind: &str, plural: &str, spec: Value| {
+        let version = if kind == "ScrapeConfig" { "v1alpha1" } else { "v1" };
         let schema = object(json!({"spec": spec}), json!(["spec"]));
         json!({
             "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -89,13 +110,15 @@ fn definitions() -> Vec<Value> {
             "spec": {
                 "group": "monitoring.coreos.com", "scope": "Namespaced",
                 "names": {"kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase()},
-                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
+                "versions": [{"name": version, "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
             },
         })
     };
     vec![
         definition("PodMonitor", "podmonitors", monitor("podMetricsEndpoints")),
         definition("ServiceMonitor", "servicemonitors", monitor("endpoints")),
+        definition("ScrapeConfig", "scrapeconfigs", job),
+        definition("PrometheusRule", "prometheusrules", rules),
         definition("Prometheus", "prometheuses", server),
     ]
 }
@@ -144,7 +167,7 @@ fn without_monitors(role: &Value) -> Value {
 async fn monitors_stand_as_rendered_go_with_their_export_and_no_definition_no_right_and_no_reader_are_each_told()
 -> Result<()> {
     let world = World::with_operator(10).await?;
-    let (mesh, server, monitors) = golden()?;
+    let (mesh, server, monitors) = golden(CASE)?;
     ensure!(monitors.len() == 2, "{CASE}: {monitors:?}");
     world.apply(&mesh.to_string()).await?;
     let words = ["PodMonitor", "install prometheus-operator", "ScrapeConfig"];
@@ -198,6 +221,27 @@ async fn monitors_stand_as_rendered_go_with_their_export_and_no_definition_no_ri
         "a mesh goes when its monitors are gone"
     );
     Ok(())
+}
+
+#[tokio::test]
+async fn jobs_and_rules_are_objects_where_their_export_says_so_and_a_rule_that_nobody_selects_is_told() -> Result<()> {
+    let world = World::with_operator(10).await?;
+    install(&world).await?;
+    let (mesh, server, objects) = golden(JOBS)?;
+    ensure!(objects.len() == 3, "{JOBS}: {objects:?}");
+    world.apply(&server.to_string()).await?;
+    world.apply(&mesh.to_string()).await?;
+    stand_as_rendered(&world, &objects).await?;
+    world.ready(MESH).await?;
+    world
+        .patch(
+            SERVER,
+            json!({"spec": {"ruleSelector": {"matchLabels": {"release": "another"}}}}),
+        )
+        .await?;
+    is_told(&world, "NotSelected", &["PrometheusRule", "ruleSelector", "another"]).await?;
+    world.apply(&server.to_string()).await?;
+    world.ready(MESH).await
 }
 
 /// What is live is what the golden case has, and what the API server left of it.

@@ -286,6 +286,16 @@ const UNUSED: &[&str] = &[
     "* monitoring.coreos.com/servicemonitors create",
     "* monitoring.coreos.com/servicemonitors patch",
     "* monitoring.coreos.com/servicemonitors delete",
+    "* monitoring.coreos.com/scrapeconfigs get",
+    "* monitoring.coreos.com/scrapeconfigs watch",
+    "* monitoring.coreos.com/scrapeconfigs create",
+    "* monitoring.coreos.com/scrapeconfigs patch",
+    "* monitoring.coreos.com/scrapeconfigs delete",
+    "* monitoring.coreos.com/prometheusrules get",
+    "* monitoring.coreos.com/prometheusrules watch",
+    "* monitoring.coreos.com/prometheusrules create",
+    "* monitoring.coreos.com/prometheusrules patch",
+    "* monitoring.coreos.com/prometheusrules delete",
     "* monitoring.coreos.com/prometheuses watch",
 ];
 

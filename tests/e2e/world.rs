@@ -708,6 +708,8 @@ pub fn resource(kind: &str) -> ApiResource {
         "MeshOpenTelemetryBackend" => ("kuma.io", "v1alpha1", "meshopentelemetrybackends"),
         "PodMonitor" => ("monitoring.coreos.com", "v1", "podmonitors"),
         "ServiceMonitor" => ("monitoring.coreos.com", "v1", "servicemonitors"),
+        "ScrapeConfig" => ("monitoring.coreos.com", "v1alpha1", "scrapeconfigs"),
+        "PrometheusRule" => ("monitoring.coreos.com", "v1", "prometheusrules"),
         "Prometheus" => ("monitoring.coreos.com", "v1", "prometheuses"),
         "Deployment" => ("apps", "v1", "deployments"),
         "DaemonSet" => ("apps", "v1", "daemonsets"),

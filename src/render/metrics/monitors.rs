@@ -1,4 +1,4 @@
-//! prometheus-operator's PodMonitor and ServiceMonitor.
+//! Objects of prometheus-operator.
 
 use serde_json::{Value, json};
 
@@ -6,9 +6,15 @@ use super::series::Selection;
 use super::{ENVOY_PORT_NAME, Exporters, ISTIOD_PORT_NAME, Relabel, object};
 use crate::crds::{ControlPlaneScrape, MetricsExport, ProxyScrape};
 use crate::render::kmesh;
+use crate::snapshot::Kind;
 
-/// API version of both.
-pub const API_VERSION: &str = "monitoring.coreos.com/v1";
+/// An object of the operator's with its `spec`.
+pub fn of_operator(kind: Kind, mesh: &str, export: &MetricsExport, spec: Value) -> Value {
+    let (api_version, name, _) = kind.names();
+    let mut object = object(api_version, name, mesh, export);
+    object.insert("spec".into(), spec);
+    Value::Object(object)
+}
 
 fn kept(selection: &Selection) -> Option<Value> {
     let regex = selection.regexes()?.join("|");
@@ -48,10 +54,8 @@ pub fn pod_monitor(
     if let (Some(map), Some(kept)) = (of_endpoint.as_object_mut(), kept(selection)) {
         map.insert("metricRelabelings".into(), kept);
     }
-    let mut monitor = object(API_VERSION, "PodMonitor", mesh, export);
     let spec = json!({"namespaceSelector": namespaces, "selector": pods, "podMetricsEndpoints": [of_endpoint]});
-    monitor.insert("spec".into(), spec);
-    Value::Object(monitor)
+    of_operator(Kind::PodMonitor, mesh, export, spec)
 }
 
 /// The ServiceMonitor by which istiod is scraped. Proxies are not scraped by one: a Pod behind two Services would be
@@ -67,12 +71,10 @@ pub fn service_monitor(
     if let (Some(map), Some(kept)) = (endpoint.as_object_mut(), selection.and_then(kept)) {
         map.insert("metricRelabelings".into(), kept);
     }
-    let mut monitor = object(API_VERSION, "ServiceMonitor", mesh, export);
     let spec = json!({
         "namespaceSelector": {"matchNames": [namespace]},
         "selector": {"matchLabels": {"app": "istiod"}},
         "endpoints": [endpoint],
     });
-    monitor.insert("spec".into(), spec);
-    Value::Object(monitor)
+    of_operator(Kind::ServiceMonitor, mesh, export, spec)
 }

@@ -1,4 +1,5 @@
-//! Prometheus without the operator: a scrape job, a federation with its recording rules, remote write.
+//! Prometheus: a scrape job, a federation with its recording rules, remote write; as files, and as objects of
+//! prometheus-operator.
 //!
 //! A ConfigMap holds one file. `scrape.yml` is what `scrape_config_files` includes and a whole configuration too, so that
 //! `promtool check config` reads it as it is.
@@ -6,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::series::{ExportedBy, Metric, Selection};
 use super::{ENVOY_PORT_NAME, Exporters, ISTIOD_PORT_NAME, Relabel};
@@ -23,13 +24,15 @@ pub const REMOTE_WRITE_KEY: &str = "remote-write.yml";
 /// What names of recorded series begin with.
 pub const RECORDED: &str = "federate:";
 
+/// A scrape job.
 #[derive(Serialize)]
-struct ScrapeConfig<'a> {
-    job_name: &'a str,
+pub struct Job<'a> {
+    #[serde(rename = "job_name")]
+    name: &'a str,
     scrape_interval: &'a str,
     #[serde(skip_serializing_if = "is_false")]
     honor_labels: bool,
-    metrics_path: &'a str,
+    metrics_path: String,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     params: BTreeMap<&'static str, Vec<String>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -40,6 +43,42 @@ struct ScrapeConfig<'a> {
     relabel_configs: Vec<Relabel>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     metric_relabel_configs: Vec<Relabel>,
+}
+
+impl Job<'_> {
+    /// The file that holds it alone.
+    pub fn file(&self) -> Value {
+        json!({"scrape_configs": [self]})
+    }
+
+    /// The `spec` of a ScrapeConfig of prometheus-operator, in whose Prometheus the label `job` of series is its name too.
+    pub fn spec(&self) -> Value {
+        let mut spec = Map::from_iter([
+            ("jobName".to_owned(), json!(self.name)),
+            ("scrapeInterval".to_owned(), json!(self.scrape_interval)),
+            ("metricsPath".to_owned(), json!(self.metrics_path)),
+        ]);
+        let mut put = |field: &str, is_said: bool, value: Value| {
+            if is_said {
+                spec.insert(field.to_owned(), value);
+            }
+        };
+        let steps = |steps: &[Relabel]| steps.iter().map(Relabel::in_monitor).collect::<Value>();
+        put("honorLabels", self.honor_labels, json!(true));
+        put("params", !self.params.is_empty(), json!(self.params));
+        // The operator has names of roles in capitals.
+        let pods = !self.kubernetes_sd_configs.is_empty();
+        put("kubernetesSDConfigs", pods, json!([{"role": "Pod"}]));
+        put(
+            "staticConfigs",
+            !self.static_configs.is_empty(),
+            json!(self.static_configs),
+        );
+        let (targets, metrics) = (&self.relabel_configs, &self.metric_relabel_configs);
+        put("relabelings", !targets.is_empty(), steps(targets));
+        put("metricRelabelings", !metrics.is_empty(), steps(metrics));
+        Value::Object(spec)
+    }
 }
 
 #[derive(Serialize)]
@@ -93,7 +132,7 @@ fn kept(selection: &Selection) -> Vec<Relabel> {
 }
 
 /// The job `name` that scrapes the proxies of a mesh, and istiod where a series of its is wanted; of Kmesh the daemons.
-pub fn scrape(name: &str, scrape: &ProxyScrape, exporters: &Exporters, selection: &Selection) -> Value {
+pub fn scrape<'a>(name: &'a str, scrape: &'a ProxyScrape, exporters: &Exporters, selection: &Selection) -> Job<'a> {
     let endpoint = exporters.endpoint(scrape);
     let replace = |from: &'static str, to: &'static str, regex: &str, replacement: &str| Relabel {
         action: "replace",
@@ -143,22 +182,22 @@ pub fn scrape(name: &str, scrape: &ProxyScrape, exporters: &Exporters, selection
         replace("__meta_kubernetes_pod_name", "pod", "(.*)", "$1"),
         replace("__meta_kubernetes_pod_label_app", "app", "(.*)", "$1"),
     ]);
-    json!({"scrape_configs": [ScrapeConfig {
-        job_name: name,
+    Job {
+        name,
         scrape_interval: &scrape.interval.0,
         honor_labels: false,
-        metrics_path: &endpoint.path,
+        metrics_path: endpoint.path,
         params: BTreeMap::new(),
         kubernetes_sd_configs: vec![Discovery { role: "pod" }],
         static_configs: Vec::new(),
         relabel_configs: relabel,
         metric_relabel_configs: kept(selection),
-    }]})
+    }
 }
 
 /// The job `name` by which another Prometheus is read. With recording rules it reads what they record, under the name of
 /// what it was made of, and of the rest what no rule sums up.
-pub fn federation(name: &str, federation: &Federation, selection: &Selection) -> Value {
+pub fn federation<'a>(name: &'a str, federation: &'a Federation, selection: &Selection) -> Job<'a> {
     let is_summed_up = |metric: &Metric| federation.rules.is_some() && rule_of(metric).is_some();
     let mut selectors = Vec::new();
     let mut renamed = Vec::new();
@@ -178,17 +217,19 @@ pub fn federation(name: &str, federation: &Federation, selection: &Selection) ->
         // At least one matcher has to match something.
         None => selectors.push("{__name__=~\".+\"}".to_owned()),
     }
-    json!({"scrape_configs": [ScrapeConfig {
-        job_name: name,
+    Job {
+        name,
         scrape_interval: &federation.interval.0,
         honor_labels: true,
-        metrics_path: "/federate",
+        metrics_path: "/federate".to_owned(),
         params: BTreeMap::from([("match[]", selectors)]),
         kubernetes_sd_configs: Vec::new(),
-        static_configs: vec![Static { targets: vec![federation.source.to_string()] }],
+        static_configs: vec![Static {
+            targets: vec![federation.source.to_string()],
+        }],
         relabel_configs: Vec::new(),
         metric_relabel_configs: renamed,
-    }]})
+    }
 }
 
 /// Labels that the recording rules sum by, besides `app`, which scraping adds.
