@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::control_plane::AuditEvent;
 use crate::operator::USER;
 use crate::world::*;
 
@@ -223,9 +224,14 @@ async fn probes_and_metrics_answer(world: &World) -> Result<()> {
     }
     let (status, body) = world.operator().get("/metrics").await?;
     assert_eq!(status, 200);
+    // One for each Telemetry, and one more where another policy of its namespace came after it was written.
+    let writes = world.writes_since(Timestamp::UNIX_EPOCH).await?;
+    let is_apply = |write: &&AuditEvent| write.resource == "telemetries" && write.verb == "patch" && write.code < 300;
+    let applies = writes.iter().filter(is_apply).count();
+    ensure!((7..=14).contains(&applies), "{applies} applies for 7 Telemetries");
     for line in [
         "sightline_passes_total{target=\"observabilitymesh\",outcome=\"done\"}",
-        "sightline_writes_total{kind=\"Telemetry\",verb=\"apply\"} 7",
+        &format!("sightline_writes_total{{kind=\"Telemetry\",verb=\"apply\"}} {applies}\n"),
         // Two restarts, and the note of each that it is through.
         "sightline_writes_total{kind=\"Deployment\",verb=\"patch\"} 4",
         "sightline_pass_duration_seconds_bucket{le=\"0.001\"}",
