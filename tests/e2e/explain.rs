@@ -155,7 +155,13 @@ async fn rights(world: &World) -> Result<()> {
         "replicasets",
         "controllerrevisions",
     ];
-    let monitoring = ["podmonitors", "servicemonitors", "prometheuses"];
+    let monitoring = [
+        "podmonitors",
+        "servicemonitors",
+        "scrapeconfigs",
+        "prometheusrules",
+        "prometheuses",
+    ];
     let rules = json!([
         {"apiGroups": [""], "resources": core, "verbs": ["get", "list"]},
         {"apiGroups": ["apps"], "resources": workloads, "verbs": ["get", "list"]},
