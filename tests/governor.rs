@@ -684,10 +684,9 @@ fn simulate(pace: Pace, works: Vec<Work>, mut events: Vec<(i64, Event)>) -> Resu
 }
 
 proptest! {
-    // The same worlds each time: what is submitted is judged by what was seen. Other worlds: change the number. Two are known
-    // that do not hold. A lost key makes a skip (`sightline.dev/skip-failed`) be forgotten, so the one that was skipped holds
-    // its slot again and can be restarted beside another. And `kubectl replace` of the workload that was restarted last,
-    // with a crash at that moment, takes every trace of the interval away.
+    // The same worlds each time: what is submitted is judged by what was seen. Other worlds: change the number. One is known
+    // that the model does not allow: `kubectl replace` of the workload that was restarted last, with a crash at that moment,
+    // takes every trace of the interval away (`QuietMemory` tells of it).
     #![proptest_config(ProptestConfig { cases: 96, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
 
     #[test]

@@ -24,7 +24,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use super::template::{
-    Wanted, is_noted_rolled_out, plan_template, restarted_at, rolled_by_us, skip_failed, stamp, template_hash,
+    Wanted, carried_hash, is_noted_rolled_out, plan_template, restarted_at, rolled_by_us, skip_failed, stamp,
 };
 use crate::crds::{OnFailure, Rollout, WorkloadKind, WorkloadRef};
 
@@ -185,7 +185,7 @@ impl Observed {
 /// [`plan_template`] has a restart to plan: also where the hash is right and the environment is gone (a container was
 /// renamed, somebody took a variable out).
 pub fn observed(id: WorkloadRef, workload: &Value, wanted: Option<&Wanted>) -> Observed {
-    let written = template_hash(workload).map(str::to_owned);
+    let written = carried_hash(workload).map(str::to_owned);
     let (desired, template_hash) = match wanted {
         None => (None, written),
         Some(wanted) => {

@@ -417,6 +417,10 @@ pub fn plan_template(deployment: &Value, wanted: &Wanted, now: Option<Timestamp>
             own.insert(RESTARTED_TEMPLATE.into(), json!(template_digest(&after)));
         }
     } else if carried == Some(Carried::NotJudged) {
+        // The leave to go on without a failed rollout is about that rollout, whatever key its hash is of.
+        if skip_failed(deployment).is_some_and(|skipped| carried_hash(deployment) == Some(skipped)) {
+            set_or_remove(&mut own, SKIP_FAILED, desired.clone());
+        }
         set_or_remove(&mut own, HASH_KEY, parts.as_ref().and_then(Parts::key_id));
         set_or_remove(&mut own, IN_SYNC_WITH, desired.clone());
     }
@@ -476,7 +480,7 @@ enum Carried {
 }
 
 /// What was last said of the pods: noted since their template was written, or on the template itself.
-fn carried_hash(workload: &Value) -> Option<&str> {
+pub(super) fn carried_hash(workload: &Value) -> Option<&str> {
     annotation(workload, IN_SYNC_WITH).or_else(|| template_hash(workload))
 }
 
