@@ -85,6 +85,7 @@ fn config_rbac_is_what_the_code_makes() {
         // The demo, which applies this, has neither Kuma nor Kmesh.
         kuma_namespace: Vec::new(),
         kmesh_namespace: Vec::new(),
+        collector_namespace: Vec::new(),
         agent_namespace: one("service-mesh"),
         inject_namespace: one("interlink"),
     };
