@@ -149,6 +149,7 @@ reasons! {
     IstioNotInstalled [Programmed]: "The API server does not know Istio's kinds.", "Install Istio; the resource heals by itself.";
     KumaNotInstalled [Programmed]: "The API server does not know Kuma's kinds.", "Install Kuma; the resource heals by itself.";
     PrometheusOperatorNotInstalled [Programmed]: "The API server does not know prometheus-operator's kinds.", "Install prometheus-operator, or use an export of type ScrapeConfig; the resource heals by itself.";
+    OpenTelemetryOperatorNotInstalled [Programmed]: "The API server does not know OpenTelemetry's kinds.", "Install OpenTelemetry's operator, or set spec.collector.mode: Workload; the resource heals by itself.";
     NotSelected [Programmed]: "No Prometheus selects a monitor, so nobody scrapes by it.", "Set object.namespace and object.labels of the export to what the Prometheus that the message names selects.";
     ControlPlaneNotVisible [Accepted, Programmed]: "No Ready istiod of a revision was found; or the version of Kuma cannot be told.", "Correct spec.mesh.istio.namespace or revisions, or start istiod; for Kuma, set spec.mesh.kuma.version or correct its systemNamespace.";
     SharedConfigNotWired [Programmed]: "istiod does not read the ConfigMap that extension providers are written to.", "Set SHARED_MESH_CONFIG on istiod as the message says; with mode Patch, name a ConfigMap that istiod reads.";

@@ -14,8 +14,8 @@ use super::files::Document;
 use crate::admission;
 use crate::cluster::hash_key::{SECRET_KEY, SECRET_NAME};
 use crate::crds::{
-    AgentReadsType, IstioMesh, KmeshMesh, KumaMesh, MeshConfigMode, ObservabilityMesh, TargetRef, TracingBackend,
-    TrafficLog,
+    AgentReadsType, CollectorMode, IstioMesh, KmeshMesh, KumaMesh, MeshConfigMode, ObservabilityMesh, TargetRef,
+    TracingBackend, TrafficLog,
 };
 use crate::plan::kmesh::is_daemon;
 use crate::plan::simulate::{Converged, SimulationError, complete_rollout, converge};
@@ -414,7 +414,9 @@ impl World {
             }
         }
         for (service, ports) in ports {
-            if self.snapshot.object(Kind::Service, &service).is_some() {
+            // One of ours is written like everything else.
+            let is_ours = self.snapshot.meshes.values().any(|mesh| makes_service(mesh, &service));
+            if is_ours || self.snapshot.object(Kind::Service, &service).is_some() {
                 continue;
             }
             let listed: Vec<String> = ports.iter().map(ToString::to_string).collect();
@@ -500,6 +502,16 @@ impl World {
     }
 }
 
+/// Whether a Service is one that we write for the collector of a mesh.
+fn makes_service(mesh: &ObservabilityMesh, service: &Key) -> bool {
+    let workload = mesh
+        .spec
+        .collector
+        .as_ref()
+        .filter(|of| of.mode == CollectorMode::Workload);
+    workload.is_some_and(|of| *service == Key::new(&of.namespace, of.object_name()))
+}
+
 fn push_once(list: &mut Vec<String>, text: String) {
     if !list.contains(&text) {
         list.push(text);
@@ -527,6 +539,8 @@ fn with_maps_of_status(mut admitted: Value, read: &Value) -> Value {
             status.insert(field.to_owned(), json!(maps));
         }
     }
+    let collector = read.pointer("/status/collector").filter(|noted| noted.is_string());
+    status.extend(collector.map(|noted| ("collector".to_owned(), noted.clone())));
     if let Some(object) = admitted.as_object_mut().filter(|_| !status.is_empty()) {
         object.insert("status".into(), Value::Object(status));
     }

@@ -22,6 +22,8 @@ pub enum Place {
     Kuma,
     /// In the namespace of Kmesh's daemons.
     Kmesh,
+    /// In a namespace with a collector of ours.
+    Collector,
     /// In a namespace with agents that Sightline restarts, and with what they read.
     Agents,
     /// In a namespace whose workloads get environment.
@@ -41,16 +43,19 @@ pub enum Feature {
     Monitors,
     /// What Kuma 2.x had before policies.
     KumaLegacy,
+    /// Collectors that OpenTelemetry's operator runs.
+    Collector,
 }
 
 impl Feature {
     /// Every feature, in the order of the chart's values.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::ProxyVersions,
         Self::WasmPlugins,
         Self::KumaInsights,
         Self::Monitors,
         Self::KumaLegacy,
+        Self::Collector,
     ];
 
     /// Its name in the chart's values.
@@ -61,6 +66,7 @@ impl Feature {
             Self::KumaInsights => "kumaInsights",
             Self::Monitors => "monitors",
             Self::KumaLegacy => "kumaLegacy",
+            Self::Collector => "collector",
         }
     }
 
@@ -86,6 +92,10 @@ impl Feature {
             Self::KumaLegacy => {
                 "spec.mesh.kuma.legacy of a mesh. Needs to patch the Mesh of Kuma 2.x, and to write its TrafficLogs and \
                  TrafficTraces, in the whole cluster; without it a mesh that asks for it says Forbidden."
+            }
+            Self::Collector => {
+                "spec.collector of a mesh as an object of OpenTelemetry's operator. Needs to write OpenTelemetryCollectors in \
+                 the whole cluster; without it a collector is a workload of ours, in a namespace of namespaces.collectors."
             }
         }
     }
@@ -223,6 +233,14 @@ pub const RULES: &[Rule] = &[
         why: "with spec.mesh.kuma.legacy: the objects of Kuma 2.x that policies become",
     },
     Rule {
+        place: Place::ClusterFor(Feature::Collector),
+        group: "opentelemetry.io",
+        resources: &["opentelemetrycollectors"],
+        names: &[],
+        verbs: &["get", "list", "watch", "create", "patch", "delete"],
+        why: "a collector that OpenTelemetry's operator runs",
+    },
+    Rule {
         place: Place::Cluster,
         group: "gateway.networking.k8s.io",
         resources: &["gateways"],
@@ -333,6 +351,31 @@ pub const RULES: &[Rule] = &[
         why: "a daemon's switches are behind HTTP on the loopback of its pod, and nowhere else (pods/portforward cannot be limited to a port)",
     },
     Rule {
+        place: Place::Collector,
+        group: "",
+        resources: &["configmaps"],
+        names: &[],
+        verbs: &["get", "list", "watch", "create", "patch", "delete"],
+        why: "the configuration of a collector of ours",
+    },
+    // Services are read in the whole cluster anyway.
+    Rule {
+        place: Place::Collector,
+        group: "",
+        resources: &["services"],
+        names: &[],
+        verbs: &["get", "create", "patch", "delete"],
+        why: "where a collector of ours is reached",
+    },
+    Rule {
+        place: Place::Collector,
+        group: "apps",
+        resources: &["deployments", "statefulsets"],
+        names: &[],
+        verbs: &["get", "list", "watch", "create", "patch", "delete"],
+        why: "what runs a collector of ours",
+    },
+    Rule {
         place: Place::Agents,
         group: "",
         resources: &["configmaps"],
@@ -389,6 +432,9 @@ pub struct RbacArgs {
     /// Namespace of Kmesh's daemons. Repeatable.
     #[arg(long, value_name = "NAMESPACE")]
     pub kmesh_namespace: Vec<String>,
+    /// Namespace that a collector of ours runs in. Repeatable.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub collector_namespace: Vec<String>,
     /// Namespace with agents that are restarted, with the ConfigMaps and Secrets that they read. Repeatable.
     #[arg(long, value_name = "NAMESPACE")]
     pub agent_namespace: Vec<String>,
@@ -422,9 +468,11 @@ pub fn manifests(args: &RbacArgs) -> Result<String, YamlError> {
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME, "namespace": own, "labels": labels}}),
         vec![],
     )?;
+    let has_collector = !args.collector_namespace.is_empty();
     let has_kuma = !args.kuma_namespace.is_empty();
     let in_cluster = |place| match place {
         Place::ClusterFor(Feature::KumaInsights | Feature::KumaLegacy) => has_kuma,
+        Place::ClusterFor(Feature::Collector) => has_collector,
         Place::ClusterFor(Feature::ProxyVersions | Feature::WasmPlugins | Feature::Monitors) => true,
         place => place == Place::Cluster,
     };
@@ -439,6 +487,7 @@ pub fn manifests(args: &RbacArgs) -> Result<String, YamlError> {
         (Place::Istio, "istio", &args.istio_namespace[..]),
         (Place::Kuma, "kuma", &args.kuma_namespace[..]),
         (Place::Kmesh, "kmesh", &args.kmesh_namespace[..]),
+        (Place::Collector, "collectors", &args.collector_namespace[..]),
         (Place::Agents, "agents", &args.agent_namespace[..]),
         (Place::Inject, "inject", &args.inject_namespace[..]),
     ];

@@ -369,6 +369,7 @@ impl Operator {
             Target::Rollout(name)
             | Target::KumaReceivers(name)
             | Target::KmeshSwitches(name)
+            | Target::Collector(name)
             | Target::KumaMesh(name) => snapshot.meshes.contains_key(name),
             Target::Telemetries(namespace) | Target::WasmPlugins(namespace) => snapshot
                 .object(Kind::Namespace, &crate::snapshot::Key::new("", namespace))

@@ -3,6 +3,7 @@
 //! No logic lives here. A value of these types is what the API server stored: the schema holds, nothing more. What it
 //! means in a cluster is decided by [`crate::policy`].
 
+mod collector;
 mod common;
 mod exports;
 mod observability_mesh;
@@ -11,6 +12,11 @@ mod status;
 mod tracing_backend;
 mod traffic_log;
 
+pub use collector::{
+    Authorization, AuthorizationScheme, BasicAuth, Collector, CollectorBatch, CollectorElasticsearch,
+    CollectorExporter, CollectorExporterType, CollectorMemory, CollectorMode, CollectorOtlp, CollectorQueue,
+    CollectorReceiver, CollectorRetry, CollectorTls, CollectorVolume, ElasticMapping, SecretKey, SecretValue, Signal,
+};
 pub use common::{
     AddressOnly, Direction, Encoding, Endpoint, FormatField, FormatPreset, LineFormat, LogFormat, MatchLabels, MeshRef,
     Millis, NamedValue, OtlpBackend, OtlpProtocol, Sampling, Tag, TagType, TargetKind, TargetRef, TimeSpan,

@@ -5,6 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::collector::Collector;
 use super::common::{
     AddressOnly, Direction, Endpoint, LogFormat, OtlpBackend, Sampling, Tag, TimeSpan, WorkloadKind, ZipkinBackend,
 };
@@ -48,6 +49,8 @@ pub const DEFAULT_ISTIO_NAMESPACE: &str = "istio-system";
     validation = ("self.mesh.type == 'Kuma' || !has(self.metrics) || !has(self.metrics.kuma)", "metrics.kuma is for mesh.type: Kuma; remove it"),
     validation = ("self.mesh.type == 'Kmesh' || !has(self.metrics) || !has(self.metrics.kmesh)", "metrics.kmesh is for mesh.type: Kmesh; remove it"),
     validation = ("!has(self.metrics) || !has(self.metrics.kuma) || !has(self.metrics.kuma.openTelemetry) || self.logging.backends.exists(b, b.name == self.metrics.kuma.openTelemetry.backend && b.type == 'OTLP')", "metrics.kuma.openTelemetry.backend names no backend of type OTLP in logging.backends; add it there or correct the name"),
+    validation = ("!has(self.logging) || !self.logging.backends.exists(b, b.type == 'Collector') || (has(self.collector) && self.collector.receivers.exists(r, r == 'OTLP'))", "logging.backends: type: Collector needs spec.collector with receivers: [OTLP]"),
+    validation = ("!has(self.tracing) || !has(self.tracing.backends) || !self.tracing.backends.exists(b, b.type == 'Collector') || (has(self.collector) && self.collector.receivers.exists(r, r != 'Jaeger'))", "tracing.backends: type: Collector needs spec.collector with receivers: [OTLP] or [Zipkin]"),
     validation = ("!has(self.agents) || self.agents.all(a, !a.reads.exists(r, r.type == 'InterfaceTraffic') || has(self.interfaceTraffic))", "an agent that reads InterfaceTraffic needs spec.interfaceTraffic; set it, or read a ConfigMap by name"),
     validation = ("!has(self.agents) || !has(self.interfaceTraffic) || self.agents.all(a, !a.reads.exists(r, r.type == 'InterfaceTraffic') || a.workload.__namespace__ == self.interfaceTraffic.configMap.__namespace__)", "an agent can only read InterfaceTraffic from its own namespace: make agents[].workload.namespace and interfaceTraffic.configMap.namespace the same")
 )]
@@ -76,6 +79,9 @@ pub struct ObservabilityMeshSpec {
     /// Metrics that the mesh's proxies report. Default: Istio's standard ones, untouched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
+    /// An OpenTelemetry Collector of this mesh's, which backends of type `Collector` send to. Absent: none of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collector: Option<Collector>,
     /// SolarMesh's interface-level traffic: writes the ConfigMap that `networking-agent` reads (`grpc-logging`, key
     /// `application.yaml`) with address and credentials of Elasticsearch. The agent reads it at its start only: name it
     /// in `agents` with `reads: [{type: InterfaceTraffic}]`, and it is restarted when this changes.
@@ -443,7 +449,7 @@ pub struct LogBackend {
     pub name: String,
     /// Kind of place. `File`: a file of the proxy's container, for example its standard output. `OTLP`: a receiver of the
     /// OpenTelemetry protocol. `EnvoyALS`: a server of Envoy's gRPC access log service (not with Kuma). `TCP`: a server that
-    /// takes lines, such as Logstash (Kuma only).
+    /// takes lines, such as Logstash (Kuma only). `Collector`: the collector of `spec.collector`, by OTLP.
     #[serde(rename = "type")]
     pub type_: LogBackendType,
     /// For `type: File`: which file.
@@ -464,6 +470,8 @@ pub struct LogBackend {
 /// Kinds of place for access logs.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
 pub enum LogBackendType {
+    /// The mesh's own collector.
+    Collector,
     /// A file of the proxy's container.
     File,
     /// The OpenTelemetry protocol.
@@ -584,7 +592,8 @@ pub struct TraceBackend {
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// Kind of place. `OTLP`: a receiver of the OpenTelemetry protocol, such as a collector, Tempo or Jaeger. `Zipkin`: a
-    /// receiver of Zipkin's format. `Datadog`: Datadog's agent.
+    /// receiver of Zipkin's format. `Datadog`: Datadog's agent. `Collector`: the collector of `spec.collector`, by OTLP where
+    /// it takes that and the mesh speaks it, else in Zipkin's format.
     #[serde(rename = "type")]
     pub type_: TraceBackendType,
     /// For `type: OTLP`: address and transport of the receiver, in plaintext. What needs TLS or a credential is reached
@@ -602,6 +611,8 @@ pub struct TraceBackend {
 /// Kinds of place for spans.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
 pub enum TraceBackendType {
+    /// The mesh's own collector.
+    Collector,
     /// The OpenTelemetry protocol.
     #[serde(rename = "OTLP")]
     Otlp,

@@ -36,6 +36,9 @@ pub struct ObservabilityMeshStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub export_config_maps: Vec<String>,
+    /// What runs the collector of this mesh, as `KIND NAMESPACE/NAME`; and what ran it, until that is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collector: Option<String>,
     /// What was seen of istiod and of the proxies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versions: Option<SeenVersions>,

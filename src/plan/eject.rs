@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use super::kuma::legacy;
 use super::owned::{is_ours, may_be_adopted};
-use super::{Status, Target, exports, interface_traffic, kmesh, leftovers, mesh_config, rollout, wasm_plugins};
+use super::{
+    Status, Target, collector, exports, interface_traffic, kmesh, leftovers, mesh_config, rollout, wasm_plugins,
+};
 use crate::conditions::{ConditionType, Finding, Reason, with_ready};
 use crate::crds::{ObservabilityMesh, WorkloadKind, WorkloadRef};
 use crate::policy::exports::{OPERATOR_KINDS, export_maps_of, outputs_of};
@@ -141,6 +143,12 @@ impl Left {
                 self.items.insert(Item::Object(Kind::ConfigMap, map));
             }
         }
+        for (kind, key, live) in collector::live_objects(view, mesh) {
+            let live = self.look(live, || format!("{} {key}", kind.names().1));
+            if live.is_some_and(is_ours) {
+                self.items.insert(Item::Object(kind, key));
+            }
+        }
         if let Some(traffic) = &mesh.spec.interface_traffic {
             let map = Key::new(&traffic.config_map.namespace, &traffic.config_map.name);
             let live = self.look(view.object(Kind::ConfigMap, &map), || format!("ConfigMap {map}"));
@@ -236,7 +244,8 @@ pub fn left(view: &View<'_>) -> Left {
 }
 
 /// Fields of a mesh's status that hold on: counts, which are 0 then, and where entries are looked for.
-const KEPT: [&str; 5] = [
+const KEPT: [&str; 6] = [
+    "collector",
     "exportConfigMaps",
     "meshConfigMaps",
     "providers",

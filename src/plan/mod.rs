@@ -4,6 +4,7 @@
 //! executes plans, `sightline render` plays them on a snapshot of files, tests compare them.
 
 mod capacity;
+mod collector;
 pub(crate) mod control_plane;
 pub(crate) mod effective;
 pub mod eject;
@@ -32,6 +33,7 @@ use crate::conditions::{Finding, Reason};
 use crate::crds::ObservabilityMesh;
 use crate::digest;
 use crate::policy::claims::{PolicyKind, Source};
+use crate::policy::collector::Noted;
 use crate::policy::exports::{former_export_maps_of, outputs_of};
 use crate::policy::membership::{former_maps_of, istio_of, maps_of, name_of};
 use crate::policy::proxies::{kmesh_of, kuma_of};
@@ -61,6 +63,8 @@ pub enum Target {
     KmeshSwitches(String),
     /// Writes the object of an export of metrics.
     Export(Kind, Key),
+    /// Writes the collector of a mesh.
+    Collector(String),
     /// Writes backends to the Mesh of Kuma 2.x that a mesh is, and takes them out again.
     KumaMesh(String),
     /// Writes a `grpc-logging` ConfigMap.
@@ -107,6 +111,7 @@ impl Target {
             Self::KumaReceivers(_) => "kumareceivers",
             Self::KmeshSwitches(_) => "kmeshswitches",
             Self::Export(..) => "export",
+            Self::Collector(_) => "collector",
             Self::KumaMesh(_) => "kumamesh",
             Self::InterfaceTraffic(_) => "interfacetraffic",
             Self::Rollout(_) => "rollout",
@@ -136,6 +141,7 @@ impl std::fmt::Display for Target {
             | Self::KumaReceivers(name)
             | Self::KmeshSwitches(name)
             | Self::KumaMesh(name)
+            | Self::Collector(name)
             | Self::Rollout(name) => write!(f, "{} {name}", self.kind()),
             Self::TrafficLog(key) | Self::TracingBackend(key) | Self::MeshConfig(key) | Self::InterfaceTraffic(key) => {
                 write!(f, "{} {key}", self.kind())
@@ -330,6 +336,7 @@ pub fn plan(view: &View<'_>, target: &Target, memory: &mut Memory<'_>) -> Plan {
         Target::KumaReceivers(mesh) => kuma::receivers(view, mesh),
         Target::KmeshSwitches(mesh) => kmesh::plan(view, mesh),
         Target::Export(kind, key) => exports::plan(view, *kind, key),
+        Target::Collector(mesh) => collector::plan(view, mesh),
         Target::KumaMesh(mesh) => kuma::legacy::plan(view, mesh),
         Target::InterfaceTraffic(map) => interface_traffic::plan(view, map),
         Target::Rollout(mesh) => rollout::plan(view, mesh, memory),
@@ -384,6 +391,9 @@ pub fn targets_of_mesh(mesh: &ObservabilityMesh) -> BTreeSet<Target> {
     }
     if kmesh_of(mesh).is_some() {
         targets.insert(Target::KmeshSwitches(name_of(mesh).to_owned()));
+    }
+    if mesh.spec.collector.is_some() || Noted::of(mesh).is_some() {
+        targets.insert(Target::Collector(name_of(mesh).to_owned()));
     }
     let written = outputs_of(mesh).into_iter().map(|(_, kind, key)| (kind, key));
     let former = former_export_maps_of(mesh)

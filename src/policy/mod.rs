@@ -11,6 +11,7 @@
 
 pub mod backends;
 pub mod claims;
+pub mod collector;
 pub mod exports;
 pub mod formats;
 pub mod kmesh;

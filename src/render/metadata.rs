@@ -27,3 +27,5 @@ pub const SHARED: &str = "sightline.dev/shared";
 pub const INJECT: &str = "sightline.dev/inject";
 /// Finalizer of an ObservabilityMesh.
 pub const FINALIZER: &str = "sightline.dev/cleanup";
+/// Label with the name of the collector that an object is of.
+pub const COLLECTOR_LABEL: &str = "sightline.dev/collector";

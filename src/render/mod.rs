@@ -1,5 +1,6 @@
 //! From the effective policy to what each target really reads: one file or folder per target; pure.
 
+pub mod collector;
 pub mod env;
 pub mod interlink;
 pub mod istio;

@@ -24,6 +24,7 @@ use serde_json::Value;
 use crate::conditions::Finding;
 use crate::crds::{ObservabilityMesh, TracingBackend, TrafficLog, WorkloadKind};
 use crate::plan::Target;
+use crate::policy::collector::with_addresses;
 use crate::render::istio::provider::PREFIX;
 use crate::render::istio::versions::ImageVersion;
 use crate::render::kuma::policy::NAMESPACE_POINTER;
@@ -123,11 +124,13 @@ pub enum Kind {
     PrometheusRule,
     /// `monitoring.coreos.com/v1` Prometheus.
     Prometheus,
+    /// `opentelemetry.io/v1beta1` OpenTelemetryCollector.
+    OpenTelemetryCollector,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Namespace,
         Self::Service,
         Self::ConfigMap,
@@ -156,6 +159,7 @@ impl Kind {
         Self::ScrapeConfig,
         Self::PrometheusRule,
         Self::Prometheus,
+        Self::OpenTelemetryCollector,
     ];
 
     /// `(apiVersion, kind, plural)`.
@@ -192,6 +196,11 @@ impl Kind {
             Self::ScrapeConfig => ("monitoring.coreos.com/v1alpha1", "ScrapeConfig", "scrapeconfigs"),
             Self::PrometheusRule => ("monitoring.coreos.com/v1", "PrometheusRule", "prometheusrules"),
             Self::Prometheus => ("monitoring.coreos.com/v1", "Prometheus", "prometheuses"),
+            Self::OpenTelemetryCollector => (
+                "opentelemetry.io/v1beta1",
+                "OpenTelemetryCollector",
+                "opentelemetrycollectors",
+            ),
         }
     }
 
@@ -250,6 +259,7 @@ impl Kind {
                 | Self::ScrapeConfig
                 | Self::PrometheusRule
                 | Self::Prometheus
+                | Self::OpenTelemetryCollector
                 | Self::KumaMesh
                 | Self::KumaTrafficLog
                 | Self::KumaTrafficTrace
@@ -1138,14 +1148,16 @@ pub trait Resource: Sized {
 
 impl Resource for ObservabilityMesh {
     fn put(snapshot: &mut Snapshot, key: &Key, resource: Option<Arc<Self>>) -> BTreeSet<Read> {
-        let resource = snapshot.as_seen(resource);
+        let resource = snapshot.as_seen(resource).map(with_addresses);
         if is_outdated(snapshot.meshes.get(&key.name), resource.as_ref()) {
             return BTreeSet::new();
         }
         let before = snapshot.meshes.get(&key.name);
         let maps = |mesh: Option<&Arc<Self>>| {
             let status = mesh.and_then(|mesh| mesh.status.as_ref());
-            status.map(|status| status.mesh_config_maps.clone()).unwrap_or_default()
+            status
+                .map(|status| (status.mesh_config_maps.clone(), status.collector.clone()))
+                .unwrap_or_default()
         };
         // Of a status only this is what a plan is made of.
         let changed = changes(before, resource.as_ref()) || maps(before) != maps(resource.as_ref());

@@ -318,8 +318,8 @@ fn every_cel_rule_is_broken_by_a_case_that_the_server_refused() {
     assert!(only_transitions, "{missing:#?}");
     assert_eq!(
         missing.len(),
-        4,
-        "type, Kuma's and Kmesh's namespace do not change, and Kmesh's istio does not go"
+        6,
+        "type, Kuma's and Kmesh's namespace, a collector's name and volume do not change, and Kmesh's istio does not go"
     );
 }
 

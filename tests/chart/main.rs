@@ -234,6 +234,7 @@ async fn with_all_features_the_rights_are_those_of_the_table_and_each_is_bound_t
         istio_namespace: names(&["istio-system", "istio-canary"]),
         kuma_namespace: names(&["kuma-system"]),
         kmesh_namespace: names(&["kmesh-system"]),
+        collector_namespace: names(&["observability"]),
         agent_namespace: names(&["service-mesh"]),
         inject_namespace: names(&["interlink"]),
     });

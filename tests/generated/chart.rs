@@ -56,6 +56,7 @@ fn the_charts_rules_are_those_of_the_table() {
         ("istio".to_owned(), Place::Istio),
         ("kuma".to_owned(), Place::Kuma),
         ("kmesh".to_owned(), Place::Kmesh),
+        ("collectors".to_owned(), Place::Collector),
         ("agents".to_owned(), Place::Agents),
         ("inject".to_owned(), Place::Inject),
     ];

@@ -88,6 +88,7 @@ fn config_rbac_is_what_the_code_makes() {
         kmesh_namespace: Vec::new(),
         // In the second one nothing is restarted: the export for Wavefront's collector is written there.
         agent_namespace: ["service-mesh", "observability-system"].map(str::to_owned).to_vec(),
+        collector_namespace: Vec::new(),
         inject_namespace: one("interlink"),
     };
     check("config/rbac/sightline.yaml", &manifests(&args).unwrap());

@@ -11,7 +11,7 @@ use super::{
 use crate::conditions::{ConditionType, Finding, Reason, Truth, some_names, with_ready};
 use crate::crds::{Direction, IstioMesh, KumaMesh, KumaProfile, Limits, Logging, ObservabilityMesh, Tenancy};
 use crate::plan::{
-    Event, Finalizer, Memory, Plan, Status, Target, control_plane, exports, interface_traffic, kmesh, kuma,
+    Event, Finalizer, Memory, Plan, Status, Target, collector, control_plane, exports, interface_traffic, kmesh, kuma,
     mesh_config, owned, refusal, rollout, telemetries, wasm_plugins,
 };
 use crate::policy::backends::{NO_OTLP_SPANS, SpanReceiver, Transport, log_endpoint, log_target, missing_service};
@@ -114,6 +114,9 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     let export_maps = exports::listed_maps(view, mesh);
     if !export_maps.is_empty() {
         fields.insert("exportConfigMaps".into(), Value::from(export_maps));
+    }
+    if let Some(noted) = collector::noted(view, mesh) {
+        fields.insert("collector".into(), Value::from(noted));
     }
     if let Some(istio) = istio_of(mesh)
         && let Ok(versions) = versions::status(view, mesh, &istio)
@@ -496,7 +499,9 @@ fn programmed(
             );
         }
     }
-    let failing = wasm_programmed(view, mesh).or_else(|| exports::stand(view, mesh).err());
+    let failing = wasm_programmed(view, mesh)
+        .or_else(|| exports::stand(view, mesh).err())
+        .or_else(|| collector::stands(view, mesh).err());
     if let Some(finding) = failing {
         return finding;
     }
@@ -701,7 +706,8 @@ fn finalizer(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finalizer
     let has = mesh.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER);
     let istio = istio_of(mesh);
     if is_live(mesh) {
-        let needed = Proxies::of(mesh).is_some() || mesh.spec.interface_traffic.is_some();
+        let spec = &mesh.spec;
+        let needed = Proxies::of(mesh).is_some() || spec.interface_traffic.is_some() || spec.collector.is_some();
         return (needed && !has).then_some(Finalizer::Set);
     }
     if !has {
@@ -717,8 +723,9 @@ fn finalizer(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Option<Finalizer
         kuma_of(mesh).map_or(Some(false), |of| kuma::are_left(view, mesh, &of)),
         kmesh_of(mesh).map_or(Some(false), |of| kmesh::are_left(view, mesh, &of)),
         exports::are_left(view, mesh),
+        collector::are_left(view, mesh),
     ];
-    (left == [Some(false); 7]).then_some(Finalizer::Remove)
+    (left == [Some(false); 8]).then_some(Finalizer::Remove)
 }
 
 /// Whether Telemetries of the mesh are left; `None`: not known yet.
