@@ -243,7 +243,11 @@ impl Kind {
     pub const fn is_watched_as_a_whole(self) -> bool {
         matches!(
             self,
-            Self::DataplaneInsight | Self::KumaMesh | Self::KumaTrafficLog | Self::KumaTrafficTrace
+            Self::DataplaneInsight
+                | Self::KumaMesh
+                | Self::KumaTrafficLog
+                | Self::KumaTrafficTrace
+                | Self::OpenTelemetryCollector
         )
     }
 

@@ -164,22 +164,7 @@ async fn what_an_admission_policy_denies_is_told_once_takes_nothing_away_and_is_
     let filtered = json!({"apiVersion": "telemetry.istio.io/v1", "kind": "Telemetry",
         "metadata": {"name": "probe", "namespace": "shop"},
         "spec": {"accessLogging": [{"filter": {"expression": "true"}}]}});
-    eventually(PATIENCE, "the policy is in force", async || {
-        let (api, params) = (
-            world.api(SHOP_TELEMETRY),
-            kube::api::PostParams {
-                dry_run: true,
-                ..Default::default()
-            },
-        );
-        Ok(
-            match api.create(&params, &serde_json::from_value(filtered.clone())?).await {
-                Err(kube::Error::Api(status)) if status.message.contains("stable-channel.example") => Ok(()),
-                other => Err(format!("{other:?}")),
-            },
-        )
-    })
-    .await?;
+    world.denied("stable-channel.example", &filtered).await?;
 
     let filter = json!({"spec": {"filter": {"type": "Match", "match": {"minStatus": 500}}}});
     world.patch(ACCESS_LOG, filter).await?;

@@ -499,6 +499,9 @@ async fn a_missing_mesh_is_told(world: &World) -> Result<()> {
     for object in [policy, binding] {
         world.apply(&object.to_string()).await?;
     }
+    let probe = json!({"apiVersion": "kuma.io/v1alpha1", "kind": "MeshAccessLog",
+        "metadata": {"name": "probe", "namespace": SYSTEM, "labels": {"kuma.io/mesh": "nomesh"}}});
+    world.denied(name, &probe).await?;
     // Which mesh of Kuma's it is may not change: another one for a namespace of its own.
     let namespace =
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "bank", "labels": {"mesh": "bank"}}});
@@ -513,15 +516,7 @@ async fn a_missing_mesh_is_told(world: &World) -> Result<()> {
     let log = json!({"apiVersion": "sightline.dev/v1alpha1", "kind": "TrafficLog", "metadata": {"name": "all", "namespace": "bank"}, "spec": {}});
     world.apply(&log.to_string()).await?;
     let of_bank = Obj("TrafficLog", "bank", "all");
-    // An admission policy counts only some time after it is made.
-    eventually(PATIENCE, "the missing mesh is told", async || {
-        let ready = world.condition(of_bank, "Ready").await?;
-        Ok(match ready {
-            Some(ready) if ready.reason == "MeshNotFound" && ready.message.contains("no mesh nomesh") => Ok(()),
-            other => Err(format!("{other:?}")),
-        })
-    })
-    .await?;
+    world.told(of_bank, "MeshNotFound", &["no mesh nomesh"]).await?;
     for obj in [
         of_bank,
         Obj("ObservabilityMesh", "", "bank"),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::Value;
 
@@ -352,6 +352,24 @@ impl World {
 
     pub async fn apply(&self, yaml: &str) -> Result<()> {
         self.plane.apply_yaml(yaml).await.map(drop)
+    }
+
+    /// Waits until an admission policy denies this new object: it counts only some time after it is made.
+    pub async fn denied(&self, policy: &str, probe: &Value) -> Result<()> {
+        let text = |path: &str| probe.pointer(path).and_then(Value::as_str).unwrap_or_default();
+        let api = self.api(Obj(text("/kind"), text("/metadata/namespace"), text("/metadata/name")));
+        let object: DynamicObject = serde_json::from_value(probe.clone())?;
+        let params = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        eventually(PATIENCE, "the admission policy is in force", async || {
+            Ok(match api.create(&params, &object).await {
+                Err(kube::Error::Api(status)) if status.message.contains(policy) => Ok(()),
+                other => Err(format!("{other:?}")),
+            })
+        })
+        .await
     }
 
     pub fn api(&self, obj: Obj<'_>) -> Api<DynamicObject> {
