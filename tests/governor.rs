@@ -119,6 +119,8 @@ struct Cluster {
     wake: Option<i64>,
     crash: Option<Crash>,
     last_start: Option<i64>,
+    /// Whether this process of the operator has looked at the workloads: what it saw of their starts stays with it.
+    has_looked: bool,
     restarts: usize,
     /// Whether a person runs the command of status.
     resumes: bool,
@@ -153,6 +155,7 @@ impl Cluster {
             wake: Some(0),
             crash: None,
             last_start: None,
+            has_looked: false,
             restarts: 0,
             resumes: true,
         };
@@ -236,6 +239,8 @@ impl Cluster {
         let work = &mut self.works[index];
         work.rolling = Rolling::Other(now + 3);
         (work.has, work.seen_at, work.down_until) = (None, now + 1, 0);
+        self.forget_lost_start();
+        let work = &self.works[index];
         let uid = format!("{}-{}", name(index), self.version);
         let kind = Kind::of_workload(work.kind);
         let mut spec = json!({"template": {"metadata": {}, "spec": {"containers": [{"name": "c"}]}}});
@@ -274,9 +279,15 @@ impl Cluster {
             work.wanted = (Self::content(&self.cache, work), self.now);
             work.stale_since = self.now;
         }
-        // The one trace that can be lost is that of a workload that is gone or was replaced.
+        self.has_looked = false;
+        self.forget_lost_start();
+    }
+
+    /// The one trace of a start that can be lost is that of a workload that is gone or was replaced, which this process
+    /// never looked at before (`QuietMemory` tells of it).
+    fn forget_lost_start(&mut self) {
         let noted = |work: &Work| Some(work.started) == self.last_start && work.has.is_some();
-        if !self.works.iter().any(noted) {
+        if !self.has_looked && !self.works.iter().any(noted) {
             self.last_start = None;
         }
     }
@@ -303,6 +314,7 @@ impl Cluster {
                 work.rolling = Rolling::Other(now + takes);
                 if replaces {
                     work.has = None;
+                    self.forget_lost_start();
                 }
             }
             Event::HoldBack(index, held) => {
@@ -447,6 +459,7 @@ impl Cluster {
             hash_key: Some(&self.hash_key),
         };
         let made = plan(&view, &Target::Rollout("mesh".into()), &mut memory);
+        self.has_looked = true;
         let judged = plan(&view, &Target::Mesh("mesh".into()), &mut memory);
         self.wake = made
             .look_again
@@ -683,11 +696,22 @@ fn simulate(pace: Pace, works: Vec<Work>, mut events: Vec<(i64, Event)>) -> Resu
     Ok(())
 }
 
+/// The same worlds in each run, so that a change is judged by itself; others with `PROPTEST_RNG_SEED=N` in the environment.
+fn worlds() -> ProptestConfig {
+    let asked = ProptestConfig::default();
+    let rng_seed = match asked.rng_seed {
+        RngSeed::Random => RngSeed::Fixed(1),
+        chosen @ RngSeed::Fixed(_) => chosen,
+    };
+    ProptestConfig {
+        cases: 96,
+        rng_seed,
+        ..asked
+    }
+}
+
 proptest! {
-    // The same worlds each time: what is submitted is judged by what was seen. Other worlds: change the number. One is known
-    // that the model does not allow: `kubectl replace` of the workload that was restarted last, with a crash at that moment,
-    // takes every trace of the interval away (`QuietMemory` tells of it).
-    #![proptest_config(ProptestConfig { cases: 96, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
+    #![proptest_config(worlds())]
 
     #[test]
     fn budget_pace_and_halt_hold_nobody_restarts_without_a_cause_and_all_that_can_come_in_sync_do(
