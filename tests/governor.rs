@@ -239,8 +239,6 @@ impl Cluster {
         let work = &mut self.works[index];
         work.rolling = Rolling::Other(now + 3);
         (work.has, work.seen_at, work.down_until) = (None, now + 1, 0);
-        self.forget_lost_start();
-        let work = &self.works[index];
         let uid = format!("{}-{}", name(index), self.version);
         let kind = Kind::of_workload(work.kind);
         let mut spec = json!({"template": {"metadata": {}, "spec": {"containers": [{"name": "c"}]}}});
@@ -252,6 +250,7 @@ impl Cluster {
             json!({"metadata": {"namespace": NAMESPACE, "name": name(index), "uid": uid, "generation": 1},
             "spec": spec, "status": {}}),
         );
+        self.forget_lost_start();
     }
 
     fn live(&self, index: usize) -> Value {
@@ -286,8 +285,11 @@ impl Cluster {
     /// The one trace of a start that can be lost is that of a workload that is gone or was replaced, which this process
     /// never looked at before (`QuietMemory` tells of it).
     fn forget_lost_start(&mut self) {
-        let noted = |work: &Work| Some(work.started) == self.last_start && work.has.is_some();
-        if !self.has_looked && !self.works.iter().any(noted) {
+        let is_noted = |index: usize| {
+            let template = "/spec/template/metadata/annotations/sightline.dev~1restarted-at";
+            Some(self.works[index].started) == self.last_start && self.live(index).pointer(template).is_some()
+        };
+        if !self.has_looked && !(0..self.works.len()).any(is_noted) {
             self.last_start = None;
         }
     }

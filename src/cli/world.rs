@@ -539,7 +539,7 @@ fn with_maps_of_status(mut admitted: Value, read: &Value) -> Value {
             status.insert(field.to_owned(), json!(maps));
         }
     }
-    let collector = read.pointer("/status/collector").filter(|noted| noted.is_string());
+    let collector = read.pointer("/status/collector").filter(|noted| noted.is_object());
     status.extend(collector.map(|noted| ("collector".to_owned(), noted.clone())));
     if let Some(object) = admitted.as_object_mut().filter(|_| !status.is_empty()) {
         object.insert("status".into(), Value::Object(status));

@@ -38,8 +38,8 @@ pub use observability_mesh::{
 };
 pub use schema::{custom_resource_definitions, definition_yaml};
 pub use status::{
-    AgentStatus, EffectiveLog, EffectiveTracing, InjectStatus, KmeshNode, KmeshStatus, ObservabilityMeshStatus,
-    SeenVersions, TracingBackendStatus, TrafficLogStatus,
+    AgentStatus, CollectorStatus, EffectiveLog, EffectiveTracing, InjectStatus, KmeshNode, KmeshStatus,
+    ObservabilityMeshStatus, SeenVersions, TracingBackendStatus, TrafficLogStatus,
 };
 pub use tracing_backend::{
     Destination, DestinationType, Dialect, Inject, InjectWorkloads, MeshBackendRef, TracingBackend, TracingBackendSpec,

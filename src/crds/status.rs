@@ -36,9 +36,9 @@ pub struct ObservabilityMeshStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub export_config_maps: Vec<String>,
-    /// What runs the collector of this mesh, as `KIND NAMESPACE/NAME`; and what ran it, until that is gone.
+    /// The collector of this mesh, and one that was, until it is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub collector: Option<String>,
+    pub collector: Option<CollectorStatus>,
     /// What was seen of istiod and of the proxies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versions: Option<SeenVersions>,
@@ -55,6 +55,17 @@ pub struct ObservabilityMeshStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub agents: Vec<AgentStatus>,
+}
+
+/// The collector of a mesh.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CollectorStatus {
+    /// What runs it, as `KIND NAMESPACE/NAME`.
+    pub runner: String,
+    /// What a restart of it can lose. Absent: nothing, as its queues are on volumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_loses: Option<String>,
 }
 
 /// What Kmesh's daemons were asked for. Whether they still do it, nobody can read: switches have no read-back.

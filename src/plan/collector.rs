@@ -3,14 +3,16 @@
 use serde_json::Value;
 
 use super::owned::is_ours;
+use super::rollout::Problem;
 use super::telemetries::uid_of;
 use super::{Delete, Plan, Target, WriteRules, plan_object, refusal};
 use crate::conditions::{ConditionType, Finding, Reason};
-use crate::crds::ObservabilityMesh;
+use crate::crds::{Collector, CollectorStatus, ObservabilityMesh};
 use crate::policy::collector::{Noted, form};
 use crate::policy::membership::{is_live, name_of};
-use crate::render::collector::{Form, objects};
+use crate::render::collector::{Form, objects, queue_size};
 use crate::render::metadata::{COLLECTOR_LABEL, MESH_LABEL};
+use crate::rollout::governor::rolled_out;
 use crate::snapshot::{Fact, Key, Kind, View, key_of, labels_of};
 
 /// Plans it: as the spec says, or away.
@@ -203,14 +205,49 @@ pub fn are_left(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<bool> {
     Some(left)
 }
 
-/// What a mesh's status notes: what runs its collector, or ran it until that is gone.
-pub fn noted(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<String> {
-    match wanted(view, mesh) {
-        Ok(Some(noted)) => Some(noted.to_string()),
+/// What a mesh's status says of its collector, or of one that it had until that is gone.
+pub fn status(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<CollectorStatus> {
+    let former = || Noted::of(mesh);
+    let noted = match wanted(view, mesh) {
+        Ok(Some(noted)) => Some(noted),
         // While it cannot be told, and until it is gone, what was noted is where to look.
-        Err(_) => Noted::of(mesh).map(|noted| noted.to_string()),
-        Ok(None) => Noted::of(mesh)
-            .filter(|_| are_left(view, mesh) != Some(false))
-            .map(|noted| noted.to_string()),
+        Err(_) => former(),
+        Ok(None) => former().filter(|_| are_left(view, mesh) != Some(false)),
+    };
+    noted.map(|noted| CollectorStatus {
+        runner: noted.to_string(),
+        restart_loses: mesh.spec.collector.as_ref().and_then(restart_loses),
+    })
+}
+
+/// What a restart of a collector can lose: its stop ends retries.
+fn restart_loses(collector: &Collector) -> Option<String> {
+    if collector.volume.is_some() {
+        return None;
     }
+    let queues: Vec<String> = collector
+        .exporters
+        .iter()
+        .map(|exporter| format!("{} for exporter {}", queue_size(collector, exporter), exporter.name))
+        .collect();
+    Some(format!(
+        "While a receiver is away, a restart loses what waits for it in memory: batches of up to {} records, at most {}. With spec.collector.volume it loses nothing.",
+        collector.batch.size,
+        queues.join(" and ")
+    ))
+}
+
+/// Whether the collector runs what it was last given, on all pods; `None`: not ours to tell, or not written yet.
+pub fn runs(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<Result<(), Problem>> {
+    let noted = wanted(view, mesh).ok()??;
+    let live = view.object(noted.kind, &noted.key).present()?;
+    if rolled_out(noted.kind.workload()?, live) {
+        return Some(Ok(()));
+    }
+    let message = format!(
+        "{noted} does not run its present configuration on every pod yet. If that stays so, its pods tell why: kubectl -n {} describe pods -l {MESH_LABEL}={}.",
+        noted.key.namespace,
+        name_of(mesh)
+    );
+    Some(Err((Reason::RollingOut, message)))
 }

@@ -155,7 +155,10 @@ impl World {
             let live = snapshot
                 .object(apply.kind, &key_of(&apply.object))
                 .map(|o| (**o).clone());
-            let merged = merged(live, &apply.object, &apply.prune, self.now);
+            let mut merged = merged(live, &apply.object, &apply.prune, self.now);
+            if apply.kind.workload().is_some() {
+                complete_rollout(&mut merged);
+            }
             snapshot.put(apply.kind, Arc::new(merged), self.now);
             if let Target::MeshConfig(map) = target {
                 snapshot.note_map_write(map, self.now);

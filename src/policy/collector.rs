@@ -64,7 +64,7 @@ const RUNNERS: [Kind; 3] = [Kind::OpenTelemetryCollector, Kind::Deployment, Kind
 impl Noted {
     /// What the status of a mesh notes.
     pub fn of(mesh: &ObservabilityMesh) -> Option<Self> {
-        let text = mesh.status.as_ref()?.collector.as_deref()?;
+        let text = &mesh.status.as_ref()?.collector.as_ref()?.runner;
         let (kind, key) = text.split_once(' ')?;
         let (namespace, name) = key.split_once('/')?;
         let kind = RUNNERS.into_iter().find(|runner| runner.names().1 == kind)?;
@@ -109,7 +109,8 @@ impl std::fmt::Display for Noted {
     }
 }
 
-/// What runs the collector of a mesh. What was once chosen by `mode: Auto` stays, as it would be away for a while else.
+/// What runs the collector of a mesh. What was once chosen by `mode: Auto` stays, as it would be away for a while else; only
+/// an object whose kind is gone is gone with it.
 ///
 /// # Errors
 /// While it cannot be told.
@@ -119,13 +120,13 @@ pub fn form(view: &View<'_>, mesh: &ObservabilityMesh, collector: &Collector) ->
         CollectorMode::OpenTelemetryCollector => return Ok(Form::Operator),
         CollectorMode::Auto => {}
     }
-    if let Some(noted) = Noted::of(mesh) {
-        return Ok(noted.form());
-    }
-    match view.objects(Kind::OpenTelemetryCollector) {
-        Fact::KindMissing | Fact::Forbidden => Ok(Form::Workload),
-        Fact::Present(_) | Fact::Absent => Ok(Form::Operator),
-        Fact::Unknown => {
+    let noted = Noted::of(mesh).map(|noted| noted.form());
+    match (view.objects(Kind::OpenTelemetryCollector), noted) {
+        (Fact::KindMissing, _) => Ok(Form::Workload),
+        (_, Some(noted)) => Ok(noted),
+        (Fact::Forbidden, None) => Ok(Form::Workload),
+        (Fact::Present(_) | Fact::Absent, None) => Ok(Form::Operator),
+        (Fact::Unknown, None) => {
             let message = format!(
                 "Whether OpenTelemetry's operator is there for the collector of {} has not been read yet.",
                 name_of(mesh)

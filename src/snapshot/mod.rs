@@ -376,7 +376,7 @@ impl Read {
     /// The watch that this read needs, unless its kind is watched everywhere.
     pub fn watch(&self) -> Option<(Kind, Scope)> {
         let (kind, scope) = match self {
-            Self::Objects(kind) | Self::ObjectsIn(kind, _) | Self::ObjectsFor(kind, ..)
+            Self::Objects(kind) | Self::ObjectsIn(kind, _) | Self::ObjectsFor(kind, ..) | Self::Object(kind, _)
                 if kind.is_watched_as_a_whole() =>
             {
                 (*kind, Scope::Cluster)

@@ -26,6 +26,7 @@ mod adoption;
 mod applier;
 mod bad_input;
 mod chart;
+mod collector_objects;
 mod contest;
 mod crash;
 mod deletion;

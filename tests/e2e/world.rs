@@ -729,6 +729,7 @@ pub fn resource(kind: &str) -> ApiResource {
         "ScrapeConfig" => ("monitoring.coreos.com", "v1alpha1", "scrapeconfigs"),
         "PrometheusRule" => ("monitoring.coreos.com", "v1", "prometheusrules"),
         "Prometheus" => ("monitoring.coreos.com", "v1", "prometheuses"),
+        "OpenTelemetryCollector" => ("opentelemetry.io", "v1beta1", "opentelemetrycollectors"),
         "Deployment" => ("apps", "v1", "deployments"),
         "DaemonSet" => ("apps", "v1", "daemonsets"),
         "StatefulSet" => ("apps", "v1", "statefulsets"),

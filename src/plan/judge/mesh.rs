@@ -50,6 +50,7 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     findings.push(shadowed.unwrap_or(programmed));
     findings.extend(others.contested());
     let mut fields = Map::new();
+    let mut restarted: Vec<_> = collector::runs(view, mesh).into_iter().collect();
     if !mesh.spec.agents.is_empty() {
         let rollouts = rollout::rollouts(view, mesh, memory);
         plan.look_again = [plan.look_again, rollouts.decision.look_again]
@@ -76,9 +77,11 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
             })
             .collect();
         fields.insert("agents".into(), Value::from(agents));
-        let mut unique: Vec<_> = states.into_iter().map(|(_, state)| state).collect();
-        unique.dedup();
-        findings.push(agents_in_sync(unique));
+        restarted.extend(states.into_iter().map(|(_, state)| state));
+        restarted.dedup();
+    }
+    if !restarted.is_empty() {
+        findings.push(agents_in_sync(restarted));
     }
     findings.extend(yields_to_another_mesh(view, mesh));
     findings.extend(partially_expressed(view, mesh));
@@ -115,8 +118,8 @@ pub fn judge(view: &View<'_>, name: &str, memory: &mut Memory<'_>) -> Plan {
     if !export_maps.is_empty() {
         fields.insert("exportConfigMaps".into(), Value::from(export_maps));
     }
-    if let Some(noted) = collector::noted(view, mesh) {
-        fields.insert("collector".into(), Value::from(noted));
+    if let Some(collector) = collector::status(view, mesh) {
+        fields.insert("collector".into(), json!(collector));
     }
     if let Some(istio) = istio_of(mesh)
         && let Ok(versions) = versions::status(view, mesh, &istio)

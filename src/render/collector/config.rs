@@ -130,6 +130,16 @@ pub fn config(collector: &Collector) -> CollectorConfig {
     made
 }
 
+/// Batches that wait for a receiver, at most.
+pub fn queue_size(collector: &Collector, exporter: &CollectorExporter) -> i32 {
+    let default = if collector.volume.is_some() {
+        QUEUE_ON_VOLUME
+    } else {
+        QUEUE_IN_MEMORY
+    };
+    exporter.queue.size.unwrap_or(default)
+}
+
 /// Type, settings, and whether it takes logs.
 fn receiver_of(receiver: CollectorReceiver) -> (&'static str, Value, bool) {
     let at = |port| json!({"endpoint": everywhere(port)});
@@ -196,12 +206,7 @@ impl CollectorConfig {
             ("debug", json!({}))
         };
         let retry = &exporter.retry;
-        let default = if collector.volume.is_some() {
-            QUEUE_ON_VOLUME
-        } else {
-            QUEUE_IN_MEMORY
-        };
-        let size = exporter.queue.size.unwrap_or(default);
+        let size = queue_size(collector, exporter);
         let mut queue = json!({"enabled": true, "num_consumers": exporter.queue.consumers, "queue_size": size});
         if let Some(queue) = queue.as_object_mut().filter(|_| collector.volume.is_some()) {
             queue.insert("storage".into(), json!(STORAGE));

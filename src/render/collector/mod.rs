@@ -5,7 +5,7 @@
 mod config;
 mod objects;
 
-pub use config::{CONFIG_KEY, CollectorConfig, config};
+pub use config::{CONFIG_KEY, CollectorConfig, config, queue_size};
 pub use objects::{CONFIG_HASH, Form, Rendered, objects};
 
 use serde_json::{Value, json};
