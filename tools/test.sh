@@ -11,6 +11,9 @@ trap 'rm -f "$log"' EXIT
 status=0
 # What a failure says is not to be lost among frames of the runtime.
 export RUST_BACKTRACE=0
+# The longest, those of e2e, wait for a cluster for more than half of their time.
+cores=$(nproc)
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((cores + cores / 2))}
 cargo test --workspace --no-fail-fast 2>&1 | tee "$log" || status=$?
 
 # "Running tests/e2e/main.rs (…)" or "Running unittests src/lib.rs (…)", then "test result: ok. 12 passed; 0 failed; …"

@@ -60,7 +60,8 @@ pub struct Collector {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampling: Option<Sampling>,
     /// Keeps queues on a volume of each pod, so that a restart loses nothing. Default: queues are in memory, and a restart
-    /// loses what they hold beyond what can be sent within half a minute. Cannot be changed.
+    /// loses what waits for a receiver that is away. Volumes stay when the collector goes, for you to delete. Cannot be
+    /// changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<CollectorVolume>,
     /// Where it sends to, 1 to 4.
