@@ -6,13 +6,18 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Eye;
-use super::model::{BackendSeen, InterfaceTrafficSeen, IstioSeen, MeshAnswer, Origin, ProviderSeen, RequiredSeen};
+use super::model::{
+    BackendSeen, CollectorSeen, ExporterSeen, InterfaceTrafficSeen, IstioSeen, MeshAnswer, Origin, ProviderSeen,
+    RequiredSeen,
+};
 use super::places::{lines, spans, units_of, word};
 use super::problems::{conditions, origin_of, policy_seen};
 use super::workloads::managed;
-use crate::crds::{InterfaceTraffic, IstioMesh, LogBackend, MeshConfigMode, ObservabilityMesh, TraceBackend};
+use crate::crds::{
+    CollectorExporter, InterfaceTraffic, IstioMesh, LogBackend, MeshConfigMode, ObservabilityMesh, TraceBackend,
+};
 use crate::plan::Target;
-use crate::plan::control_plane;
+use crate::plan::{collector, control_plane};
 use crate::policy::backends::{SpanReceiver, Transport, log_endpoint, missing_service};
 use crate::policy::claims::Checked;
 use crate::policy::membership::{istio_of, mesh_scope, meshes_of_namespace, name_of, root_namespace};
@@ -57,6 +62,7 @@ pub(super) fn mesh(eye: &Eye<'_, '_>, name: &str) -> Option<MeshAnswer> {
             .interface_traffic
             .as_ref()
             .map(|traffic| interface_traffic(mesh, traffic)),
+        collector: collector_seen(view, mesh),
         missing_yaml: istio.as_ref().and_then(|istio| missing_yaml(istio, &providers)),
         providers,
         agents: managed(eye, |_| true)
@@ -149,6 +155,26 @@ fn interface_traffic(mesh: &ObservabilityMesh, traffic: &InterfaceTraffic) -> In
         wasm_plugin: traffic.wasm_plugin.as_ref().map(|module| module.url.clone()),
         from: Origin::mesh(mesh).at("spec.interfaceTraffic"),
     }
+}
+
+fn collector_seen(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<CollectorSeen> {
+    let collector = mesh.spec.collector.as_ref()?;
+    let exporter = |exporter: &CollectorExporter| {
+        let documents = exporter.elasticsearch.iter().flat_map(|of| of.urls.clone());
+        let seen = ExporterSeen {
+            type_: word(&exporter.type_),
+            urls: documents.chain(exporter.otlp.iter().map(|of| of.url.clone())).collect(),
+            signals: exporter.signals.iter().map(word).collect(),
+        };
+        (exporter.name.clone(), seen)
+    };
+    Some(CollectorSeen {
+        status: collector::status(view, mesh)?,
+        receivers: collector.receivers.iter().map(word).collect(),
+        exporters: collector.exporters.iter().map(exporter).collect(),
+        sampling: collector.sampling.as_ref().map(|sampling| sampling.percentage.clone()),
+        from: Origin::mesh(mesh).at("spec.collector"),
+    })
 }
 
 fn required(view: &View<'_>, mesh: &Arc<ObservabilityMesh>) -> Vec<RequiredSeen> {

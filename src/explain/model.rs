@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::crds::MetricOverride;
+use crate::crds::{CollectorStatus, MetricOverride};
 use crate::policy::claims::Side;
 
 /// The answer about one thing.
@@ -650,6 +650,9 @@ pub struct MeshAnswer {
     /// SolarMesh's interface traffic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface_traffic: Option<InterfaceTrafficSeen>,
+    /// Its collector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collector: Option<CollectorSeen>,
     /// Policies that belong to it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<PolicySeen>,
@@ -708,6 +711,37 @@ pub struct InterfaceTrafficSeen {
     pub wasm_plugin: Option<String>,
     /// Who says so.
     pub from: Origin,
+}
+
+/// The collector of a mesh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CollectorSeen {
+    /// What runs it, and what a restart can lose.
+    #[serde(flatten)]
+    pub status: CollectorStatus,
+    /// What it takes.
+    pub receivers: Vec<String>,
+    /// Where it sends to, by name.
+    pub exporters: BTreeMap<String, ExporterSeen>,
+    /// How many of the traces it passes on, in percent. Absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<String>,
+    /// Who says so.
+    pub from: Origin,
+}
+
+/// Where a collector sends to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExporterSeen {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// Its addresses.
+    pub urls: Vec<String>,
+    /// What is sent there.
+    pub signals: Vec<String>,
 }
 
 /// A backend, and its place.

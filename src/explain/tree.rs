@@ -5,10 +5,10 @@ use std::fmt::{Display, Formatter, Result};
 use serde_json::Value;
 
 use super::model::{
-    AgentEntry, Answer, BackendSeen, ConditionSeen, ConnectionsSeen, Environment, Explanation, Fallback,
-    ForeignTelemetry, Format, InterfaceTrafficSeen, IstioSeen, Line, MeshAnswer, MeshChoice, Metrics, NamespaceAnswer,
-    Origin, Overridden, PodAnswer, PolicySeen, Problem, ProviderSeen, SetAnswer, SideLog, Spans, SwitchSeen,
-    TelemetryRef, Tracing, TracingBackendAnswer, Traffic, TrafficLogAnswer, Unit,
+    AgentEntry, Answer, BackendSeen, CollectorSeen, ConditionSeen, ConnectionsSeen, Environment, Explanation,
+    ExporterSeen, Fallback, ForeignTelemetry, Format, InterfaceTrafficSeen, IstioSeen, Line, MeshAnswer, MeshChoice,
+    Metrics, NamespaceAnswer, Origin, Overridden, PodAnswer, PolicySeen, Problem, ProviderSeen, SetAnswer, SideLog,
+    Spans, SwitchSeen, TelemetryRef, Tracing, TracingBackendAnswer, Traffic, TrafficLogAnswer, Unit,
 };
 
 /// The text of an explanation.
@@ -251,6 +251,7 @@ impl Printer {
         );
         nodes.extend(group("metrics", &mesh.metrics, |change| leaf(compact(change))));
         nodes.extend(mesh.interface_traffic.as_ref().map(interface_traffic));
+        nodes.extend(mesh.collector.as_ref().map(collector));
         nodes.extend(group("policies", &mesh.policies, policy));
         nodes.extend(group("extension providers", &mesh.providers, provider));
         nodes.extend(group("agents", &mesh.agents, agent));
@@ -511,6 +512,21 @@ fn interface_traffic(traffic: &InterfaceTrafficSeen) -> Node {
             .map(|url| leaf(format!("WasmPlugin {url}"))),
     );
     node(format!("interface traffic ← {}", traffic.from), below)
+}
+
+fn collector(collector: &CollectorSeen) -> Node {
+    let mut below = vec![
+        leaf(collector.status.runner.clone()),
+        leaf(format!("takes {}", joined(&collector.receivers))),
+    ];
+    let sampling = collector.sampling.as_ref();
+    below.extend(sampling.map(|percentage| leaf(format!("passes on {percentage} % of the traces"))));
+    below.extend(collector.exporters.iter().map(|(name, exporter)| {
+        let ExporterSeen { type_, urls, signals } = exporter;
+        leaf(format!("{} to {name}: {type_} {}", joined(signals), joined(urls)))
+    }));
+    below.extend(collector.status.restart_loses.clone().map(leaf));
+    node(format!("collector ← {}", collector.from), below)
 }
 
 fn provider(provider: &ProviderSeen) -> Node {

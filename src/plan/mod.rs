@@ -4,7 +4,7 @@
 //! executes plans, `sightline render` plays them on a snapshot of files, tests compare them.
 
 mod capacity;
-mod collector;
+pub(crate) mod collector;
 pub(crate) mod control_plane;
 pub(crate) mod effective;
 pub mod eject;

@@ -122,9 +122,8 @@ pub fn form(view: &View<'_>, mesh: &ObservabilityMesh, collector: &Collector) ->
     }
     let noted = Noted::of(mesh).map(|noted| noted.form());
     match (view.objects(Kind::OpenTelemetryCollector), noted) {
-        (Fact::KindMissing, _) => Ok(Form::Workload),
+        (Fact::KindMissing, _) | (Fact::Forbidden, None) => Ok(Form::Workload),
         (_, Some(noted)) => Ok(noted),
-        (Fact::Forbidden, None) => Ok(Form::Workload),
         (Fact::Present(_) | Fact::Absent, None) => Ok(Form::Operator),
         (Fact::Unknown, None) => {
             let message = format!(
