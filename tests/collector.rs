@@ -10,30 +10,26 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "support/collector.rs"]
+mod collector;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
+use collector::{ELASTICSEARCH, RECEIVERS, binaries, in_place_of_elasticsearch, step_to_elasticsearch};
 use serde_json::{Value, json};
 use sightline::admission::admit;
 use sightline::crds::{Collector, ObservabilityMesh};
 use sightline::render::collector::config;
 use sightline::yaml::{read_documents, to_yaml};
 
-/// The folder with both collectors.
-fn binaries() -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/collector/build.sh");
-    let output = Command::new(script).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
-}
-
 /// Has a collector judge a configuration; the error is what it says.
 fn validate(collector: &str, version: &str, config: &Value) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.yaml");
     fs::write(&file, to_yaml(config).unwrap()).unwrap();
-    let output = Command::new(binaries().join(collector))
+    let output = Command::new(binaries().unwrap().join(collector))
         .args(["validate", "--config"])
         .arg(&file)
         .envs(VARIABLES.map(|name| (name, "value")))
@@ -54,9 +50,6 @@ const VARIABLES: [&str; 4] = [
     "SIGHTLINE_ELASTIC_PASSWORD",
     "SIGHTLINE_ELASTIC_APM_AUTHORIZATION",
 ];
-
-const RECEIVERS: (&str, &str) = ("otelcol-receivers", "0.155.0");
-const ELASTICSEARCH: (&str, &str) = ("otelcol-elasticsearch", "0.120.0");
 
 /// Collectors of the golden cases, with the case.
 fn recorded() -> Vec<(String, Collector)> {
@@ -103,42 +96,12 @@ fn without_volume(config: &mut Value) {
     }
 }
 
-/// The half of a configuration whose pipelines stand in front of the loopback, or behind it.
-fn half(config: &Value, is_behind: bool) -> Value {
-    let mut half = config.clone();
-    let pipelines = half["service"]["pipelines"].as_object_mut().unwrap();
-    pipelines.retain(|name, _| name.contains('/') == is_behind);
-    let used: Vec<Value> = pipelines.values().cloned().collect();
-    for part in ["receivers", "processors", "exporters"] {
-        let ids = |pipeline: &Value| pipeline[part].as_array().unwrap().clone();
-        let used: Vec<Value> = used.iter().flat_map(ids).collect();
-        half[part]
-            .as_object_mut()
-            .unwrap()
-            .retain(|id, _| used.contains(&json!(id)));
-    }
-    half
-}
-
 #[test]
 fn a_present_collector_takes_all_but_the_step_to_elasticsearch() {
     let (binary, version) = RECEIVERS;
     for (case, collector) in recorded() {
-        let mut config = rendered(&collector, version);
         // It has every component but this exporter.
-        let behind = half(&config, true);
-        for id in behind["exporters"].as_object().unwrap().keys() {
-            let debug = id.replace("elasticsearch/", "debug/");
-            config["exporters"][&debug] = json!({});
-            config["exporters"].as_object_mut().unwrap().remove(id);
-            for pipeline in config["service"]["pipelines"].as_object_mut().unwrap().values_mut() {
-                for exporter in pipeline["exporters"].as_array_mut().unwrap() {
-                    if exporter == id.as_str() {
-                        *exporter = json!(debug);
-                    }
-                }
-            }
-        }
+        let config = in_place_of_elasticsearch(&rendered(&collector, version), "debug", |_| json!({}));
         validate(binary, version, &config).unwrap_or_else(|said| panic!("{case}: {said}"));
     }
 }
@@ -148,17 +111,10 @@ fn a_collector_with_the_exporter_of_elasticsearch_takes_the_step_to_it() {
     let (binary, version) = ELASTICSEARCH;
     let mut checked = 0;
     for (case, collector) in recorded() {
-        let mut config = half(&rendered(&collector, version), true);
+        let config = step_to_elasticsearch(&rendered(&collector, version));
         if config["exporters"].as_object().unwrap().is_empty() {
             continue;
         }
-        // It has neither the processor that marks records nor the extension of queues.
-        config["processors"] = json!({});
-        for pipeline in config["service"]["pipelines"].as_object_mut().unwrap().values_mut() {
-            pipeline["processors"] = json!([]);
-        }
-        config["extensions"].as_object_mut().unwrap().remove("file_storage");
-        config["service"]["extensions"] = json!(["health_check"]);
         validate(binary, version, &config).unwrap_or_else(|said| panic!("{case}: {said}"));
         checked += 1;
     }
@@ -169,7 +125,9 @@ fn a_collector_with_the_exporter_of_elasticsearch_takes_the_step_to_it() {
 fn a_collector_refuses_what_is_wrong() {
     let (_, collector) = recorded().remove(0);
     for (binary, version) in [RECEIVERS, ELASTICSEARCH] {
-        let mut config = half(&rendered(&collector, version), false);
+        let config = in_place_of_elasticsearch(&rendered(&collector, version), "debug", |_| json!({}));
+        let mut config = step_to_elasticsearch(&config);
+        validate(binary, version, &config).unwrap();
         config["exporters"]["jaeger"] = json!({"endpoint": "a:1"});
         assert!(validate(binary, version, &config).is_err(), "{binary}");
     }

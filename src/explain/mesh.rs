@@ -161,12 +161,13 @@ fn collector_seen(view: &View<'_>, mesh: &ObservabilityMesh) -> Option<Collector
     let collector = mesh.spec.collector.as_ref()?;
     let exporter = |exporter: &CollectorExporter| {
         let documents = exporter.elasticsearch.iter().flat_map(|of| of.urls.clone());
-        let seen = ExporterSeen {
+        ExporterSeen {
+            name: exporter.name.clone(),
             type_: word(&exporter.type_),
             urls: documents.chain(exporter.otlp.iter().map(|of| of.url.clone())).collect(),
             signals: exporter.signals.iter().map(word).collect(),
-        };
-        (exporter.name.clone(), seen)
+            from: Origin::mesh(mesh).at(&format!("spec.collector.exporters[{}]", exporter.name)),
+        }
     };
     Some(CollectorSeen {
         status: collector::status(view, mesh)?,

@@ -722,8 +722,8 @@ pub struct CollectorSeen {
     pub status: CollectorStatus,
     /// What it takes.
     pub receivers: Vec<String>,
-    /// Where it sends to, by name.
-    pub exporters: BTreeMap<String, ExporterSeen>,
+    /// Where it sends to.
+    pub exporters: Vec<ExporterSeen>,
     /// How many of the traces it passes on, in percent. Absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sampling: Option<String>,
@@ -735,6 +735,8 @@ pub struct CollectorSeen {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExporterSeen {
+    /// Its name.
+    pub name: String,
     /// Its type.
     #[serde(rename = "type")]
     pub type_: String,
@@ -742,6 +744,8 @@ pub struct ExporterSeen {
     pub urls: Vec<String>,
     /// What is sent there.
     pub signals: Vec<String>,
+    /// Who says so.
+    pub from: Origin,
 }
 
 /// A backend, and its place.

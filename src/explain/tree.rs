@@ -5,10 +5,10 @@ use std::fmt::{Display, Formatter, Result};
 use serde_json::Value;
 
 use super::model::{
-    AgentEntry, Answer, BackendSeen, CollectorSeen, ConditionSeen, ConnectionsSeen, Environment, Explanation,
-    ExporterSeen, Fallback, ForeignTelemetry, Format, InterfaceTrafficSeen, IstioSeen, Line, MeshAnswer, MeshChoice,
-    Metrics, NamespaceAnswer, Origin, Overridden, PodAnswer, PolicySeen, Problem, ProviderSeen, SetAnswer, SideLog,
-    Spans, SwitchSeen, TelemetryRef, Tracing, TracingBackendAnswer, Traffic, TrafficLogAnswer, Unit,
+    AgentEntry, Answer, BackendSeen, CollectorSeen, ConditionSeen, ConnectionsSeen, Environment, Explanation, Fallback,
+    ForeignTelemetry, Format, InterfaceTrafficSeen, IstioSeen, Line, MeshAnswer, MeshChoice, Metrics, NamespaceAnswer,
+    Origin, Overridden, PodAnswer, PolicySeen, Problem, ProviderSeen, SetAnswer, SideLog, Spans, SwitchSeen,
+    TelemetryRef, Tracing, TracingBackendAnswer, Traffic, TrafficLogAnswer, Unit,
 };
 
 /// The text of an explanation.
@@ -521,9 +521,12 @@ fn collector(collector: &CollectorSeen) -> Node {
     ];
     let sampling = collector.sampling.as_ref();
     below.extend(sampling.map(|percentage| leaf(format!("passes on {percentage} % of the traces"))));
-    below.extend(collector.exporters.iter().map(|(name, exporter)| {
-        let ExporterSeen { type_, urls, signals } = exporter;
-        leaf(format!("{} to {name}: {type_} {}", joined(signals), joined(urls)))
+    below.extend(collector.exporters.iter().map(|exporter| {
+        let (what, to) = (joined(&exporter.signals), joined(&exporter.urls));
+        leaf(format!(
+            "{what} to {}: {} {to} ← {}",
+            exporter.name, exporter.type_, exporter.from
+        ))
     }));
     below.extend(collector.status.restart_loses.clone().map(leaf));
     node(format!("collector ← {}", collector.from), below)

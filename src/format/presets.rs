@@ -410,11 +410,21 @@ impl Preset {
         }
     }
 
-    /// The names of the fields of all its forms.
-    pub(super) fn field_names(self) -> impl Iterator<Item = &'static str> {
+    /// The fields of all its forms, names and operators; one that is in two forms comes twice.
+    pub fn fields(self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let forms = self.forms();
         let tcp = forms.tcp.iter().flat_map(|form| form.fields);
-        forms.http.fields.iter().chain(tcp).map(|field| field.name)
+        forms
+            .http
+            .fields
+            .iter()
+            .chain(tcp)
+            .map(|field| (field.name, field.value))
+    }
+
+    /// The names of the fields of all its forms.
+    pub(super) fn field_names(self) -> impl Iterator<Item = &'static str> {
+        self.fields().map(|(name, _)| name)
     }
 }
 

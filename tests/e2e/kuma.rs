@@ -16,7 +16,8 @@ use crate::operator::USER;
 use crate::rbac::{asked_in, rules_in};
 use crate::world::*;
 
-const SYSTEM: &str = "kuma-system";
+/// Namespace of Kuma's control plane.
+pub const SYSTEM: &str = "kuma-system";
 const MESH: Obj<'_> = Obj("ObservabilityMesh", "", "default");
 const CONTROL_PLANE: Obj<'_> = Obj("Deployment", SYSTEM, "kuma-control-plane");
 /// Every kind that is written.
@@ -305,39 +306,60 @@ async fn what_others_do_beside_our_policies_is_told_what_webhooks_add_is_no_drif
     world.told(RECORDS, "NoMesh", &[]).await
 }
 
-#[tokio::test]
-async fn the_sample_is_ready_and_kuma_is_given_the_backends_and_the_tracing_of_the_document() -> Result<()> {
-    let world = empty_world_of(Shape::V2_14, "2.14.3").await?;
+/// A cluster with Kuma, and the sample `kuma-elastic` applied.
+pub async fn world_of_the_sample() -> Result<World> {
+    let mut world = World::bare().await?;
+    install(&world, Shape::V2_14).await?;
+    prepare(&world).await?;
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace",
         "metadata": {"name": "checkout", "labels": {"kuma.io/sidecar-injection": "enabled"}}});
     world.apply(&namespace.to_string()).await?;
+    let rights = ["rbac", "--kuma-namespace", SYSTEM, "--collector-namespace", "elastic"];
+    world.apply(&sightline_ok(&rights).await?).await?;
+    run_control_plane(&world, "2.14.3").await?;
+    world.start_operator().await?;
     world.apply_sample("kuma/kuma-elastic").await?;
     for sample in [
         Obj("ObservabilityMesh", "", "kuma-elastic"),
         ALL,
         Obj("TrafficLog", SYSTEM, "logstash"),
+        Obj("TrafficLog", SYSTEM, "elastic"),
     ] {
         world.ready(sample).await?;
     }
+    Ok(world)
+}
+
+#[tokio::test]
+async fn the_sample_is_ready_and_kuma_is_given_the_backends_and_the_tracing_of_the_document() -> Result<()> {
+    let world = world_of_the_sample().await?;
     let all_of = async |kind: &str, path: &str| -> Result<BTreeSet<String>> {
         let live = world.list(kind, SYSTEM).await?;
         let found = live.iter().filter_map(|object| object.pointer(path));
         Ok(found.map(Value::to_string).collect())
     };
-    // Both policies hold for the whole mesh, so each list has both backends: lists of a target replace each other.
+    // All policies hold for the whole mesh, so each list has all backends: lists of a target replace each other.
     let backends = all_of("MeshAccessLog", "/spec/rules/0/default/backends").await?;
     ensure!(
         !backends.is_empty()
-            && backends
-                .iter()
-                .all(|all| all.contains("/tmp/access.log") && all.contains("logstash.elastic.svc:5000")),
+            && backends.iter().all(
+                |all| ["/tmp/access.log", "logstash.elastic.svc:5000", "http.request.method"]
+                    .iter()
+                    .all(|part| all.contains(part))
+            ),
         "{backends:?}"
     );
     let traces = all_of("MeshTrace", "/spec/default").await?;
     let trace = traces.first().context("no MeshTrace")?;
     ensure!(
-        traces.len() == 1 && trace.contains("http://otel-collector.elastic.svc:9411/api/v2/spans"),
+        traces.len() == 1 && trace.contains("MeshOpenTelemetryBackend"),
         "{traces:?}"
+    );
+    let receivers = all_of("MeshOpenTelemetryBackend", "/spec/endpoint").await?;
+    let receiver = receivers.first().context("no receiver")?;
+    ensure!(
+        receivers.len() == 1 && receiver.contains("sightline-collector.elastic.svc"),
+        "{receivers:?}"
     );
     ensure!(world.forbidden().await?.is_empty(), "{:?}", world.forbidden().await?);
     Ok(())

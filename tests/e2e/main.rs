@@ -13,19 +13,28 @@
     reason = "a test that panics fails, which is what it is for, and a story has its length"
 )]
 
+#[path = "../support/collector.rs"]
+mod collectors;
 #[path = "../support/control_plane.rs"]
 mod control_plane;
+#[path = "../support/elasticsearch.rs"]
+mod elasticsearch;
+#[path = "../support/envoy.rs"]
+mod envoy;
 #[path = "../support/fault_proxy.rs"]
 mod fault_proxy;
 #[path = "../support/matrix.rs"]
 mod matrix;
 #[path = "../support/operator.rs"]
 mod operator;
+#[path = "../support/telemetry.rs"]
+mod telemetry;
 
 mod adoption;
 mod applier;
 mod bad_input;
 mod chart;
+mod collector;
 mod collector_objects;
 mod contest;
 mod crash;

@@ -31,13 +31,25 @@ mesh spec.logging.backends[1].tcp.endpoint.host | other.elastic.svc | logs backe
 mesh spec.logging.backends[1].tcp.endpoint.port | 5001 | logs backends[Tcp].tcp.address
 mesh spec.logging.defaultBackends[0] | logstash | logs backends[File].**; logs backends[Tcp].tcp.format.**; told is won by TrafficLog kuma-system/all
 mesh spec.logging.format.preset | Envoy | logs backends[File].file.format.**
+mesh spec.logging.backends[2].name | other | logs backends[OpenTelemetry].**; told has no backend elastic
+mesh spec.logging.backends[2].type | OTLP | refused otlp
 mesh spec.tracing.backends[0].name | other | refused tracing.default.backend names a backend
-mesh spec.tracing.backends[0].type | OTLP | refused zipkin
-mesh spec.tracing.backends[0].zipkin.endpoint.host | other.elastic.svc | traces backends[Zipkin].zipkin.url
-mesh spec.tracing.backends[0].zipkin.endpoint.port | 9412 | traces backends[Zipkin].zipkin.url
-mesh spec.tracing.backends[0].zipkin.path | /other | traces backends[Zipkin].zipkin.url
+mesh spec.tracing.backends[0].type | OTLP | refused otlp
 mesh spec.tracing.default.backend | other | refused tracing.default.backend names a backend
 mesh spec.tracing.default.sampling.percentage | 12.5 | traces sampling.random
+mesh spec.collector.namespace | other | collector metadata.namespace; logs backends[OpenTelemetry].openTelemetry.endpoint; traces backends[OpenTelemetry].openTelemetry.endpoint
+mesh spec.collector.receivers[0] | None | refused Unsupported value
+mesh spec.collector.receivers[1] | None | refused Unsupported value
+mesh spec.collector.receivers[2] | None | refused Unsupported value
+mesh spec.collector.sampling.percentage | 50 | collector spec.config.processors.probabilistic_sampler.sampling_percentage
+mesh spec.collector.volume.sizeGiB | 20 | collector spec.volumeClaimTemplates[].spec.resources.requests.storage
+mesh spec.collector.exporters[0].name | other | collector spec.config.**; collector spec.env**
+mesh spec.collector.exporters[0].type | OTLP | refused goes with type: OTLP
+mesh spec.collector.exporters[0].elasticsearch.urls[0] | https://other:9200 | collector spec.config.exporters.elasticsearch/elasticsearch.endpoints[0]
+mesh spec.collector.exporters[0].elasticsearch.dataset | other | collector spec.config.processors.transform/elasticsearch.**
+mesh spec.collector.exporters[0].elasticsearch.apiKey.secretKeyRef.name | other | collector spec.env[].valueFrom.secretKeyRef.name
+mesh spec.collector.exporters[0].elasticsearch.apiKey.secretKeyRef.key | other | collector spec.env[].valueFrom.secretKeyRef.key
+mesh spec.collector.exporters[0].queue.consumers | 3 | collector spec.config.exporters.otlp_grpc/elasticsearch.sending_queue.num_consumers
 mesh spec.rollout.minInterval | 2s | nothing
 mesh spec.rollout.quietPeriod | 2s | nothing
 all spec.direction | Inbound | outbound backends[File].**
@@ -60,6 +72,10 @@ logstash spec.format.fields[6].name | other | logs backends[Tcp].tcp.format.json
 logstash spec.format.fields[6].value | %PROTOCOL% | logs backends[Tcp].tcp.format.json[bytes_received].value
 logstash spec.format.fields[7].name | other | logs backends[Tcp].tcp.format.json[bytes_sent].**; logs backends[Tcp].tcp.format.json[other].**
 logstash spec.format.fields[7].value | %PROTOCOL% | logs backends[Tcp].tcp.format.json[bytes_sent].value
+elastic spec.backends[0] | file | logs backends[OpenTelemetry].**; told is won by TrafficLog kuma-system/all
+elastic spec.direction | Outbound | inbound backends[OpenTelemetry].**
+elastic spec.format.preset | OpenTelemetry | logs backends[OpenTelemetry].openTelemetry.attributes**
+elastic spec.format.encoding | Text | refused the presets ECS and OpenTelemetry are names for values
 ";
 
 /// The documents of the sample, and the namespaces of the world that it needs.
@@ -80,9 +96,9 @@ fn scalars(value: &Value, path: &str, numbered: bool, found: &mut BTreeMap<Strin
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                let named = ["type", "key"].iter().find_map(|name| item[*name].as_str());
+                let named = ["type", "key", "context"].iter().find_map(|name| item[*name].as_str());
                 let name = match named {
-                    _ if numbered => index.to_string(),
+                    _ if numbered || item.is_string() => index.to_string(),
                     Some(name) => name.to_owned(),
                     None => String::new(),
                 };
@@ -98,14 +114,39 @@ fn scalars(value: &Value, path: &str, numbered: bool, found: &mut BTreeMap<Strin
     }
 }
 
-/// All that Kuma is given, by paths. Names of objects are made of their content, and the annotation of sources says what
-/// the rest says.
+/// Puts the address of a receiver where a policy refers to it, as it stands in versions that know no such reference.
+fn resolve(value: &mut Value, receivers: &BTreeMap<String, String>) {
+    if let Some(members) = value.as_object_mut()
+        && let Some(reference) = members.remove("backendRef")
+    {
+        let name = reference["labels"]["sightline.dev/receiver"].as_str().unwrap();
+        members.insert("endpoint".into(), json!(receivers[name]));
+    }
+    match value {
+        Value::Object(members) => members.values_mut().for_each(|value| resolve(value, receivers)),
+        Value::Array(items) => items.iter_mut().for_each(|value| resolve(value, receivers)),
+        _ => {}
+    }
+}
+
+/// All that Kuma is given, and the collector, by paths. Names of objects are made of their content, and the annotation of
+/// sources says what the rest says.
 fn given(outcome: &Outcome) -> BTreeMap<String, Value> {
+    let name_of = |object: &Value| object["metadata"]["name"].as_str().unwrap().to_owned();
+    let objects = || outcome.converged.objects.values();
+    let receivers = objects().filter(|object| object["kind"] == "MeshOpenTelemetryBackend");
+    let address = |object: &Value| {
+        let endpoint = &object["spec"]["endpoint"];
+        let (host, port) = (endpoint["address"].as_str().unwrap(), &endpoint["port"]);
+        (name_of(object), format!("{host}:{port}"))
+    };
+    let receivers: BTreeMap<String, String> = receivers.map(address).collect();
     let mut all = BTreeMap::new();
-    for object in outcome.converged.objects.values() {
-        let name = object["metadata"]["name"].as_str().unwrap();
-        let signal = name.split('-').nth(1).unwrap();
+    for object in objects().filter(|object| object["kind"] != "MeshOpenTelemetryBackend") {
+        let name = name_of(object);
+        let signal = name.split('-').nth(1).unwrap_or("collector");
         let mut object = object.clone();
+        resolve(&mut object, &receivers);
         let metadata = object["metadata"].as_object_mut().unwrap();
         metadata.remove("name");
         metadata.remove("annotations");
@@ -151,7 +192,9 @@ fn rows() -> Vec<Row> {
             panic!("three cells: {line}");
         };
         let (resource, leaf) = leaf.split_once(' ').unwrap();
-        let resource = ["mesh", "all", "logstash"].iter().position(|name| *name == resource);
+        let resource = ["mesh", "all", "logstash", "elastic"]
+            .iter()
+            .position(|name| *name == resource);
         Row {
             resource: resource.unwrap(),
             leaf: leaf.to_owned(),
@@ -177,7 +220,7 @@ fn put(document: &mut Value, path: &str, value: &str) {
 #[test]
 fn each_leaf_of_the_sample_has_one_row() {
     let mut leaves = BTreeSet::new();
-    for (index, document) in sample("2.14").iter().take(3).enumerate() {
+    for (index, document) in sample("2.14").iter().take(4).enumerate() {
         let mut found = BTreeMap::new();
         scalars(&document["spec"], "spec", true, &mut found);
         leaves.extend(found.into_keys().map(|leaf| (index, leaf)));

@@ -30,11 +30,12 @@ struct Tied {
 }
 
 impl Tied {
-    fn spawn(script: &str, arguments: &[&std::ffi::OsStr]) -> anyhow::Result<Self> {
+    fn spawn(script: &str, arguments: &[&std::ffi::OsStr], env: &[(&str, &str)]) -> anyhow::Result<Self> {
         let mut script = Command::new("sh")
             .arg("-c")
             .arg(script)
             .args(arguments)
+            .envs(env.iter().copied())
             .stdin(Stdio::piped())
             // Whoever reads our own output must not wait for a process that we leave behind.
             .stdout(Stdio::null())
@@ -87,6 +88,17 @@ pub(super) struct Supervised {
 impl Supervised {
     /// Starts `program`; its pid is in `pids/NAME` of `dir`, its output is appended to `logs/NAME.log`.
     pub(super) fn spawn(name: &'static str, dir: &Path, program: &Path, arguments: &[String]) -> anyhow::Result<Self> {
+        Self::spawn_with(name, dir, program, arguments, &[])
+    }
+
+    /// [`Supervised::spawn`] with variables beside those of this process.
+    pub(super) fn spawn_with(
+        name: &'static str,
+        dir: &Path,
+        program: &Path,
+        arguments: &[String],
+        env: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let log = dir.join("logs").join(format!("{name}.log"));
         let pid_file = dir.join("pids").join(name);
         let mut all = vec![
@@ -96,7 +108,7 @@ impl Supervised {
             program.as_os_str(),
         ];
         all.extend(arguments.iter().map(AsRef::<std::ffi::OsStr>::as_ref));
-        let tied = Tied::spawn(SUPERVISE, &all).with_context(|| format!("cannot start {name}"))?;
+        let tied = Tied::spawn(SUPERVISE, &all, env).with_context(|| format!("cannot start {name}"))?;
         Ok(Self { name, log, tied })
     }
 
@@ -155,7 +167,7 @@ impl CleanUp {
         if keep {
             arguments.push("keep".as_ref());
         }
-        Tied::spawn(CLEAN_UP, &arguments).map(Self)
+        Tied::spawn(CLEAN_UP, &arguments, &[]).map(Self)
     }
 
     pub(super) fn detach(&mut self) -> anyhow::Result<()> {

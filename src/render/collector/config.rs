@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::documents;
 use super::{Credential, HEALTH, JAEGER_GRPC, JAEGER_THRIFT, OTLP_GRPC, OTLP_HTTP, Version, ZIPKIN};
 use crate::crds::{
     AuthorizationScheme, Collector, CollectorElasticsearch, CollectorExporter, CollectorOtlp, CollectorReceiver,
-    CollectorTls, ElasticMapping, OtlpProtocol, SecretValue, Signal,
+    CollectorTls, OtlpProtocol, SecretValue, Signal,
 };
 
 /// Key of the configuration in its ConfigMap.
@@ -28,6 +29,8 @@ const HEALTH_CHECK: &str = "health_check";
 const FIRST_INNER_PORT: u16 = 14317;
 /// Most MiB of a batch on its way over the loopback.
 const MOST_OF_A_BATCH_MIB: u32 = 256;
+/// How often a document is sent: as good as always.
+const MOST_TRIES: u32 = 1_000_000;
 /// Batches in memory unless the spec says so.
 const QUEUE_IN_MEMORY: i32 = 1_000;
 /// The same on a volume: so many that the volume is the bound.
@@ -267,7 +270,12 @@ impl CollectorConfig {
             "endpoints": elasticsearch.urls,
             // What it is refused is tried again by the step before.
             "sending_queue": {"enabled": false},
-            "retry": {"enabled": true, "retry_on_status": [429, 500, 502, 503, 504]},
+            // Of a batch, single documents may be refused (429): they are dropped after these tries, so there are more of
+            // them than the step before waits for.
+            "retry": {
+                "enabled": true, "max_retries": MOST_TRIES, "max_interval": exporter.retry.max_interval,
+                "retry_on_status": [429, 500, 502, 503, 504],
+            },
         });
         let mut add = |member: &str, value: Value| {
             if let Some(settings) = settings.as_object_mut() {
@@ -282,10 +290,7 @@ impl CollectorConfig {
                 add(member, json!({"enabled": true}));
             }
         }
-        let mode = match elasticsearch.mapping {
-            ElasticMapping::Ecs => "ecs",
-            ElasticMapping::OTel => "otel",
-        };
+        let mode = documents::mode(elasticsearch.mapping);
         if version.has_mapping_mode() {
             add("mapping", json!({"mode": mode}));
         } else {
@@ -304,7 +309,7 @@ impl CollectorConfig {
         self.exporters.insert(id.clone(), settings);
         let marks = format!("transform/{name}");
         self.processors
-            .insert(marks.clone(), marked(version, elasticsearch, mode));
+            .insert(marks.clone(), documents::marks(version, elasticsearch));
         for signal in &exporter.signals {
             let pipeline = Pipeline {
                 receivers: vec![inner.clone()],
@@ -315,21 +320,6 @@ impl CollectorConfig {
             self.service.pipelines.insert(key, pipeline);
         }
     }
-}
-
-/// The processor that says of each record which data stream it belongs to, and how it is mapped.
-fn marked(version: Version, elasticsearch: &CollectorElasticsearch, mode: &str) -> Value {
-    let set = |attribute: &str, value: &str| format!("set(attributes[\"{attribute}\"], \"{value}\")");
-    let streams = [
-        set("data_stream.dataset", &elasticsearch.dataset),
-        set("data_stream.namespace", &elasticsearch.data_stream_namespace),
-    ];
-    let mut statements = vec![json!({"context": "resource", "statements": streams})];
-    if !version.has_mapping_mode() {
-        statements.push(json!({"context": "scope", "statements": [set("elastic.mapping.mode", mode)]}));
-    }
-    // What cannot be marked is still sent.
-    json!({"error_mode": "ignore", "log_statements": statements, "trace_statements": statements})
 }
 
 fn loopback(port: u16) -> String {

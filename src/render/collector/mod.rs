@@ -3,6 +3,7 @@
 //! Facts: the sources of the collector 0.120 and 0.155 and of OpenTelemetry's operator 0.158.
 
 mod config;
+mod documents;
 mod objects;
 
 pub use config::{CONFIG_KEY, CollectorConfig, config, queue_size};

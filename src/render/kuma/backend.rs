@@ -210,7 +210,9 @@ impl LogBackend {
         let mut lost: Vec<String> = expressed.lost.iter().filter(is_loss).map(ToString::to_string).collect();
         let mut attributes = Vec::new();
         for field in spec.fields {
-            if knows.restricts_attributes && !is_attribute(&field.name) {
+            if field.name == "@timestamp" && field.value == "%START_TIME%" {
+                // Each record has this time beside its attributes, and no name of an attribute is like that here.
+            } else if knows.restricts_attributes && !is_attribute(&field.name) {
                 lost.push(format!(
                     "`{}` is no name of an attribute in Kuma {}: lower-case words with dots or underscores between them are",
                     field.name, knows.version
