@@ -103,12 +103,14 @@ fn docs_reasons_is_what_the_code_makes() {
 fn docs_dashboards_are_what_the_table_makes() {
     check("docs/targets/dashboards.md", &dashboards::page());
     let mut names = BTreeSet::new();
-    for dashboard in DASHBOARDS
+    let of_grafana = DASHBOARDS
         .iter()
-        .filter(|dashboard| dashboard.reader == Reader::Grafana)
-    {
-        let file = format!("{}.json", dashboard.name);
-        let document = dashboards::document(dashboard).unwrap();
+        .filter(|dashboard| dashboard.reader == Reader::Grafana);
+    let of_metrics = of_grafana.map(|dashboard| (dashboard.name, dashboards::document(dashboard)));
+    let of_spans = (dashboards::spans::NAME, dashboards::document_of_spans());
+    for (name, document) in of_metrics.chain([of_spans]) {
+        let file = format!("{name}.json");
+        let document = document.unwrap();
         let text = serde_json::to_string_pretty(&document).unwrap();
         check(&format!("docs/dashboards/{file}"), &format!("{text}\n"));
         names.insert(file);
@@ -143,6 +145,11 @@ fn check_tables(file: &str, tables: &[(&str, String)]) {
 fn the_tables_of_docs_format_are_what_the_compiler_goes_by() {
     let tables = [("presets", docs::presets()), ("operators", docs::operators())];
     check_tables("docs/format.md", &tables);
+}
+
+#[test]
+fn the_table_of_interlinks_spans_is_what_the_dashboard_goes_by() {
+    check_tables("docs/targets/interlink.md", &[("spans", dashboards::spans::table())]);
 }
 
 #[test]

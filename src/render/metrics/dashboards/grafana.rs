@@ -1,8 +1,9 @@
 //! A dashboard as Grafana imports it.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::spans::{self, SpanChart, SpanQuery};
 use super::{Chart, Choice, Dashboard, Query, Unit};
 
 /// Version of Grafana's schema: that of Grafana 11, which later ones migrate by themselves.
@@ -53,7 +54,10 @@ enum Variable {
     Query {
         name: &'static str,
         datasource: Source,
-        query: String,
+        query: Value,
+        /// Which of the values are offered.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        regex: Option<String>,
         /// When the range of time changes.
         refresh: u8,
         sort: u8,
@@ -81,6 +85,12 @@ const PROMETHEUS: Source = Source {
     type_: "prometheus",
     uid: SOURCE,
 };
+const TEMPO: Source = Source {
+    type_: "tempo",
+    uid: SOURCE,
+};
+/// Spans of a table, at most.
+const ROWS: u16 = 100;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -111,8 +121,10 @@ struct FieldConfig {
 
 #[derive(Serialize)]
 struct Defaults {
-    unit: &'static str,
-    min: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min: Option<u8>,
 }
 
 #[derive(Serialize)]
@@ -120,8 +132,24 @@ struct Defaults {
 struct Target {
     ref_id: String,
     datasource: Source,
-    expr: String,
-    legend_format: String,
+    #[serde(flatten)]
+    asks: Asks,
+}
+
+/// What a data source is asked, in its own words.
+#[derive(Serialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+enum Asks {
+    Prometheus {
+        expr: String,
+        legend_format: String,
+    },
+    Tempo {
+        query_type: &'static str,
+        query: String,
+        limit: u16,
+        table_type: &'static str,
+    },
 }
 
 /// The document of a dashboard: what Grafana's import takes, and provisioning from a file.
@@ -129,16 +157,38 @@ struct Target {
 /// # Errors
 /// Where it has no JSON form.
 pub fn document(dashboard: &Dashboard) -> Result<Value, serde_json::Error> {
-    let source = Variable::Datasource {
-        name: "datasource",
-        label: "Prometheus",
-        query: "prometheus",
-    };
     let choices = dashboard.choices.iter().enumerate();
     let choices = choices.map(|(at, choice)| variable(choice, dashboard.choices.get(..at).unwrap_or_default()));
+    let panels = dashboard.charts.iter().enumerate().map(panel).collect();
+    assemble(
+        dashboard.name,
+        dashboard.title,
+        source("Prometheus", "prometheus"),
+        choices,
+        panels,
+    )
+}
+
+/// The document of the dashboard of spans.
+///
+/// # Errors
+/// Where it has no JSON form.
+pub fn document_of_spans() -> Result<Value, serde_json::Error> {
+    let panels = spans::CHARTS.iter().enumerate().map(panel_of_spans).collect();
+    let choices = std::iter::once(choice_of_services());
+    assemble(spans::NAME, spans::TITLE, source("Tempo", "tempo"), choices, panels)
+}
+
+fn assemble(
+    name: &str,
+    title: &'static str,
+    source: Variable,
+    choices: impl Iterator<Item = Variable>,
+    panels: Vec<Panel>,
+) -> Result<Value, serde_json::Error> {
     serde_json::to_value(Document {
-        uid: format!("sightline-{}", dashboard.name),
-        title: dashboard.title,
+        uid: format!("sightline-{name}"),
+        title,
         tags: ["sightline"],
         schema_version: SCHEMA_VERSION,
         editable: true,
@@ -150,8 +200,17 @@ pub fn document(dashboard: &Dashboard) -> Result<Value, serde_json::Error> {
         templating: Templating {
             list: std::iter::once(source).chain(choices).collect(),
         },
-        panels: dashboard.charts.iter().enumerate().map(panel).collect(),
+        panels,
     })
+}
+
+/// The variable of the data source.
+fn source(label: &'static str, type_: &'static str) -> Variable {
+    Variable::Datasource {
+        name: "datasource",
+        label,
+        query: type_,
+    }
 }
 
 /// The variable of a choice, of what the choices before it leave.
@@ -165,15 +224,37 @@ fn variable(choice: &Choice, before: &[Choice]) -> Variable {
     } else {
         format!("{}{{{}}}", choice.of, chosen.join(", "))
     };
+    let query = json!(format!("label_values({series}, {})", choice.label));
+    several(choice.name, PROMETHEUS, query, None, ".*")
+}
+
+/// The services of interLink: values of an attribute of the resource (`type: 1` of Grafana's query for Tempo).
+fn choice_of_services() -> Variable {
+    let query = json!({
+        "refId": "TempoDatasourceVariableQueryEditor-VariableQuery", "type": 1, "label": "service.name",
+    });
+    let regex = Some(format!("/^{}$/", spans::SERVICES));
+    several(spans::CHOICE, TEMPO, query, regex, spans::SERVICES)
+}
+
+/// A variable of which several values may be chosen, or all.
+fn several(
+    name: &'static str,
+    datasource: Source,
+    query: Value,
+    regex: Option<String>,
+    all_value: &'static str,
+) -> Variable {
     Variable::Query {
-        name: choice.name,
-        datasource: PROMETHEUS,
-        query: format!("label_values({series}, {})", choice.label),
+        name,
+        datasource,
+        query,
+        regex,
         refresh: 2,
         sort: 1,
         multi: true,
         include_all: true,
-        all_value: ".*",
+        all_value,
         current: Current {
             text: ["All"],
             value: ["$__all"],
@@ -182,26 +263,52 @@ fn variable(choice: &Choice, before: &[Choice]) -> Variable {
 }
 
 fn panel((at, chart): (usize, &Chart)) -> Panel {
-    let per_row = COLUMNS / WIDTH;
     Panel {
         id: at + 1,
         type_: "timeseries",
         title: chart.title,
         datasource: PROMETHEUS,
-        grid_pos: Position {
-            x: at % per_row * WIDTH,
-            y: at / per_row * HEIGHT,
-            w: WIDTH,
-            h: HEIGHT,
-        },
-        field_config: FieldConfig {
-            defaults: Defaults {
-                unit: unit(chart.unit),
-                min: 0,
-            },
-            overrides: [],
-        },
+        grid_pos: position(at),
+        field_config: axis(chart.unit),
         targets: ('A'..='Z').zip(chart.queries).map(target).collect(),
+    }
+}
+
+fn panel_of_spans((at, chart): (usize, &SpanChart)) -> Panel {
+    let is_table = chart.queries.iter().any(SpanQuery::is_table);
+    let columns = FieldConfig {
+        defaults: Defaults { unit: None, min: None },
+        overrides: [],
+    };
+    Panel {
+        id: at + 1,
+        type_: if is_table { "table" } else { "timeseries" },
+        title: chart.title,
+        datasource: TEMPO,
+        grid_pos: position(at),
+        field_config: if is_table { columns } else { axis(chart.unit) },
+        targets: ('A'..='Z').zip(chart.queries).map(target_of_spans).collect(),
+    }
+}
+
+/// Where the panel of this number stands.
+const fn position(at: usize) -> Position {
+    let per_row = COLUMNS / WIDTH;
+    Position {
+        x: at % per_row * WIDTH,
+        y: at / per_row * HEIGHT,
+        w: WIDTH,
+        h: HEIGHT,
+    }
+}
+
+const fn axis(of: Unit) -> FieldConfig {
+    FieldConfig {
+        defaults: Defaults {
+            unit: Some(unit(of)),
+            min: Some(0),
+        },
+        overrides: [],
     }
 }
 
@@ -212,8 +319,23 @@ fn target((id, query): (char, &Query)) -> Target {
     Target {
         ref_id: id.to_string(),
         datasource: PROMETHEUS,
-        expr: query.promql(WINDOW),
-        legend_format: legend.join(" "),
+        asks: Asks::Prometheus {
+            expr: query.promql(WINDOW),
+            legend_format: legend.join(" "),
+        },
+    }
+}
+
+fn target_of_spans((id, query): (char, &SpanQuery)) -> Target {
+    Target {
+        ref_id: id.to_string(),
+        datasource: TEMPO,
+        asks: Asks::Tempo {
+            query_type: "traceql",
+            query: query.traceql(),
+            limit: ROWS,
+            table_type: "spans",
+        },
     }
 }
 
@@ -224,7 +346,9 @@ const fn unit(unit: Unit) -> &'static str {
         Unit::PerSecond => "ops",
         Unit::Bytes => "bytes",
         Unit::BytesPerSecond => "Bps",
+        Unit::Microseconds => "µs",
         Unit::Milliseconds => "ms",
+        Unit::Seconds => "s",
         Unit::Share => "percentunit",
     }
 }

@@ -5,13 +5,14 @@
 
 mod grafana;
 mod page;
+pub mod spans;
 mod table;
 
 use crate::crds::MeshType;
 use crate::render::kmesh::scrape as kmesh;
 use crate::render::metrics::series::{self, ENVOY, ISTIO, KMESH_LABELS, WAVEFRONT};
 
-pub use grafana::document;
+pub use grafana::{document, document_of_spans};
 pub use page::page;
 pub use table::DASHBOARDS;
 
@@ -76,8 +77,12 @@ pub enum Unit {
     Bytes,
     /// Bytes in a second.
     BytesPerSecond,
+    /// Microseconds.
+    Microseconds,
     /// Milliseconds.
     Milliseconds,
+    /// Seconds.
+    Seconds,
     /// A part of one.
     Share,
 }

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::{ADDED_BY_SCRAPING, DASHBOARDS, Dashboard, Reader, known};
+use super::{ADDED_BY_SCRAPING, DASHBOARDS, Dashboard, Reader, known, spans};
 
-const INTRO: &str = "<!-- Generated from src/render/metrics/dashboards/table.rs by `make generate`; do not edit. -->
+const INTRO: &str = "<!-- Generated from src/render/metrics/dashboards by `make generate`; do not edit. -->
 
 # Dashboards
 
-What charts show of the series that meshes export. Those of Grafana are files of [docs/dashboards](../dashboards): import
-one (*Dashboards, New, Import*) and choose the Prometheus, or provision the folder. Wavefront's are queries to enter.
+What charts show of the series that meshes export, and of interLink's spans. Those of Grafana are files of
+[docs/dashboards](../dashboards): import one (*Dashboards, New, Import*) and choose the Prometheus or Tempo, or provision the
+folder. Wavefront's are queries to enter.
 
 Each series and each label stands in a table of what the mesh exports, and Prometheus itself reads each query. An entry of
 `metrics.overrides` that removes a label which a chart needs is told on the mesh (`AcceptedWithWarnings`), where one of its
@@ -20,9 +21,10 @@ exports gives the metric to the dashboard's reader. In a window where nothing ha
 
 /// `docs/targets/dashboards.md`.
 pub fn page() -> String {
-    DASHBOARDS
+    let of_metrics = DASHBOARDS
         .iter()
-        .fold(String::from(INTRO), |page, dashboard| page + &section(dashboard))
+        .fold(String::from(INTRO), |page, dashboard| page + &section(dashboard));
+    of_metrics + &spans::section()
 }
 
 fn section(dashboard: &Dashboard) -> String {
