@@ -12,12 +12,21 @@
 
 #[path = "support/collector.rs"]
 mod collector;
+#[path = "support/elasticsearch.rs"]
+mod elasticsearch;
+#[path = "support/telemetry.rs"]
+mod telemetry;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use collector::{ELASTICSEARCH, RECEIVERS, binaries, in_place_of_elasticsearch, step_to_elasticsearch};
+use collector::{
+    Collectors, ELASTICSEARCH, RECEIVERS, binaries, in_place_of_elasticsearch, request, step_to_elasticsearch,
+};
+use elasticsearch::{Elasticsearch, Refusal};
 use serde_json::{Value, json};
 use sightline::admission::admit;
 use sightline::crds::{Collector, ObservabilityMesh};
@@ -131,4 +140,92 @@ fn a_collector_refuses_what_is_wrong() {
         config["exporters"]["jaeger"] = json!({"endpoint": "a:1"});
         assert!(validate(binary, version, &config).is_err(), "{binary}");
     }
+}
+
+/// How long all that was sent may take to arrive.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Collectors with one exporter, to an Elasticsearch, and with what else the spec says.
+async fn sending_to(elasticsearch: &Elasticsearch, mut spec: Value) -> Collectors {
+    spec["namespace"] = json!("o");
+    spec["version"] = json!(ELASTICSEARCH.1);
+    spec["batch"] = json!({"timeout": "100ms"});
+    spec["exporters"] = json!([{
+        "name": "e", "type": "Elasticsearch", "elasticsearch": {"urls": [elasticsearch.url()]},
+        "retry": {"initialInterval": "100ms", "maxInterval": "200ms"},
+    }]);
+    let spec: Collector = serde_json::from_value(spec).unwrap();
+    Collectors::start(&config(&spec).value().unwrap(), &[]).await.unwrap()
+}
+
+async fn post(collectors: &Collectors, port: u16, path: &str, body: &[u8]) {
+    let receiver = collectors.receiver(port).unwrap();
+    let (status, said) = request(receiver, "POST", path, "application/json", body).await.unwrap();
+    assert!((200..300).contains(&status), "{status}: {said}");
+}
+
+/// Looks until it is so; else says what was seen.
+async fn until(collectors: &Collectors, look: impl AsyncFn() -> Result<(), String>) {
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(seen) = look().await {
+        assert!(Instant::now() < deadline, "{seen}\n{}", collectors.log_tails());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_sampler_passes_about_its_share_of_traces_and_each_of_them_whole() {
+    let mut elasticsearch = Elasticsearch::away().unwrap();
+    let collectors = sending_to(&elasticsearch, json!({"sampling": {"percentage": "25"}})).await;
+    elasticsearch.come_back([]).unwrap();
+    let traces = 2_000;
+    // A span of each trace in each request, as two services of it would send them.
+    for (service, offset) in [("orders", 0), ("stock", traces)] {
+        let spans = (1..=traces).map(|trace| (trace, trace + offset));
+        let body = telemetry::zipkin(service, spans).unwrap();
+        post(&collectors, 9411, "/api/v2/spans", &body).await;
+    }
+    until(&collectors, async || {
+        let count = async |name: &str| collectors.count(name, "").await.unwrap();
+        // What is not passed on is counted as well.
+        let judged = count("otelcol_processor_probabilistic_sampler_count_traces_sampled").await;
+        let sent = count("otelcol_processor_batch_batch_send_size_sum").await;
+        let arrived = elasticsearch.documents().len();
+        let is_all = judged >= 2 * traces && sent > 0 && arrived as u64 >= sent;
+        is_all
+            .then_some(())
+            .ok_or_else(|| format!("judged {judged}, sent {sent}, arrived {arrived}"))
+    })
+    .await;
+    let mut spans: BTreeMap<String, usize> = BTreeMap::new();
+    for document in elasticsearch.documents() {
+        let trace = document.fields["TraceId"].as_str().unwrap();
+        *spans.entry(trace.to_owned()).or_default() += 1;
+    }
+    assert!(spans.values().all(|count| *count == 2), "{spans:?}");
+    // Within four standard deviations of 2000 draws.
+    assert!((420..=580).contains(&spans.len()), "{} of {traces} traces", spans.len());
+}
+
+#[tokio::test]
+async fn a_log_whose_answer_was_lost_is_sent_again_and_kept_once() {
+    let mut elasticsearch = Elasticsearch::away().unwrap();
+    let collectors = sending_to(&elasticsearch, json!({})).await;
+    let logs = telemetry::otlp_logs("orders", (1..=50).map(|number| format!("order {number}"))).unwrap();
+    post(&collectors, 4318, "/v1/logs", &logs).await;
+    let refusals = [Refusal::Answer; 5];
+    elasticsearch.come_back(refusals).unwrap();
+    until(&collectors, async || {
+        let sent = collectors
+            .count("otelcol_exporter_sent_log_records", "otlp/e")
+            .await
+            .unwrap();
+        let seen = (elasticsearch.refusals(), sent);
+        let is_all = seen == ((refusals.len(), 0), 50);
+        is_all.then_some(()).ok_or_else(|| format!("{seen:?}"))
+    })
+    .await;
+    let documents = elasticsearch.documents();
+    assert_eq!(documents.len(), 50);
+    assert!(documents.iter().all(|document| document.id.is_some()));
 }

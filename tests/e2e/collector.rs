@@ -209,9 +209,9 @@ fn message(number: u64) -> String {
 async fn queued(collectors: &Collectors, count: u64) -> Result<()> {
     eventually(PATIENCE, "all is queued", async || {
         let queued = collectors
-            .metric("otelcol_processor_batch_batch_send_size_sum", "")
+            .count("otelcol_processor_batch_batch_send_size_sum", "")
             .await?;
-        Ok(if (queued - count as f64).abs() < 0.5 {
+        Ok(if queued == count {
             Ok(())
         } else {
             Err(queued.to_string())
@@ -224,8 +224,8 @@ async fn queued(collectors: &Collectors, count: u64) -> Result<()> {
 async fn arrived(collectors: &Collectors, elasticsearch: &Elasticsearch) -> Result<Vec<Document>> {
     eventually(PATIENCE, "all has arrived", async || {
         let documents = elasticsearch.documents();
-        let waiting = collectors.metric("otelcol_exporter_queue_size", "").await?;
-        let is_all = documents.len() as u64 >= 8 * EACH && waiting < 0.5;
+        let waiting = collectors.count("otelcol_exporter_queue_size", "").await?;
+        let is_all = documents.len() as u64 >= 8 * EACH && waiting == 0;
         Ok(if is_all {
             Ok(documents)
         } else {

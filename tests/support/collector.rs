@@ -8,6 +8,7 @@
 // Every test crate compiles this file and uses its own part of it.
 #![allow(dead_code, reason = "each user takes only a part")]
 
+#[allow(clippy::duplicate_mod, reason = "a test crate may take several of these files")]
 #[path = "process.rs"]
 mod process;
 
@@ -89,14 +90,15 @@ pub fn step_to_elasticsearch(config: &Value) -> Value {
         }
     }
     for part in ["receivers", "exporters"] {
-        let all = step[part].as_object_mut();
-        all.into_iter()
-            .for_each(|all| all.retain(|id, _| used.contains(&json!(id))));
+        if let Some(all) = step[part].as_object_mut() {
+            all.retain(|id, _| used.contains(&json!(id)));
+        }
     }
     step["processors"] = json!({});
     step["extensions"].as_object_mut().map(|all| all.remove(STORAGE));
-    let extensions = step["service"]["extensions"].as_array_mut();
-    extensions.into_iter().for_each(|all| all.retain(|id| id != STORAGE));
+    if let Some(all) = step["service"]["extensions"].as_array_mut() {
+        all.retain(|id| id != STORAGE);
+    }
     step
 }
 
@@ -289,8 +291,8 @@ impl Collectors {
         self.wait_until_healthy().await
     }
 
-    /// The sum of a metric of the first one, over all its labels that begin as given.
-    pub async fn metric(&self, name: &str, labels: &str) -> Result<f64> {
+    /// A count of the first one, the sum of all series whose labels contain what is given.
+    pub async fn count(&self, name: &str, labels: &str) -> Result<u64> {
         let text = self.metrics().await?;
         let series = text
             .lines()
@@ -298,7 +300,9 @@ impl Collectors {
         let values = series
             .filter(|line| line.contains(labels))
             .filter_map(|line| line.rsplit_once(' '));
-        values.map(|(_, value)| Ok(value.parse::<f64>()?)).sum()
+        // Large ones come as `1e+06`.
+        let whole = |(_, value): (&str, &str)| Ok(format!("{:.0}", value.parse::<f64>()?).parse::<u64>()?);
+        values.map(whole).sum()
     }
 
     /// All metrics of both.

@@ -6,6 +6,7 @@
 // Every test crate compiles this file and uses its own part of it.
 #![allow(dead_code, reason = "each user takes only a part")]
 
+#[allow(clippy::duplicate_mod, reason = "a test crate may take several of these files")]
 #[path = "process.rs"]
 mod process;
 

@@ -19,7 +19,7 @@ fn now() -> Result<i64> {
 
 /// The identity of a trace, as documents have it.
 pub fn trace_id(number: u64) -> String {
-    format!("{:016x}{number:016x}", HIGH)
+    format!("{HIGH:016x}{number:016x}")
 }
 
 /// The upper half of a trace's identity: not 0, which some take for 64 bits.

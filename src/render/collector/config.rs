@@ -108,20 +108,27 @@ pub fn config(collector: &Collector) -> CollectorConfig {
             exported.entry(*signal).or_default().push(id.clone());
         }
     }
-    let processors = |signal| {
+    for signal in &wanted {
+        let is_kept = |e: &CollectorExporter| e.elasticsearch.is_some() && e.signals.contains(signal);
+        let identities = documents::identities(Version::of(&collector.version), *signal);
+        if let Some(identities) = identities.filter(|_| collector.exporters.iter().any(is_kept)) {
+            made.processors.insert(identities_of(*signal), identities);
+        }
+    }
+    let processors = |signal, made: &CollectorConfig| -> Vec<String> {
         let sampler = collector.sampling.as_ref().filter(|_| signal == Signal::Traces);
-        let sampler = sampler.map(|_| "probabilistic_sampler");
-        ["memory_limiter"]
+        let sampler = sampler.map(|_| "probabilistic_sampler".to_owned());
+        let identities = Some(identities_of(signal)).filter(|id| made.processors.contains_key(id));
+        let before = ["memory_limiter".to_owned()]
             .into_iter()
             .chain(sampler)
-            .chain(["batch"])
-            .map(str::to_owned)
-            .collect()
+            .chain(identities);
+        before.chain(["batch".to_owned()]).collect()
     };
     for (signal, receivers) in [(Signal::Logs, of_logs), (Signal::Traces, of_traces)] {
         // A pipeline without receiver is refused: without OTLP there are no logs to take.
         if let Some(exporters) = exported.remove(&signal).filter(|_| !receivers.is_empty()) {
-            let processors = processors(signal);
+            let processors = processors(signal, &made);
             let pipeline = Pipeline {
                 receivers,
                 processors,
@@ -141,6 +148,11 @@ pub fn queue_size(collector: &Collector, exporter: &CollectorExporter) -> i32 {
         QUEUE_IN_MEMORY
     };
     exporter.queue.size.unwrap_or(default)
+}
+
+/// The processor that gives records of a signal an identity.
+fn identities_of(signal: Signal) -> String {
+    format!("transform/identities-of-{}", pipeline_of(signal))
 }
 
 /// Type, settings, and whether it takes logs.
@@ -284,6 +296,10 @@ impl CollectorConfig {
         };
         if version.has_batcher() {
             add("batcher", json!({"enabled": false}));
+        }
+        add("logs_dynamic_id", json!({"enabled": true}));
+        if version.identifies_spans() {
+            add("traces_dynamic_id", json!({"enabled": true}));
         }
         if version.asks_for_routing() {
             for member in ["logs_dynamic_index", "traces_dynamic_index"] {

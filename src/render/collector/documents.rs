@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::Version;
-use crate::crds::{CollectorElasticsearch, ElasticMapping};
+use crate::crds::{CollectorElasticsearch, ElasticMapping, Signal};
 use crate::format::Preset;
 
 /// Operators that give numbers.
@@ -53,6 +53,22 @@ pub(super) fn marks(version: Version, elasticsearch: &CollectorElasticsearch) ->
     of_logs.push(group("log", values(mapping)));
     // What cannot be marked is still sent.
     json!({"error_mode": "ignore", "log_statements": of_logs, "trace_statements": of_traces})
+}
+
+/// Attribute of a record that the exporter takes for the identity of its document.
+const IDENTITY: &str = "elasticsearch.document_id";
+
+/// The processor that gives each record an identity before it is queued. What is sent again since an answer was lost, or
+/// was not for all of a batch, is then refused where it was kept, and not kept twice. `None` where the exporter knows none.
+pub(super) fn identities(version: Version, signal: Signal) -> Option<Value> {
+    let (statements, context) = match signal {
+        Signal::Logs => ("log_statements", "log"),
+        Signal::Traces if version.identifies_spans() => ("trace_statements", "span"),
+        Signal::Traces => return None,
+    };
+    let own = format!("{context}.attributes[\"{IDENTITY}\"]");
+    let statement = format!("{} where {own} == nil", set(&own, "UUID()"));
+    Some(json!({"error_mode": "ignore", statements: [{"context": context, "statements": [statement]}]}))
 }
 
 /// A mapping as the exporter calls it.

@@ -89,6 +89,11 @@ impl Version {
         self.0 < 136
     }
 
+    /// Whether the exporter of Elasticsearch takes the identity of a span's document from an attribute, as that of a log's.
+    const fn identifies_spans(self) -> bool {
+        self.0 >= 146
+    }
+
     /// Whether data streams follow attributes only where that is switched on; always since 0.122.
     const fn asks_for_routing(self) -> bool {
         self.0 < 122
