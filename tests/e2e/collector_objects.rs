@@ -112,14 +112,18 @@ async fn a_collector_of_ours_stands_as_rendered_is_rolled_once_for_a_change_and_
     .await?;
     let on_volumes = json!({"mode": "Workload", "volume": {"sizeGiB": 1}, "receivers": ["OTLP", "Zipkin", "Jaeger"]});
     world.apply(&mesh(&on_volumes)).await?;
-    eventually(PATIENCE, "a StatefulSet runs it", async || {
-        Ok(world
-            .find(STATEFUL_SET)
-            .await?
-            .map(drop)
-            .ok_or_else(|| "none".to_owned()))
-    })
-    .await?;
+    world
+        .told(
+            MESH,
+            "RollingOut",
+            &[
+                "StatefulSet elastic/sightline-collector",
+                "kubectl -n elastic describe pods",
+            ],
+        )
+        .await?;
+    world.provide_volumes(2).await?;
+    world.ready(MESH).await?;
     world.quiet_for(Duration::from_secs(3)).await?;
     ensure!(
         world.get(STATEFUL_SET).await?["metadata"]["generation"] == 1,

@@ -317,6 +317,7 @@ pub async fn world_of_the_sample() -> Result<World> {
     let rights = ["rbac", "--kuma-namespace", SYSTEM, "--collector-namespace", "elastic"];
     world.apply(&sightline_ok(&rights).await?).await?;
     run_control_plane(&world, "2.14.3").await?;
+    world.provide_volumes(2).await?;
     world.start_operator().await?;
     world.apply_sample("kuma/kuma-elastic").await?;
     for sample in [

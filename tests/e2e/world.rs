@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::control_plane::{AuditEvent, ControlPlane, Options};
 use crate::fault_proxy::FaultProxy;
@@ -352,6 +352,16 @@ impl World {
 
     pub async fn apply(&self, yaml: &str) -> Result<()> {
         self.plane.apply_yaml(yaml).await.map(drop)
+    }
+
+    /// Volumes for claims, as a provisioner makes them.
+    pub async fn provide_volumes(&self, count: usize) -> Result<()> {
+        for number in 0..count {
+            let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": format!("volume-{number}")},
+                "spec": {"capacity": {"storage": "10Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/volume"}}});
+            self.apply(&volume.to_string()).await?;
+        }
+        Ok(())
     }
 
     /// Waits until an admission policy denies this new object: it counts only some time after it is made.
