@@ -18,6 +18,8 @@ demo: tools ## Runs the main job from kubectl apply to a restarted agent; DEMO_S
 	@$(CARGO) run --quiet --example demo
 
 test: tools ## Runs every test
+	@# The collectors that tests run (5 minutes the first time) are built beside the tests.
+	@tools/collector/build.sh >/dev/null & collectors=$$!; $(CARGO) test --quiet --workspace --no-run; wait "$$collectors"
 	@tools/test.sh
 
 cluster: tools ## Starts a control plane and leaves it running
@@ -32,12 +34,13 @@ lint: ## Checks formatting, clippy, licences and bans of dependencies
 generate: ## Writes config/crd, config/rbac, docs/reasons.md, docs/lint and the chart's copies, rules, flags and schema from the code
 	@SIGHTLINE_GENERATE=1 $(CARGO) test --quiet --test generated
 
-golden: tools ## Writes what tests/render, tests/explain, tests/chart, tests/format and tests/lint record anew; review is the diff
+golden: tools ## Writes what tests/render, tests/explain, tests/chart, tests/format, tests/lint and tests/e2e record anew; review is the diff
 	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test render every_case_comes_out_as_recorded
 	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test explain every_sample_is_explained_as_recorded
 	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test format recorded
 	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test lint recorded
 	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test chart every_case_is_linted_by_helm_and_rendered_as_recorded
+	@SIGHTLINE_UPDATE=1 $(CARGO) test --quiet --test e2e collector::
 
 bench: ## Measures the compiler of formats beside serde_json, and lint beside the YAML parser: docs/benchmarks.md
 	@$(CARGO) bench --bench format --bench lint

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use collector::{
     Collectors, ELASTICSEARCH, RECEIVERS, binaries, in_place_of_elasticsearch, request, step_to_elasticsearch,
 };
-use elasticsearch::{Elasticsearch, Refusal};
+use elasticsearch::{Document, Elasticsearch, Refusal};
 use serde_json::{Value, json};
 use sightline::admission::admit;
 use sightline::crds::{Collector, ObservabilityMesh};
@@ -207,25 +207,33 @@ async fn the_sampler_passes_about_its_share_of_traces_and_each_of_them_whole() {
     assert!((420..=580).contains(&spans.len()), "{} of {traces} traces", spans.len());
 }
 
-#[tokio::test]
-async fn a_log_whose_answer_was_lost_is_sent_again_and_kept_once() {
+/// Sends so many logs to an Elasticsearch that is away and comes back with refusals. What it keeps in the end.
+async fn kept_after(refusals: &[Refusal], logs: u64) -> Vec<Document> {
     let mut elasticsearch = Elasticsearch::away().unwrap();
     let collectors = sending_to(&elasticsearch, json!({})).await;
-    let logs = telemetry::otlp_logs("orders", (1..=50).map(|number| format!("order {number}"))).unwrap();
-    post(&collectors, 4318, "/v1/logs", &logs).await;
-    let refusals = [Refusal::Answer; 5];
-    elasticsearch.come_back(refusals).unwrap();
+    let body = telemetry::otlp_logs("orders", (1..=logs).map(|number| format!("order {number}"))).unwrap();
+    post(&collectors, 4318, "/v1/logs", &body).await;
+    elasticsearch.come_back(refusals.iter().copied()).unwrap();
     until(&collectors, async || {
-        let sent = collectors
-            .count("otelcol_exporter_sent_log_records", "otlp/e")
-            .await
-            .unwrap();
-        let seen = (elasticsearch.refusals(), sent);
-        let is_all = seen == ((refusals.len(), 0), 50);
+        let sent = collectors.count("otelcol_exporter_sent_log_records", "otlp/e").await;
+        let seen = (elasticsearch.refusals(), sent.unwrap());
+        let is_all = seen == ((refusals.len(), 0), logs);
         is_all.then_some(()).ok_or_else(|| format!("{seen:?}"))
     })
     .await;
-    let documents = elasticsearch.documents();
+    elasticsearch.documents()
+}
+
+#[tokio::test]
+async fn a_log_whose_answer_was_lost_is_sent_again_and_kept_once() {
+    let documents = kept_after(&[Refusal::Answer; 5], 50).await;
     assert_eq!(documents.len(), 50);
     assert!(documents.iter().all(|document| document.id.is_some()));
+}
+
+#[tokio::test]
+async fn a_document_that_is_refused_beside_others_is_sent_until_it_is_kept() {
+    // Half of those that are left, each time: the last one is refused six times.
+    let documents = kept_after(&[Refusal::Halves(429); 6], 64).await;
+    assert_eq!(documents.len(), 64);
 }
