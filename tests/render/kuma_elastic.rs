@@ -45,11 +45,21 @@ mesh spec.collector.sampling.percentage | 50 | collector spec.config.processors.
 mesh spec.collector.volume.sizeGiB | 20 | collector spec.volumeClaimTemplates[].spec.resources.requests.storage
 mesh spec.collector.exporters[0].name | other | collector spec.config.**; collector spec.env**
 mesh spec.collector.exporters[0].type | OTLP | refused goes with type: OTLP
-mesh spec.collector.exporters[0].elasticsearch.urls[0] | https://other:9200 | collector spec.config.exporters.elasticsearch/elasticsearch.endpoints[0]
-mesh spec.collector.exporters[0].elasticsearch.dataset | other | collector spec.config.processors.transform/elasticsearch.**
-mesh spec.collector.exporters[0].elasticsearch.apiKey.secretKeyRef.name | other | collector spec.env[].valueFrom.secretKeyRef.name
-mesh spec.collector.exporters[0].elasticsearch.apiKey.secretKeyRef.key | other | collector spec.env[].valueFrom.secretKeyRef.key
-mesh spec.collector.exporters[0].queue.consumers | 3 | collector spec.config.exporters.otlp_grpc/elasticsearch.sending_queue.num_consumers
+mesh spec.collector.exporters[0].signals[0] | Traces | collector spec.config.**
+mesh spec.collector.exporters[0].elasticsearch.urls[0] | https://other:9200 | collector spec.config.exporters.elasticsearch/logs.endpoints[0]
+mesh spec.collector.exporters[0].elasticsearch.dataset | other | collector spec.config.processors.transform/logs.**
+mesh spec.collector.exporters[0].elasticsearch.apiKey.secretKeyRef.name | other | collector spec.env[SIGHTLINE_LOGS_API_KEY].valueFrom.secretKeyRef.name
+mesh spec.collector.exporters[0].elasticsearch.apiKey.secretKeyRef.key | other | collector spec.env[SIGHTLINE_LOGS_API_KEY].valueFrom.secretKeyRef.key
+mesh spec.collector.exporters[0].queue.consumers | 3 | collector spec.config.exporters.otlp_grpc/logs.sending_queue.num_consumers
+mesh spec.collector.exporters[1].name | other | collector spec.config.**; collector spec.env**
+mesh spec.collector.exporters[1].type | OTLP | refused goes with type: OTLP
+mesh spec.collector.exporters[1].signals[0] | Logs | refused collector.sampling is for spans
+mesh spec.collector.exporters[1].elasticsearch.mapping | ECS | collector spec.config.**
+mesh spec.collector.exporters[1].elasticsearch.urls[0] | https://other:9200 | collector spec.config.exporters.elasticsearch/traces.endpoints[0]
+mesh spec.collector.exporters[1].elasticsearch.dataset | other | collector spec.config.processors.transform/traces.**
+mesh spec.collector.exporters[1].elasticsearch.apiKey.secretKeyRef.name | other | collector spec.env[SIGHTLINE_TRACES_API_KEY].valueFrom.secretKeyRef.name
+mesh spec.collector.exporters[1].elasticsearch.apiKey.secretKeyRef.key | other | collector spec.env[SIGHTLINE_TRACES_API_KEY].valueFrom.secretKeyRef.key
+mesh spec.collector.exporters[1].queue.consumers | 3 | collector spec.config.exporters.otlp_grpc/traces.sending_queue.num_consumers
 mesh spec.rollout.minInterval | 2s | nothing
 mesh spec.rollout.quietPeriod | 2s | nothing
 all spec.direction | Inbound | outbound backends[File].**
@@ -96,7 +106,9 @@ fn scalars(value: &Value, path: &str, numbered: bool, found: &mut BTreeMap<Strin
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                let named = ["type", "key", "context"].iter().find_map(|name| item[*name].as_str());
+                let named = ["type", "key", "context", "name"]
+                    .iter()
+                    .find_map(|name| item[*name].as_str());
                 let name = match named {
                     _ if numbered || item.is_string() => index.to_string(),
                     Some(name) => name.to_owned(),
