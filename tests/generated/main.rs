@@ -90,6 +90,7 @@ fn config_rbac_is_what_the_code_makes() {
         agent_namespace: ["service-mesh", "observability-system"].map(str::to_owned).to_vec(),
         collector_namespace: Vec::new(),
         inject_namespace: one("interlink"),
+        inject_secrets_namespace: Vec::new(),
     };
     check("config/rbac/sightline.yaml", &manifests(&args).unwrap());
 }
