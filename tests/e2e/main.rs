@@ -21,6 +21,8 @@ mod fault_proxy;
 mod matrix;
 #[path = "../support/operator.rs"]
 mod operator;
+#[path = "../support/span_receiver.rs"]
+mod span_receiver;
 
 mod adoption;
 mod applier;
@@ -37,6 +39,7 @@ mod faults;
 mod foreign;
 mod governor;
 mod healing;
+mod inject;
 mod kmesh;
 mod kmesh_daemon;
 mod kuma;
