@@ -12,6 +12,7 @@ tools: ## Builds the control plane and installs the Envoys for demo and tests (6
 	@tools/control-plane/build.sh >/dev/null
 	@tools/envoy/install.sh >/dev/null
 	@tools/prometheus/install.sh >/dev/null
+	@tools/opentelemetry-sdk/install.sh >/dev/null
 
 demo: tools ## Runs the main job from kubectl apply to a restarted agent; DEMO_SEED=n varies it, DEMO_CLUSTER=context uses your cluster
 	@$(CARGO) build --quiet --bin sightline --example demo

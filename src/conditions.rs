@@ -136,7 +136,9 @@ reasons! {
     SecretNotFound [ResolvedRefs, Programmed, AgentsInSync]: "A Secret that the spec names does not exist.", "Create it; what was live before stays.";
     SecretKeyMissing [ResolvedRefs, Programmed, AgentsInSync]: "A Secret lacks a key that the spec names.", "Add the key, or name another one; what was live before stays.";
     SecretNotShared [ResolvedRefs, Programmed, AgentsInSync]: "A Secret does not carry the label that lets Sightline read it.", "Label it sightline.dev/shared=true if it is meant to be used.";
-    ConfigMapNotFound [AgentsInSync]: "A ConfigMap that an agent reads does not exist.", "Create it, or remove it from agents[].reads.";
+    SecretUnusable [ResolvedRefs, Programmed, AgentsInSync]: "A Secret holds a value that cannot be said where it has to stand.", "Store it as the message says; what was live before stays.";
+    ConfigMapNotFound [ResolvedRefs, Programmed, AgentsInSync]: "A ConfigMap that the spec names, or a key of it, does not exist.", "Create it, or remove it from the spec; what was live before stays.";
+    ConfigMapNotShared [ResolvedRefs, Programmed, AgentsInSync]: "A ConfigMap of certificates does not carry the label that lets Sightline use it.", "Label it sightline.dev/shared=true if it is meant to be used.";
     ServiceNotFound [ResolvedRefs, Programmed]: "The Service of a backend does not exist: a mesh would drop the provider in silence.", "Create the Service, or correct the endpoint's host.";
     ServicePortNotFound [ResolvedRefs, Programmed]: "The Service of a backend does not have that port.", "Correct the endpoint's port, or add the port to the Service.";
     ServicePortProtocol [ResolvedRefs, Programmed]: "The port of a backend's Service does not speak what the backend needs, by its name or appProtocol.", "Name the port grpc or grpc-…, or set appProtocol: grpc.";

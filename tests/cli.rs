@@ -457,6 +457,21 @@ fn output_plan_is_one_document_with_the_whole_plan() {
 }
 
 #[test]
+fn headers_of_secrets_are_rendered_without_their_values() {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/render/cases/inject-headers-and-certificates/in.yaml");
+    for more in [&[][..], &["--show-secrets"]] {
+        let run = sightline(&[&["render", "-f", case.to_str().unwrap()], more].concat(), None);
+        run.ends_with(0);
+        assert_eq!(run.kinds(), ["Deployment"]);
+        assert!(
+            run.stdout.contains("$(SIGHTLINE_OTLP_HEADER_2)") && !run.stdout.contains("Bearer"),
+            "{}",
+            run.stdout
+        );
+    }
+}
+
+#[test]
 fn each_sample_alone_and_all_together_render_with_0() {
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/samples");
     let demo = samples.with_file_name("demo");

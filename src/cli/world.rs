@@ -30,7 +30,7 @@ use crate::render::kmesh::APP;
 use crate::render::metadata::SHARED;
 use crate::snapshot::Resource;
 use crate::snapshot::mesh_config::MESH_KEY;
-use crate::snapshot::{Key, Kind, Snapshot, key_of};
+use crate::snapshot::{Key, Kind, Snapshot, hidden_value, key_of};
 
 /// The newest Kuma that is out, of which files without a control plane are taken to be.
 const NEWEST_KUMA: &str = "2.14";
@@ -137,14 +137,12 @@ impl World {
                 // The API server sets this label on every namespace.
                 set_label(&mut object, "kubernetes.io/metadata.name", &key.name);
             }
-            Kind::Deployment => {
-                self.add_pods_of(&object);
-                if object.get("status").is_none() {
-                    // A file says what is wanted, not how far its rollout is: it is over.
-                    complete_rollout(&mut object);
-                }
-            }
+            Kind::Deployment => self.add_pods_of(&object),
             _ => {}
+        }
+        if fact.workload().is_some() && object.get("status").is_none() {
+            // A file says what is wanted, not how far its rollout is: it is over.
+            complete_rollout(&mut object);
         }
         let object = Arc::new(object);
         if fact == Kind::Pod {
@@ -493,7 +491,7 @@ impl World {
             );
             let data: Map<String, Value> = keys
                 .into_iter()
-                .map(|name| (name.clone(), encoded(&placeholder(&key, &name))))
+                .map(|name| (name.clone(), encoded(&hidden_value(&key, &name))))
                 .collect();
             self.put(Kind::Secret, json!({
                 "metadata": {"namespace": key.namespace, "name": key.name, "labels": {SHARED: "true"}}, "data": data,
@@ -597,15 +595,11 @@ fn secret_value(object: &Value, key: &str) -> Option<Vec<u8>> {
     Some(bytes.0)
 }
 
-fn placeholder(key: &Key, name: &str) -> String {
-    format!("<secret {}/{}/{name}>", key.namespace, key.name)
-}
-
 fn hide_values(object: &mut Value, key: &Key) {
     let Some(data) = object.get_mut("data").and_then(Value::as_object_mut) else {
         return;
     };
     for (name, value) in data.iter_mut() {
-        *value = encoded(&placeholder(key, name));
+        *value = encoded(&hidden_value(key, name));
     }
 }

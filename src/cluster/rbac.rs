@@ -28,6 +28,8 @@ pub enum Place {
     Agents,
     /// In a namespace whose workloads get environment.
     Inject,
+    /// In a namespace whose workloads get headers or certificates from its Secrets as well.
+    InjectSecrets,
 }
 
 /// What needs more rights than the rest, and what the rest goes without.
@@ -415,6 +417,14 @@ pub const RULES: &[Rule] = &[
         verbs: &["list", "watch", "patch"],
         why: "workloads get environment",
     },
+    Rule {
+        place: Place::InjectSecrets,
+        group: "",
+        resources: &["configmaps", "secrets"],
+        names: &[],
+        verbs: &["list", "watch"],
+        why: "headers and certificates that workloads get have to be there, and a change of them is a restart; only with the label sightline.dev/shared",
+    },
 ];
 
 /// Namespaces that Roles are made for.
@@ -441,6 +451,9 @@ pub struct RbacArgs {
     /// Namespace whose workloads get environment. Repeatable.
     #[arg(long, value_name = "NAMESPACE")]
     pub inject_namespace: Vec<String>,
+    /// Namespace whose workloads get headers or certificates from its Secrets and ConfigMaps as well. Repeatable.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub inject_secrets_namespace: Vec<String>,
 }
 
 const NAME: &str = "sightline";
@@ -490,6 +503,11 @@ pub fn manifests(args: &RbacArgs) -> Result<String, YamlError> {
         (Place::Collector, "collectors", &args.collector_namespace[..]),
         (Place::Agents, "agents", &args.agent_namespace[..]),
         (Place::Inject, "inject", &args.inject_namespace[..]),
+        (
+            Place::InjectSecrets,
+            "inject-secrets",
+            &args.inject_secrets_namespace[..],
+        ),
     ];
     for (place, suffix, namespaces) in places {
         for namespace in namespaces {

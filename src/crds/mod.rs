@@ -6,6 +6,7 @@
 mod collector;
 mod common;
 mod exports;
+mod inject;
 mod observability_mesh;
 mod schema;
 mod status;
@@ -27,6 +28,10 @@ pub use exports::{
     MetricsExportType, Metricset, ProxyPort, ProxyScrape, RemoteWrite, SeriesPreset, TagValues, Wavefront,
     WavefrontFrom, WavefrontPrometheus,
 };
+pub use inject::{
+    CaCertificateRef, CertificateSource, ClientCertificateRef, Dialect, EnvEntry, HeaderSource, Inject,
+    InjectWorkloads, OtlpDestination, OtlpHeader, OtlpTls, SETTABLE, TlsMode,
+};
 pub use observability_mesh::{
     Agent, AgentReads, AgentReadsType, AlsProtocol, ConfigMapRead, ConfigMapTarget, CustomBackends,
     DEFAULT_ISTIO_NAMESPACE, DEFAULT_KUMA_NAMESPACE, DefaultTracing, Elasticsearch, EnvoyAlsBackend, ExportRead,
@@ -41,9 +46,7 @@ pub use status::{
     AgentStatus, CollectorStatus, EffectiveLog, EffectiveTracing, InjectStatus, KmeshNode, KmeshStatus,
     ObservabilityMeshStatus, SeenVersions, TracingBackendStatus, TrafficLogStatus,
 };
-pub use tracing_backend::{
-    Destination, DestinationType, Dialect, Inject, InjectWorkloads, MeshBackendRef, TracingBackend, TracingBackendSpec,
-};
+pub use tracing_backend::{Destination, DestinationType, MeshBackendRef, TracingBackend, TracingBackendSpec};
 pub use traffic_log::{LogFilter, LogFilterType, LogMatch, TrafficLog, TrafficLogSpec};
 
 /// The API group of all three kinds.

@@ -4,9 +4,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{
-    AddressOnly, MatchLabels, MeshRef, OtlpBackend, Sampling, Tag, TargetRef, WorkloadKind, ZipkinBackend,
-};
+use super::common::{AddressOnly, MatchLabels, MeshRef, Sampling, Tag, TargetRef, ZipkinBackend};
+use super::inject::{Inject, OtlpDestination};
 use super::status::TracingBackendStatus;
 
 /// Says where the spans of this namespace go, how many of them, and which workloads get that by environment.
@@ -71,7 +70,8 @@ pub struct TracingBackendSpec {
     pub destination: Destination,
     /// How many requests the mesh's proxies sample, for example `{percentage: "0.5"}`. Default: 1 percent. The mesh may
     /// set a maximum (`tenancy.maxSamplingPercentage`); what asks for more gets that and is told. Workloads that export
-    /// spans themselves (`inject`) decide on their own: for them this is reported as not expressible.
+    /// spans themselves get it by `inject` with `dialect: OpenTelemetry`, where it is written here; what other dialects
+    /// cannot say is reported as not expressible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampling: Option<Sampling>,
     /// Workloads of this namespace whose proxies it holds for, by the labels of their pods. Default: all of them; in the
@@ -85,7 +85,8 @@ pub struct TracingBackendSpec {
     #[schemars(length(min = 1, max = 16))]
     pub target_refs: Vec<TargetRef>,
     /// Tags that the proxies add to every span, at most 32. Tags of a wider scope (the namespace, the mesh) stay, but one
-    /// of the same name.
+    /// of the same name. Workloads that export spans themselves (`inject`) get those of type `Literal` as attributes of
+    /// their resource.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub tags: Vec<Tag>,
@@ -114,9 +115,10 @@ pub struct Destination {
     /// For `type: MeshBackend`: which one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mesh_backend: Option<MeshBackendRef>,
-    /// For `type: OTLP`: address and transport of the receiver, in plaintext.
+    /// For `type: OTLP`: address and transport of the receiver, and, for workloads that export spans themselves, the
+    /// headers and certificates that it asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub otlp: Option<OtlpBackend>,
+    pub otlp: Option<OtlpDestination>,
     /// For `type: Zipkin`: address of the receiver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zipkin: Option<ZipkinBackend>,
@@ -146,48 +148,4 @@ pub struct MeshBackendRef {
     /// Name of an entry of `spec.tracing.backends`.
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-}
-
-/// Environment for workloads that export spans themselves.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Inject {
-    /// Name of this entry: a lower-case DNS label of at most 40 characters.
-    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
-    pub name: String,
-    /// Which variables the program understands. `InterLink`: those of interLink's virtual kubelet and API server (`ENABLE_TRACING`,
-    /// `TELEMETRY_ENDPOINT`, `TELEMETRY_UNIQUE_ID`).
-    pub dialect: Dialect,
-    /// Which workloads of this namespace get the variables, by kind and by labels of the workload object itself. One whose
-    /// annotation `sightline.dev/inject` is `"false"` gets nothing.
-    pub workloads: InjectWorkloads,
-    /// Names of the containers that get the variables, `*` stands for any text, at most 8. Default: the one that the
-    /// annotation `kubectl.kubernetes.io/default-container` names, else the only one; a workload with several and no
-    /// such annotation gets nothing, and that is reported.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
-    pub containers: Vec<String>,
-}
-
-/// Which variables a program understands.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
-pub enum Dialect {
-    /// interLink's virtual kubelet and API server.
-    InterLink,
-}
-
-/// Workloads of the policy's own namespace.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct InjectWorkloads {
-    /// Kinds of workload, of `apps/v1`, at most 4: `Deployment`, `DaemonSet`, `StatefulSet`. Default: `[Deployment]`.
-    #[serde(default = "deployments")]
-    #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "set"))]
-    pub kinds: Vec<WorkloadKind>,
-    /// Labels of the workload object itself (not of its pods).
-    pub selector: MatchLabels,
-}
-
-fn deployments() -> Vec<WorkloadKind> {
-    vec![WorkloadKind::Deployment]
 }

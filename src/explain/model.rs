@@ -396,7 +396,7 @@ pub struct Environment {
 pub struct Variable {
     /// Its name.
     pub name: String,
-    /// Its value.
+    /// Its value; `<field PATH>` where it is a field of the pod, `<secret NAME/KEY>` where a Secret has it.
     pub value: String,
 }
 

@@ -24,7 +24,6 @@ use crate::policy::claims::{Labels, Selection, WorkloadSet, is_subset};
 use crate::policy::membership::{istio_of, meshes_of_namespace, name_of, root_namespace, selects};
 use crate::policy::proxies::kmesh_of;
 use crate::render::istio::versions::ImageVersion;
-use crate::rollout::ContainerEnv;
 use crate::snapshot::proxies::{PROXY_CONTAINER, image_of};
 use crate::snapshot::{Fact, Key, Kind, View, key_of, labels_of, string_map};
 
@@ -381,25 +380,30 @@ impl Managed {
             });
         }
         let given = workload.wanted.iter().flat_map(|wanted| &wanted.env);
-        let mut by_container: BTreeMap<&str, &ContainerEnv> = BTreeMap::new();
+        let mut by_container: BTreeMap<&str, Vec<Variable>> = BTreeMap::new();
         for env in given {
-            by_container.entry(&env.container).or_insert(env);
+            let all = by_container.entry(&env.container).or_default();
+            for var in &env.block.vars {
+                // Of two of one name the first is given.
+                if all.iter().all(|known| known.name != var.name) {
+                    all.push(Variable {
+                        name: var.name.clone(),
+                        value: var.shown(),
+                    });
+                }
+            }
         }
-        for (container, env) in by_container {
+        for (container, variables) in by_container {
             let tracing = workload.env_from.get(container).and_then(|key| {
                 let all = view.tracing_backends_in(&key.namespace);
                 all.into_iter().find(|(other, _)| *other == key)
             });
             let Some((key, tracing)) = tracing else { continue };
             let policy = Origin::of_key("TracingBackend", key);
-            let variable = |var: &crate::render::env::EnvVar| Variable {
-                name: var.name.clone(),
-                value: var.value.clone(),
-            };
             self.environment.push(Environment {
                 workload: name.clone(),
                 container: container.to_owned(),
-                variables: env.vars.iter().map(variable).collect(),
+                variables,
                 destination_from: destination_of(&policy, tracing, Origin::mesh(mesh)),
                 from: policy.at("spec.inject"),
                 state: state.clone(),

@@ -12,15 +12,14 @@ use super::{Event, Memory, ObjectPatch, Plan, Target, refusal};
 use super::{exports, interface_traffic};
 use crate::conditions::Reason;
 use crate::crds::{
-    Agent, AgentReads, AgentReadsType, Dialect, ExportRead, Inject, ObservabilityMesh, TracingBackend, WorkloadKind,
-    WorkloadRef,
+    Agent, AgentReads, AgentReadsType, ExportRead, Inject, ObservabilityMesh, TracingBackend, WorkloadKind, WorkloadRef,
 };
-use crate::policy::backends::{SpanReceiver, receiver};
 use crate::policy::claims::is_subset;
+use crate::policy::environment;
 use crate::policy::exports::outputs_of;
 use crate::policy::membership::{is_live, name_of, selects};
 use crate::policy::tracing_backend::check;
-use crate::render::interlink;
+use crate::render::environment::{Subject, blocks};
 use crate::render::metadata::INJECT;
 use crate::rollout::template::SKIP_FAILED;
 use crate::rollout::{
@@ -138,7 +137,7 @@ pub fn rollouts<'a>(view: &View<'a>, mesh: &Arc<ObservabilityMesh>, memory: &mut
         inject_namespaces(view, mesh)
     };
     for namespace in namespaces {
-        add_injected(view, mesh, &namespace, &mut workloads);
+        add_injected(view, mesh, &namespace, memory.hash_key, &mut workloads);
     }
     let quiet = memory.quiet.entry(name_of(mesh).to_owned()).or_default();
     governed(view, workloads, &Limits::from(&mesh.spec.rollout), quiet)
@@ -348,7 +347,7 @@ impl Rollouts<'_> {
         };
         if let Some(note) = notes.first() {
             let reason = match note {
-                Note::EnvNotOurs { .. } => Reason::EnvNotOurs,
+                Note::EnvNotOurs { .. } | Note::FilesNotOurs { .. } => Reason::EnvNotOurs,
                 Note::NoSuchContainer { .. } => Reason::NoContainerChosen,
                 Note::OptedOut => Reason::Blocked,
                 Note::InjectedElsewhere { .. } => Reason::InjectedElsewhere,
@@ -703,6 +702,7 @@ fn add_injected<'a>(
     view: &View<'a>,
     mesh: &Arc<ObservabilityMesh>,
     namespace: &str,
+    hash_key: Option<&[u8]>,
     workloads: &mut BTreeMap<WorkloadRef, Workload<'a>>,
 ) {
     let policies = injecting(view, namespace);
@@ -737,7 +737,7 @@ fn add_injected<'a>(
                     entry.wanted = None;
                     continue;
                 }
-                add_env(mesh, (policy, tracing), inject, live, entry);
+                add_env(view, mesh, (policy, tracing), inject, hash_key, entry);
             }
         }
         let is_left = !selected && !injected_record(live).is_empty() && !some_cannot_be_read;
@@ -750,21 +750,25 @@ fn add_injected<'a>(
 }
 
 fn add_env(
+    view: &View<'_>,
     mesh: &ObservabilityMesh,
     (policy, tracing): (&Key, &TracingBackend),
     inject: &Inject,
-    live: &Value,
+    hash_key: Option<&[u8]>,
     entry: &mut Workload<'_>,
 ) {
-    let namespace = tracing.metadata.namespace.as_deref().unwrap_or_default();
-    let Some(endpoint) = receiver(mesh, namespace, tracing)
-        .ok()
-        .and_then(SpanReceiver::otlp_grpc)
-    else {
+    let Some(live) = entry.live else { return };
+    let Ok(telling) = environment::telling(mesh, policy, tracing) else {
         return;
     };
-    let vars = match inject.dialect {
-        Dialect::InterLink => interlink::env(&endpoint.to_string(), &interlink::unique_id(live)),
+    let needs_key = environment::reads_secrets(&tracing.spec.destination);
+    let reads = match (hash_key, needs_key) {
+        (_, false) => None,
+        (Some(hash_key), true) => environment::credentials(view, policy, tracing, Parts::new(hash_key)).ok(),
+        (None, true) => {
+            entry.wanted = None;
+            return;
+        }
     };
     match choose_containers(live, &inject.containers) {
         Ok(containers) => {
@@ -776,11 +780,17 @@ fn add_env(
                 if winner != policy {
                     entry.overridden.insert(policy.clone(), winner.clone());
                 } else if let Some(wanted) = &mut entry.wanted {
-                    wanted.env.push(ContainerEnv {
-                        container: container.name,
-                        vars: vars.clone(),
-                        together: interlink::TOGETHER.map(String::from).to_vec(),
-                    });
+                    let subject = Subject {
+                        kind: entry.id.kind,
+                        workload: live,
+                        container: &container.name,
+                    };
+                    let given = blocks(inject, telling, subject).into_iter();
+                    wanted.env.extend(given.map(|block| ContainerEnv {
+                        container: container.name.clone(),
+                        reads: reads.clone().filter(|_| block.reads_secrets),
+                        block,
+                    }));
                 }
             }
         }

@@ -295,7 +295,8 @@ impl<'m> SpanReceiver<'m> {
     /// The receiver that a policy names by its own address; `None` for one of the mesh's backends.
     pub fn of_destination(destination: &'m Destination) -> Option<Self> {
         let datadog = destination.datadog.as_ref().map(|d| &d.endpoint);
-        Self::of(destination.otlp.as_ref(), destination.zipkin.as_ref(), datadog)
+        let otlp = destination.otlp.as_ref().map(|otlp| &otlp.receiver);
+        Self::of(otlp, destination.zipkin.as_ref(), datadog)
     }
 
     fn of(

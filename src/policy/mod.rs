@@ -3,6 +3,7 @@
 //! - [`membership`]: which mesh a policy belongs to.
 //! - [`traffic_log`], [`tracing_backend`], [`mesh_wide`]: check a spec against its mesh, which gives what it claims.
 //! - [`proxies`]: what a mesh's proxies are configured through: the one place that knows the meshes apart.
+//! - [`environment`]: what is said to workloads that export spans themselves.
 //! - [`formats`], [`backends`], [`targets`]: what the checks have in common.
 //! - [`kmesh`]: what is said to daemons that have switches and no configuration.
 //! - [`exports`]: who reads a mesh's metrics.
@@ -12,6 +13,7 @@
 pub mod backends;
 pub mod claims;
 pub mod collector;
+pub mod environment;
 pub mod exports;
 pub mod formats;
 pub mod kmesh;

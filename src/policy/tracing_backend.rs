@@ -2,6 +2,7 @@
 
 use super::backends::{NO_OTLP_SPANS, SpanReceiver, receiver, sampled_provider};
 use super::claims::{Checked, DEFAULT_SAMPLING, PolicyKind, Selection, Source, TraceClaim, rejected};
+use super::environment;
 use super::formats::{BadFormat, oldest_envoy};
 use super::kmesh;
 use super::membership::{self, name_of};
@@ -9,9 +10,10 @@ use super::proxies::Proxies;
 use super::targets::{self, Place};
 use super::traffic_log::bad_format;
 use crate::conditions::{Finding, Reason};
-use crate::crds::{IstioMesh, ObservabilityMesh, Sampling, Tag, TracingBackend};
+use crate::crds::{Dialect, IstioMesh, ObservabilityMesh, Sampling, Tag, TracingBackend};
 use crate::format;
 use crate::render::kuma::policy;
+use crate::rollout::Parts;
 use crate::snapshot::{Key, View};
 
 /// Checks a TracingBackend against its mesh.
@@ -28,12 +30,17 @@ pub fn check<'a>(view: &View<'a>, key: &Key, tracing: &TracingBackend) -> Checke
     if let Some(finding) = receiver.missing(view, mesh) {
         return Checked::failed(Some(mesh), finding);
     }
-    if !spec.inject.is_empty() && receiver.otlp_grpc().is_none() {
-        let message = "spec.inject: interLink sends OTLP over gRPC only; name a destination of type OTLP with protocol: GRPC, or remove inject.";
-        return Checked::failed(Some(mesh), rejected(Reason::NotExpressible, message));
+    if let Err(finding) = environment::not_expressed(tracing, receiver, "") {
+        return Checked::failed(Some(mesh), finding);
+    }
+    // Only whether they are there is asked here: under which key they are hashed does not matter.
+    if !spec.inject.is_empty()
+        && let Err(finding) = environment::credentials(view, key, tracing, Parts::new(&[]))
+    {
+        return Checked::failed(Some(mesh), finding);
     }
     let Some(proxies) = Proxies::of(mesh) else {
-        return without_proxies(mesh, tracing);
+        return without_proxies(mesh, tracing, receiver);
     };
     if let Proxies::Kmesh(_, waypoints) = &proxies
         && (waypoints.is_none() || spec.target_refs.is_empty())
@@ -41,7 +48,7 @@ pub fn check<'a>(view: &View<'a>, key: &Key, tracing: &TracingBackend) -> Checke
         return if spec.inject.is_empty() {
             kmesh::check_tracing(mesh, tracing)
         } else {
-            without_proxies(mesh, tracing)
+            without_proxies(mesh, tracing, receiver)
         };
     }
     let selection = Selection::new(spec.selector.as_ref(), &spec.target_refs);
@@ -52,6 +59,9 @@ pub fn check<'a>(view: &View<'a>, key: &Key, tracing: &TracingBackend) -> Checke
     let is_legacy = matches!(&proxies, Proxies::Kuma(kuma) if kuma.legacy);
     if is_legacy && matches!(receiver, SpanReceiver::Otlp(_)) {
         return for_environment_only(mesh, tracing);
+    }
+    if let Some(finding) = environment::not_for_proxies(&spec.destination) {
+        return Checked::failed(Some(mesh), finding);
     }
     let named = spec.destination.mesh_backend.as_ref();
     let named = named.map_or("of its own", |backend| backend.name.as_str());
@@ -82,23 +92,12 @@ pub fn check<'a>(view: &View<'a>, key: &Key, tracing: &TracingBackend) -> Checke
         tags,
     };
     let mut checked = Checked::good(mesh, Some(claim)).but(withdrawn);
-    checked.limited = limited;
+    checked.limited = limited.or_else(|| limited_for_inject(mesh, tracing));
     let sampled = checked.claim.as_ref().and_then(|claim| sampled_provider(mesh, claim));
     checked.providers.extend(target.provider.or(sampled));
     checked.not_expressed = lost;
-    if !spec.inject.is_empty() {
-        let said = [
-            (
-                "spec.sampling",
-                spec.sampling.is_some(),
-                "interLink samples every request",
-            ),
-            ("spec.tags", !spec.tags.is_empty(), "interLink's tags are fixed"),
-        ];
-        let lost = said.iter().filter(|(_, said, _)| *said);
-        let lost = lost.map(|(path, _, why)| format!("{path} for inject ({why})"));
-        checked.not_expressed.extend(lost);
-    }
+    let lost = environment::not_expressed(tracing, receiver, " for inject");
+    checked.not_expressed.extend(lost.unwrap_or_default());
     checked
 }
 
@@ -126,6 +125,7 @@ fn for_environment_only<'a>(
     not_expressed.push(lost);
     Checked {
         not_expressed,
+        limited: limited_for_inject(mesh, tracing),
         ..Checked::good(mesh, None)
     }
 }
@@ -134,6 +134,7 @@ fn for_environment_only<'a>(
 fn without_proxies<'a>(
     mesh: &'a std::sync::Arc<ObservabilityMesh>,
     tracing: &TracingBackend,
+    receiver: SpanReceiver<'_>,
 ) -> Checked<'a, TraceClaim> {
     let spec = &tracing.spec;
     if spec.inject.is_empty() {
@@ -144,17 +145,15 @@ fn without_proxies<'a>(
         return Checked::failed_for_good(mesh, rejected(Reason::NotExpressible, message));
     }
     let said = [
-        (
-            "spec.sampling (interLink samples every request)",
-            spec.sampling.is_some(),
-        ),
-        ("spec.tags (interLink's tags are fixed)", !spec.tags.is_empty()),
         ("spec.selector (there are no proxies)", spec.selector.is_some()),
         ("spec.targetRefs (there are no proxies)", !spec.target_refs.is_empty()),
     ];
-    let lost = said.iter().filter(|(_, said)| *said);
+    let mut lost = environment::not_expressed(tracing, receiver, "").unwrap_or_default();
+    let said = said.iter().filter(|(_, said)| *said);
+    lost.extend(said.map(|(path, _)| (*path).to_owned()));
     Checked {
-        not_expressed: lost.map(|(path, _)| (*path).to_owned()).collect(),
+        not_expressed: lost,
+        limited: limited_for_inject(mesh, tracing),
         ..Checked::good(mesh, None)
     }
 }
@@ -173,6 +172,26 @@ pub fn is_percentage(text: &str) -> bool {
 pub fn no_percentage(path: &str, text: &str) -> Finding {
     let message = format!("{path}: {text} is no share in percent; write a decimal such as 0.5.");
     rejected(Reason::InvalidSpec, message)
+}
+
+/// The share in percent that workloads which export spans themselves are told, where the policy says one: at most what
+/// the mesh allows.
+pub fn inject_sampling<'a>(mesh: &'a ObservabilityMesh, tracing: &'a TracingBackend) -> Option<&'a str> {
+    let wanted = tracing.spec.sampling.as_ref()?.percentage.as_str();
+    let maximum = mesh.spec.tenancy.max_sampling_percentage.as_str();
+    let is_more = wanted.parse::<f64>().ok()? > maximum.parse::<f64>().ok()?;
+    Some(if is_more { maximum } else { wanted })
+}
+
+/// What is said where workloads are told less than the policy asks for.
+fn limited_for_inject(mesh: &ObservabilityMesh, tracing: &TracingBackend) -> Option<String> {
+    let spec = &tracing.spec;
+    let is_told = spec
+        .inject
+        .iter()
+        .any(|inject| inject.dialect == Dialect::OpenTelemetry);
+    let wanted = spec.sampling.as_ref().filter(|_| is_told)?;
+    permitted_sampling(mesh, &wanted.percentage, true)?.1
 }
 
 fn permitted_sampling(mesh: &ObservabilityMesh, wanted: &str, is_tenant: bool) -> Option<(String, Option<String>)> {

@@ -1,8 +1,7 @@
 //! From the effective policy to what each target really reads: one file or folder per target; pure.
 
 pub mod collector;
-pub mod env;
-pub mod interlink;
+pub mod environment;
 pub mod istio;
 pub mod kmesh;
 pub mod kuma;
@@ -10,7 +9,7 @@ pub mod metadata;
 pub mod metrics;
 pub mod solarmesh;
 
-pub use env::EnvVar;
+pub use environment::EnvVar;
 
 use serde_json::Value;
 

@@ -1014,8 +1014,8 @@ mod tests {
             reads: Some(reads),
             env: vec![ContainerEnv {
                 container: "c".into(),
-                vars: vec![crate::render::EnvVar::new("A", "1")],
-                together: vec![],
+                block: crate::render::environment::Block::of_each(vec![crate::render::EnvVar::new("A", "1")]),
+                reads: None,
             }],
             ..Wanted::default()
         };

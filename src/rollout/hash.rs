@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::digest::hex;
 use crate::render::EnvVar;
+use crate::render::environment::{Files, Source};
 
 /// The hash of what a workload reads: `v1:` and 64 hex digits. The version names the function that made it, see
 /// [`Version`].
@@ -77,6 +78,9 @@ enum Kind {
     ConfigMap = 1,
     Secret = 2,
     Env = 3,
+    /// A variable that is read from elsewhere.
+    EnvFrom = 4,
+    Files = 5,
 }
 
 /// Where a value comes from: kind, object (or container), key. An empty key stands for the object itself, whose
@@ -139,8 +143,26 @@ impl Parts {
     /// count: it follows from the values (a value stands behind what it refers to).
     pub fn env(&mut self, container: &str, vars: &[EnvVar]) {
         for var in vars {
-            self.put(Kind::Env, container, &var.name, Some(var.value.clone().into_bytes()));
+            let (kind, content) = match &var.source {
+                Source::Text(value) => (Kind::Env, value.clone()),
+                Source::Field(_) | Source::Secret { .. } => (Kind::EnvFrom, var.content().to_string()),
+            };
+            self.put(kind, container, &var.name, Some(content.into_bytes()));
         }
+    }
+
+    /// Files that we give to a container: which, and where. What they hold is a part of its own, see [`Parts::secret`].
+    pub fn files(&mut self, container: &str, files: &Files) {
+        let content = format!("{}{}", files.volume, files.mount);
+        self.put(Kind::Files, container, "files", Some(content.into_bytes()));
+    }
+
+    /// Adds what was collected under the same key.
+    pub fn add(&mut self, more: &Self) {
+        if self.key.is_empty() {
+            self.key.clone_from(&more.key);
+        }
+        self.parts.extend(more.parts.clone());
     }
 
     /// The hash of everything added so far.
@@ -320,6 +342,18 @@ mod tests {
             hash.as_str(),
             "v1:293064c9a92d32a3b142061694ddcf9d86a6cbab26439fdf1e7de134a2ed27ed"
         );
+    }
+
+    #[test]
+    fn a_variable_that_is_read_from_elsewhere_is_no_text_that_looks_like_it_and_parts_are_added_under_their_key() {
+        let field = EnvVar::of_field("A", "metadata.name");
+        let text = EnvVar::new("A", field.content().to_string());
+        assert_ne!(hash(|p| p.env("c", &[field])), hash(|p| p.env("c", &[text])));
+        let mut read = Parts::new(KEY);
+        read.secret("s", Some(&secret(&[("a", "1")])), &[]);
+        let mut all = Parts::new(&[]);
+        all.add(&read);
+        assert_eq!((all.hash(), all.key_id()), (read.hash(), read.key_id()));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Restarting what reads configuration and does not reload it by itself (pure).
 //!
 //! - [`hash`]: what a workload reads, as one hash.
-//! - [`template`]: the one patch that gives a pod template that hash and our environment.
+//! - [`template`]: the one patch that gives a pod template that hash and our environment, with `mounts` for files.
 //! - [`governor`]: which of the stale workloads may be restarted now.
 //!
 //! Nothing here does I/O or reads a clock. The state that decides is in the cluster (the hash, the time and the digest
@@ -10,6 +10,7 @@
 
 pub mod governor;
 pub mod hash;
+mod mounts;
 pub mod template;
 
 pub use governor::{

@@ -22,8 +22,10 @@ use serde_json::{Map, Value, json};
 
 use super::governor::NOTHING_WANTED;
 use super::hash::{Parts, Verdict};
+use super::mounts::{self, MOUNTED, Mounted};
 use crate::digest;
 use crate::render::EnvVar;
+use crate::render::environment::{Block, Files};
 
 /// Annotation of the pod template: the hash of what the pods read, see [`super::ConfigHash`].
 pub const CONFIG_HASH: &str = "sightline.dev/config-hash";
@@ -48,7 +50,8 @@ pub const ROLLED_OUT: &str = "sightline.dev/rolled-out";
 /// `{"hash": text, "at": [time]}`. It is written with the restart that puts it back, and goes with the next change of ours.
 /// Who replaces the whole object takes it away as well: then only the memory of the process counts.
 pub const REVERTED: &str = "sightline.dev/reverted";
-/// Annotation of the workload: what we put into its containers, as JSON `{container: {name: value}}`.
+/// Annotation of the workload: what we put into its containers, as JSON `{container: {name: value}}`, where `value` is a text
+/// or, for what is read from a field or a Secret, the variable's `valueFrom`.
 pub const INJECTED: &str = "sightline.dev/injected";
 /// Annotation of the workload, its owner's: `"false"` keeps our environment out.
 pub const INJECT: &str = "sightline.dev/inject";
@@ -58,19 +61,26 @@ pub const FIELD_MANAGER: &str = "sightline";
 const OTEL_OPERATOR_PREFIX: &str = "instrumentation.opentelemetry.io/inject-";
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
-/// What we put where: container → name → value.
-pub type Injected = BTreeMap<String, BTreeMap<String, String>>;
+/// What we put where: container → name → value, see [`INJECTED`].
+pub type Injected = BTreeMap<String, BTreeMap<String, Value>>;
 
 /// Environment that a container should have.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ContainerEnv {
     /// Name of the container.
     pub container: String,
-    /// The variables, in the order of their dialect.
-    pub vars: Vec<EnvVar>,
-    /// Names that only make sense together (endpoint and switch, endpoint and protocol): where one of them is somebody
-    /// else's with another value, none of `vars` is put into that container.
-    pub together: Vec<String>,
+    /// What it gets together, in the order of its dialect.
+    pub block: Block,
+    /// What the block reads from Secrets; a part of the hash where the block is given.
+    pub reads: Option<Parts>,
+}
+
+/// What can be given to a container.
+#[derive(Default)]
+struct Given {
+    vars: Vec<EnvVar>,
+    files: Option<Files>,
+    reads: Vec<Parts>,
 }
 
 /// What a workload should have from us. [`Wanted::default`] is nothing: what we put is taken away.
@@ -147,6 +157,13 @@ pub enum Note {
         /// Field manager that owns the entry, where `managedFields` says so.
         manager: Option<String>,
     },
+    /// A container, or its pod, has something else where files of ours would stand. It was left alone.
+    FilesNotOurs {
+        /// Name of the container.
+        container: String,
+        /// What is there.
+        what: String,
+    },
     /// The workload has no container of this name (any more).
     NoSuchContainer {
         /// Name of the container.
@@ -176,6 +193,10 @@ impl fmt::Display for Note {
                      from inject"
                 )
             }
+            Self::FilesNotOurs { container, what } => write!(
+                f,
+                "Container {container} has {what} from somebody else; remove it there, or remove the container from inject"
+            ),
             Self::NoSuchContainer { container } => {
                 write!(
                     f,
@@ -382,15 +403,23 @@ pub fn plan_template(deployment: &Value, wanted: &Wanted, now: Option<Timestamp>
     let parts = desired_parts(wanted.reads.as_ref(), &targets);
 
     let mut template = Vec::new();
-    let mut after = deployment.pointer("/spec/template").cloned().unwrap_or(Value::Null);
+    let mut after = json!({"spec": {"template": deployment.pointer("/spec/template")}});
     for (index, name) in container_names(deployment) {
         let live = live_env(deployment, index);
-        let plan = plan_container(index, name, live, record.get(name), targets.get(name));
+        let target = targets.get(name).map_or(&[][..], |given| &given.vars);
+        let plan = plan_container(index, name, live, record.get(name), target);
         if let Some((operations, env)) = plan {
             template.extend(operations);
             set_env(&mut after, index, env);
         }
     }
+    let files: BTreeMap<String, Files> = targets
+        .iter()
+        .filter_map(|(container, given)| Some((container.clone(), given.files.clone()?)))
+        .collect();
+    let (operations, mounted) = mounts::plan(&mut after, &Mounted::of(deployment), &files);
+    template.extend(operations);
+    let mut after = after.pointer_mut("/spec/template").map(Value::take).unwrap_or_default();
 
     let carried = parts
         .as_ref()
@@ -429,11 +458,12 @@ pub fn plan_template(deployment: &Value, wanted: &Wanted, now: Option<Timestamp>
     }
     let injected: Injected = targets
         .iter()
-        .map(|(container, vars)| {
-            let values = vars.iter().map(|v| (v.name.clone(), v.value.clone())).collect();
+        .map(|(container, given)| {
+            let values = given.vars.iter().map(|v| (v.name.clone(), v.content())).collect();
             (container.clone(), values)
         })
         .collect();
+    set_or_remove(&mut own, MOUNTED, mounted.text());
     if injected.is_empty() {
         own.shift_remove(INJECTED);
     } else if record != injected {
@@ -536,14 +566,19 @@ fn set_or_remove(annotations: &mut Map<String, Value>, name: &str, value: Option
     }
 }
 
-fn desired_parts(reads: Option<&Parts>, targets: &BTreeMap<String, Vec<EnvVar>>) -> Option<Parts> {
+fn desired_parts(reads: Option<&Parts>, targets: &BTreeMap<String, Given>) -> Option<Parts> {
     if reads.is_none() && targets.is_empty() {
         return None;
     }
-    // Environment alone has no Secret in it, so there is no key to need.
-    let mut parts = reads.cloned().unwrap_or_else(|| Parts::new(&[]));
-    for (container, vars) in targets {
-        parts.env(container, vars);
+    // What is read from Secrets brings the key; variables alone need none.
+    let mut all = reads.into_iter().chain(targets.values().flat_map(|given| &given.reads));
+    let mut parts = all.next().cloned().unwrap_or_else(|| Parts::new(&[]));
+    all.for_each(|more| parts.add(more));
+    for (container, given) in targets {
+        parts.env(container, &given.vars);
+        if let Some(files) = &given.files {
+            parts.files(container, files);
+        }
     }
     Some(parts)
 }
@@ -553,14 +588,15 @@ fn effective_env(
     deployment: &Value,
     wanted: &[ContainerEnv],
     record: &Injected,
-) -> (BTreeMap<String, Vec<EnvVar>>, Vec<Note>) {
-    let mut targets: BTreeMap<String, Vec<EnvVar>> = BTreeMap::new();
+) -> (BTreeMap<String, Given>, Vec<Note>) {
+    let mut targets: BTreeMap<String, Given> = BTreeMap::new();
     if wanted.is_empty() {
         return (targets, Vec::new());
     }
     if let Some(note) = kept_out(deployment) {
         return (targets, vec![note]);
     }
+    let mounted = Mounted::of(deployment);
     let mut notes = BTreeSet::new();
     for entry in wanted {
         let container = entry.container.as_str();
@@ -570,36 +606,69 @@ fn effective_env(
             });
             continue;
         };
-        let live = live_env(deployment, index);
-        let mut whole = true;
-        let mut free = Vec::new();
-        for var in &entry.vars {
-            match standing(live, record.get(container), var) {
-                Standing::Free => free.push(var.clone()),
-                Standing::Fits => {}
-                Standing::Foreign => {
-                    whole &= !entry.together.contains(&var.name);
-                    notes.insert(Note::EnvNotOurs {
-                        container: container.to_owned(),
-                        name: var.name.clone(),
-                        manager: manager_of(deployment, container, &var.name),
-                    });
-                }
+        let seen = Seen::of(&entry.block, live_env(deployment, index), record.get(container));
+        notes.extend(seen.theirs.into_iter().map(|name| Note::EnvNotOurs {
+            container: container.to_owned(),
+            name: name.clone(),
+            manager: manager_of(deployment, container, name),
+        }));
+        if !seen.is_whole || seen.free.is_empty() {
+            continue;
+        }
+        let files = entry.block.files.as_ref();
+        if let Some(what) = files.and_then(|files| mounted.in_the_way(deployment, index, container, files)) {
+            let container = container.to_owned();
+            notes.insert(Note::FilesNotOurs { container, what });
+            continue;
+        }
+        let given = targets.entry(container.to_owned()).or_default();
+        for var in seen.free {
+            if given.vars.iter().all(|v| v.name != var.name) {
+                given.vars.push(var.clone());
             }
         }
-        if whole && !free.is_empty() {
-            let vars = targets.entry(container.to_owned()).or_default();
-            for var in free {
-                if vars.iter().all(|v| v.name != var.name) {
-                    vars.push(var);
-                }
-            }
-        }
+        given.files = given.files.take().or_else(|| files.cloned());
+        given.reads.extend(entry.reads.clone());
     }
-    for vars in targets.values_mut() {
-        *vars = behind_references(vars);
+    for given in targets.values_mut() {
+        given.vars = behind_references(&given.vars);
     }
     (targets, notes.into_iter().collect())
+}
+
+/// How a block stands to what a container has.
+struct Seen<'a> {
+    /// Variables that we may write.
+    free: Vec<&'a EnvVar>,
+    /// Names that are somebody else's.
+    theirs: Vec<&'a String>,
+    /// Whether what makes sense together only may be written.
+    is_whole: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn of(block: &'a Block, live: &[Value], record: Option<&BTreeMap<String, Value>>) -> Self {
+        let (mut free, mut fitting, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+        for var in &block.vars {
+            match standing(live, record, var) {
+                Standing::Free => free.push(var),
+                Standing::Fits => fitting.push(&var.name),
+                Standing::Foreign => theirs.push(&var.name),
+            }
+        }
+        let mut is_whole = !theirs.iter().any(|name| block.together.contains(name));
+        if block.whole_or_theirs && !(free.is_empty() || fitting.is_empty()) {
+            is_whole = false;
+            theirs.extend(fitting);
+        }
+        let is_set = |name: &&String| {
+            let mut entries = live.iter().filter(|entry| entry_name(entry) == Some(name));
+            entries.any(|entry| !is_ours(entry, record))
+        };
+        let read_before = block.yields_to.iter().filter(is_set);
+        theirs.extend(read_before.inspect(|_| is_whole = false));
+        Self { free, theirs, is_whole }
+    }
 }
 
 fn kept_out(deployment: &Value) -> Option<Note> {
@@ -626,12 +695,12 @@ enum Standing {
     Foreign,
 }
 
-fn standing(live: &[Value], record: Option<&BTreeMap<String, String>>, var: &EnvVar) -> Standing {
+fn standing(live: &[Value], record: Option<&BTreeMap<String, Value>>, var: &EnvVar) -> Standing {
     let mut entries = live.iter().filter(|e| entry_name(e) == Some(&var.name));
     match (entries.next(), entries.next()) {
         (None, _) => Standing::Free,
         (Some(entry), None) if is_ours(entry, record) => Standing::Free,
-        (Some(entry), None) if plain_value(entry) == Some(&var.value) => Standing::Fits,
+        (Some(entry), None) if EnvVar::content_of(entry) == Some(&var.content()) => Standing::Fits,
         // Twice in the list: the last one holds, and to tell whose it is would be a guess.
         _ => Standing::Foreign,
     }
@@ -641,18 +710,10 @@ fn entry_name(entry: &Value) -> Option<&str> {
     entry.get("name")?.as_str()
 }
 
-/// The value of an entry that has nothing but name and value.
-fn plain_value(entry: &Value) -> Option<&str> {
-    match entry.get("valueFrom") {
-        None | Some(Value::Null) => entry.get("value")?.as_str(),
-        Some(_) => None,
-    }
-}
-
 /// Whether an entry still holds the value that we put there.
-fn is_ours(entry: &Value, record: Option<&BTreeMap<String, String>>) -> bool {
+fn is_ours(entry: &Value, record: Option<&BTreeMap<String, Value>>) -> bool {
     let put = record.and_then(|r| r.get(entry_name(entry)?));
-    put.is_some_and(|value| plain_value(entry) == Some(value))
+    put.is_some() && put == EnvVar::content_of(entry)
 }
 
 /// The variables so that each stands behind those it refers to, otherwise in their order. Those that refer to each
@@ -679,10 +740,9 @@ fn plan_container(
     index: usize,
     name: &str,
     live: &[Value],
-    record: Option<&BTreeMap<String, String>>,
-    target: Option<&Vec<EnvVar>>,
+    record: Option<&BTreeMap<String, Value>>,
+    target: &[EnvVar],
 ) -> Option<ContainerPlan> {
-    let target = target.map_or(&[][..], Vec::as_slice);
     let index = index.to_string();
     let at = ["spec", "template", "spec", "containers", index.as_str()];
     let env = |tail: &[&str]| -> Vec<String> {
@@ -714,7 +774,10 @@ fn plan_container(
                 !later.contains(reference) && list.iter().skip(position).any(|e| entry_name(e) == Some(reference))
             });
             if !misplaced {
-                if let Some(entry) = list.get_mut(position).filter(|e| plain_value(e) != Some(&var.value)) {
+                if let Some(entry) = list
+                    .get_mut(position)
+                    .filter(|e| EnvVar::content_of(e) != Some(&var.content()))
+                {
                     let path = env(&[&position.to_string()]);
                     operations.push(test(&path, entry.clone()));
                     operations.push(replace(&path, var.to_entry()));
@@ -744,9 +807,10 @@ fn plan_container(
     Some((operations, list))
 }
 
-/// Writes what the patch leaves into a copy of the pod template, for its digest.
-fn set_env(template: &mut Value, container: usize, env: Vec<Value>) {
-    if let Some(Value::Object(container)) = template.pointer_mut(&format!("/spec/containers/{container}")) {
+/// Writes what the patch leaves into a copy of the workload, for the digest of its pod template.
+fn set_env(workload: &mut Value, container: usize, env: Vec<Value>) {
+    let path = format!("/spec/template/spec/containers/{container}");
+    if let Some(Value::Object(container)) = workload.pointer_mut(&path) {
         container.insert("env".into(), Value::from(env));
     }
 }
@@ -818,14 +882,14 @@ fn pointer<S: AsRef<str>>(tokens: &[S]) -> PointerBuf {
     PointerBuf::from_tokens(tokens.iter().map(AsRef::as_ref))
 }
 
-fn test<S: AsRef<str>>(path: &[S], value: Value) -> PatchOperation {
+pub(super) fn test<S: AsRef<str>>(path: &[S], value: Value) -> PatchOperation {
     PatchOperation::Test(TestOperation {
         path: pointer(path),
         value,
     })
 }
 
-fn add<S: AsRef<str>>(path: &[S], value: Value) -> PatchOperation {
+pub(super) fn add<S: AsRef<str>>(path: &[S], value: Value) -> PatchOperation {
     PatchOperation::Add(AddOperation {
         path: pointer(path),
         value,
@@ -839,7 +903,7 @@ fn replace<S: AsRef<str>>(path: &[S], value: Value) -> PatchOperation {
     })
 }
 
-fn remove<S: AsRef<str>>(path: &[S]) -> PatchOperation {
+pub(super) fn remove<S: AsRef<str>>(path: &[S]) -> PatchOperation {
     PatchOperation::Remove(RemoveOperation { path: pointer(path) })
 }
 
@@ -851,7 +915,7 @@ fn annotations_at(deployment: &Value, path: &str) -> Map<String, Value> {
         .unwrap_or_default()
 }
 
-fn annotation<'a>(deployment: &'a Value, name: &str) -> Option<&'a str> {
+pub(super) fn annotation<'a>(deployment: &'a Value, name: &str) -> Option<&'a str> {
     deployment.pointer("/metadata/annotations")?.get(name)?.as_str()
 }
 
@@ -862,7 +926,7 @@ fn template_annotation<'a>(deployment: &'a Value, name: &str) -> Option<&'a str>
         .as_str()
 }
 
-fn container_names(deployment: &Value) -> impl Iterator<Item = (usize, &str)> {
+pub(super) fn container_names(deployment: &Value) -> impl Iterator<Item = (usize, &str)> {
     let containers = deployment
         .pointer("/spec/template/spec/containers")
         .and_then(Value::as_array);
@@ -907,7 +971,7 @@ fn manager_of(deployment: &Value, container: &str, variable: &str) -> Option<Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::interlink;
+    use crate::render::environment::interlink;
 
     fn now() -> Timestamp {
         "2026-03-01T10:00:00.123456Z".parse().unwrap()
@@ -935,8 +999,11 @@ mod tests {
     fn interlink_env(container: &str, endpoint: &str) -> ContainerEnv {
         ContainerEnv {
             container: container.into(),
-            vars: interlink::env(endpoint, "virtual-node"),
-            together: interlink::TOGETHER.map(String::from).to_vec(),
+            block: Block {
+                together: interlink::TOGETHER.map(String::from).to_vec(),
+                ..Block::of_each(interlink::env(endpoint, "virtual-node"))
+            },
+            reads: None,
         }
     }
 
@@ -951,8 +1018,8 @@ mod tests {
         Wanted {
             env: vec![ContainerEnv {
                 container: "vk".into(),
-                vars: vars.iter().map(|(n, v)| EnvVar::new(*n, *v)).collect(),
-                together: vec![],
+                block: Block::of_each(vars.iter().map(|(n, v)| EnvVar::new(*n, *v)).collect()),
+                reads: None,
             }],
             ..Wanted::default()
         }
@@ -1164,6 +1231,52 @@ mod tests {
         assert_eq!(env(&after, 0)[0]["value"], "mine");
         let after = apply(&after, &Wanted::default());
         assert_eq!(names(&after), ["TELEMETRY_UNIQUE_ID"]);
+    }
+
+    /// Names that a container gets of a block, and what is told.
+    fn given(block: Block, own: &Value) -> (Vec<String>, Vec<Note>) {
+        let mut live = virtual_kubelet();
+        live["spec"]["template"]["spec"]["containers"][0]["env"] = own.clone();
+        let wanted = Wanted {
+            env: vec![ContainerEnv {
+                container: "vk".into(),
+                block,
+                reads: None,
+            }],
+            ..Wanted::default()
+        };
+        let plan = plan_template(&live, &wanted, None);
+        let mut after = live.clone();
+        if let Some(patch) = &plan.patch {
+            json_patch::patch(&mut after, patch).unwrap();
+        }
+        let ours = injected_record(&after).remove("vk").unwrap_or_default();
+        (ours.into_keys().collect(), plan.notes)
+    }
+
+    #[test]
+    fn of_what_is_whole_or_theirs_nothing_is_given_beside_one_of_theirs_were_it_the_same() {
+        let sampler = || Block {
+            whole_or_theirs: true,
+            ..Block::of_all(vec![EnvVar::new("SAMPLER", "ratio"), EnvVar::new("ARG", "0.5")])
+        };
+        let (names, notes) = given(sampler(), &json!([{"name": "SAMPLER", "value": "ratio"}]));
+        assert_eq!((names.len(), notes.len()), (0, 1), "{notes:?}");
+        let both = json!([{"name": "SAMPLER", "value": "ratio"}, {"name": "ARG", "value": "0.5"}]);
+        let (names, notes) = given(sampler(), &both);
+        assert_eq!((names.len(), notes.len()), (0, 0), "all is as wanted");
+        assert_eq!(given(sampler(), &json!([])).0, ["ARG", "SAMPLER"]);
+    }
+
+    #[test]
+    fn a_block_yields_to_what_is_read_before_it() {
+        let block = || Block {
+            yields_to: vec!["TRACES_ENDPOINT".into()],
+            ..Block::of_all(vec![EnvVar::new("ENDPOINT", "a")])
+        };
+        let (names, notes) = given(block(), &json!([{"name": "TRACES_ENDPOINT", "value": "b"}]));
+        assert_eq!(names, [""; 0]);
+        assert!(notes[0].to_string().contains("TRACES_ENDPOINT"), "{notes:?}");
     }
 
     #[test]

@@ -838,6 +838,11 @@ fn provider_names(telemetry: &Value) -> BTreeSet<String> {
         .collect()
 }
 
+/// What stands in place of a Secret's value where values are not to be shown.
+pub fn hidden_value(secret: &Key, key: &str) -> String {
+    format!("<secret {}/{}/{key}>", secret.namespace, secret.name)
+}
+
 /// Namespace and name of an object.
 pub fn key_of(object: &Value) -> Key {
     let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();

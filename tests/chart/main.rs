@@ -237,6 +237,7 @@ async fn with_all_features_the_rights_are_those_of_the_table_and_each_is_bound_t
         collector_namespace: names(&["observability"]),
         agent_namespace: names(&["service-mesh"]),
         inject_namespace: names(&["interlink"]),
+        inject_secrets_namespace: names(&["interlink"]),
     });
     let table = read_documents(&table.unwrap()).unwrap();
     assert_eq!(rules(&objects), rules(&table));

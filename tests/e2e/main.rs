@@ -27,6 +27,8 @@ mod fault_proxy;
 mod matrix;
 #[path = "../support/operator.rs"]
 mod operator;
+#[path = "../support/span_receiver.rs"]
+mod span_receiver;
 #[path = "../support/telemetry.rs"]
 mod telemetry;
 
@@ -47,6 +49,7 @@ mod faults;
 mod foreign;
 mod governor;
 mod healing;
+mod inject;
 mod kmesh;
 mod kmesh_daemon;
 mod kuma;

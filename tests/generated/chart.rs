@@ -59,6 +59,7 @@ fn the_charts_rules_are_those_of_the_table() {
         ("collectors".to_owned(), Place::Collector),
         ("agents".to_owned(), Place::Agents),
         ("inject".to_owned(), Place::Inject),
+        ("inject-secrets".to_owned(), Place::InjectSecrets),
     ];
     places.extend(Feature::ALL.map(|feature| (format!("feature-{}", feature.name()), Place::ClusterFor(feature))));
     let mut names = BTreeSet::new();
@@ -139,7 +140,7 @@ fn documentation(text: &str) -> Documented {
         let content = line.trim_start();
         let key = content
             .split_once(':')
-            .filter(|(key, _)| !key.is_empty() && key.chars().all(char::is_alphanumeric));
+            .filter(|(key, _)| !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || c == '-'));
         if content.starts_with("# BEGIN") || content.starts_with("# END") {
         } else if let Some(words) = content.strip_prefix("# ") {
             comment.push(words);

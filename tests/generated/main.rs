@@ -24,7 +24,7 @@ use sightline::admission::{admit, is_ours};
 use sightline::cluster::rbac::{RbacArgs, manifests};
 use sightline::codes::TABLE;
 use sightline::conditions::{Reason, reasons_page};
-use sightline::crds::{custom_resource_definitions, definition_yaml};
+use sightline::crds::{SETTABLE, custom_resource_definitions, definition_yaml};
 use sightline::format::docs;
 use sightline::lint;
 use sightline::render::metrics::dashboards::{self, DASHBOARDS, Reader};
@@ -90,6 +90,7 @@ fn config_rbac_is_what_the_code_makes() {
         agent_namespace: ["service-mesh", "observability-system"].map(str::to_owned).to_vec(),
         collector_namespace: Vec::new(),
         inject_namespace: one("interlink"),
+        inject_secrets_namespace: Vec::new(),
     };
     check("config/rbac/sightline.yaml", &manifests(&args).unwrap());
 }
@@ -252,6 +253,21 @@ fn every_field_of_a_spec_or_status_has_a_description() {
         }
     }
     assert_eq!(bare, Vec::<String>::new());
+}
+
+#[test]
+fn the_docs_list_every_variable_that_may_be_set_and_no_other() {
+    let page = quoted_in_table("docs/targets/opentelemetry.md", "| whose | names |");
+    assert_eq!(page, SETTABLE.iter().map(|name| (*name).to_owned()).collect());
+}
+
+/// What stands in backquotes in a table of a page.
+fn quoted_in_table(page: &str, head: &str) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(root().join(page)).unwrap();
+    let (_, table) = text.split_once(head).unwrap();
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let quoted = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
+    quoted.map(str::to_owned).collect()
 }
 
 /// `kubectl explain` shows no list of values: the text has to.

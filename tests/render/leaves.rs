@@ -44,7 +44,6 @@ const NOT_PROVEN_HERE: &[(&str, &str, &str)] = &[
         "rollout.onFailure",
         "a simulated rollout never fails; src/rollout/governor.rs and tests/governor.rs test it",
     ),
-    ("TracingBackend", "inject[].dialect", "there is one dialect"),
     (
         "TracingBackend",
         "inject[].name",
@@ -107,6 +106,9 @@ destination.datadog.endpoint.port | {destination: {type: Datadog, datadog: {endp
 inject[].containers[]             | {inject: [{name: x, dialect: InterLink, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]} | {inject: [{name: x, dialect: InterLink, workloads: {selector: {matchLabels: {app: a}}}, containers: [two]}]}
 inject[].workloads.kinds[] | {inject: [{name: x, dialect: InterLink, workloads: {kinds: [Deployment], selector: {matchLabels: {app: a}}}, containers: [one]}]} | {inject: [{name: x, dialect: InterLink, workloads: {kinds: [DaemonSet], selector: {matchLabels: {app: a}}}, containers: [one]}]}
 inject[].workloads.selector.matchLabels | {inject: [{name: x, dialect: InterLink, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]} | {inject: [{name: x, dialect: InterLink, workloads: {selector: {matchLabels: {app: b}}}, containers: [one]}]}
+inject[].dialect | {inject: [{name: x, dialect: InterLink, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]} | {inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]}
+inject[].env[].name | {inject: [{name: x, dialect: Custom, workloads: {selector: {matchLabels: {app: a}}}, containers: [one], env: [{name: DD_ENV, value: a}]}]} | {inject: [{name: x, dialect: Custom, workloads: {selector: {matchLabels: {app: a}}}, containers: [one], env: [{name: DD_SERVICE, value: a}]}]}
+inject[].env[].value | {inject: [{name: x, dialect: Custom, workloads: {selector: {matchLabels: {app: a}}}, containers: [one], env: [{name: DD_ENV, value: a}]}]} | {inject: [{name: x, dialect: Custom, workloads: {selector: {matchLabels: {app: a}}}, containers: [one], env: [{name: DD_ENV, value: b}]}]}
 "#;
 
 const MESH: &str = r#"
@@ -277,6 +279,21 @@ agents[].reads[].secret.keys[]     | {agents: [{name: a, workload: {namespace: o
 rollout.paused                     | {rollout: {paused: false}} | {rollout: {paused: true}}
 "#;
 
+/// Without a mesh: what workloads are given that proxies cannot be.
+const CREDENTIALS: &str = r"
+destination.otlp.headers[].name | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, headers: [{name: a, value: x}]}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]} | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, headers: [{name: b, value: x}]}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]}
+destination.otlp.headers[].value | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, headers: [{name: a, value: x}]}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]} | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, headers: [{name: a, value: z}]}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]}
+destination.otlp.headers[].valueFrom.secretKeyRef.name | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, headers: [{name: a, valueFrom: {secretKeyRef: {name: a, key: password}}}]}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]} | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, headers: [{name: a, valueFrom: {secretKeyRef: {name: b, key: password}}}]}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]}
+destination.otlp.headers[].valueFrom.secretKeyRef.key | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, headers: [{name: a, valueFrom: {secretKeyRef: {name: a, key: password}}}]}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]} | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, headers: [{name: a, valueFrom: {secretKeyRef: {name: a, key: other}}}]}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]}
+destination.otlp.tls.mode | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, tls: {mode: Disabled}}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]} | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, tls: {mode: Simple}}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]}
+destination.otlp.tls.caCertificateRef.kind | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, tls: {mode: Simple, caCertificateRef: {kind: Secret, name: a, key: other}}}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]} | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, tls: {mode: Simple, caCertificateRef: {kind: ConfigMap, name: a, key: other}}}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]}
+destination.otlp.tls.caCertificateRef.name | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, tls: {mode: Simple, caCertificateRef: {name: a, key: other}}}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]} | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, tls: {mode: Simple, caCertificateRef: {name: b, key: other}}}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]}
+destination.otlp.tls.caCertificateRef.key | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, tls: {mode: Simple, caCertificateRef: {name: a, key: other}}}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]} | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, tls: {mode: Simple, caCertificateRef: {name: a, key: password}}}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]}
+destination.otlp.tls.clientCertificateRef.name | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, tls: {mode: Mutual, clientCertificateRef: {name: a, certificateKey: other, privateKey: password}}}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]} | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, tls: {mode: Mutual, clientCertificateRef: {name: b, certificateKey: other, privateKey: password}}}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]}
+destination.otlp.tls.clientCertificateRef.certificateKey | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, tls: {mode: Mutual, clientCertificateRef: {name: a, certificateKey: other, privateKey: password}}}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]} | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, tls: {mode: Mutual, clientCertificateRef: {name: a, certificateKey: username, privateKey: password}}}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]}
+destination.otlp.tls.clientCertificateRef.privateKey | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, tls: {mode: Mutual, clientCertificateRef: {name: a, certificateKey: other, privateKey: password}}}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]} | {destination: {type: OTLP, otlp: {endpoint: {host: a.shop.svc, port: 1001}, tls: {mode: Mutual, clientCertificateRef: {name: a, certificateKey: other, privateKey: username}}}}, inject: [{name: x, dialect: OpenTelemetry, workloads: {selector: {matchLabels: {app: a}}}, containers: [one]}]}
+";
+
 const FORMAT: &str = r#"
 encoding        | {encoding: Text, preset: Istio} | {encoding: JSON, preset: Istio}
 preset          | {preset: Istio} | {preset: Envoy}
@@ -361,6 +378,18 @@ spec:
   - {name: a, workload: {namespace: obs, name: a}, reads: [{type: InterfaceTraffic}]}
 "#;
 
+/// The same, with a policy for workloads that export spans themselves.
+const WORLD_OF_EXPORTERS: &str = r"
+apiVersion: sightline.dev/v1alpha1
+kind: ObservabilityMesh
+metadata: {name: default}
+spec:
+  mesh: {type: None}
+  tracing: {customBackends: SameNamespace}
+---
+{apiVersion: sightline.dev/v1alpha1, kind: TracingBackend, metadata: {name: subject, namespace: shop}, spec: {}}
+";
+
 struct Row {
     kind: &'static str,
     leaf: String,
@@ -403,6 +432,7 @@ fn rows(kind: &'static str, world: &str, table: &str, place: &str, whole: &str) 
 fn table() -> Vec<Row> {
     let mut all = table_of(WORLD);
     all.extend(rows("ObservabilityMesh", WORLD_OF_AGENTS, AGENTS, "", "@"));
+    all.extend(rows("TracingBackend", WORLD_OF_EXPORTERS, CREDENTIALS, "", "@"));
     all
 }
 
@@ -469,6 +499,8 @@ fn facts() -> Vec<Value> {
             let metadata = json!({"name": name, "namespace": namespace});
             facts.push(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"name": name}}));
         }
+        let metadata = json!({"name": "a", "namespace": namespace, "labels": {"sightline.dev/shared": "true"}});
+        facts.push(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"other": "2"}}));
     }
     // Status names their nodes.
     for daemon_set in ["a", "b"] {

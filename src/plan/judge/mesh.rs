@@ -274,9 +274,14 @@ fn without_proxies(mesh: &ObservabilityMesh) -> Vec<String> {
         .as_ref()
         .and_then(|traffic| traffic.wasm_plugin.as_ref());
     let default_tracing = spec.tracing.as_ref().and_then(|tracing| tracing.default.as_ref());
+    // Its maximum of sampling holds for workloads that export spans themselves, too.
+    let of_proxies = Tenancy {
+        max_sampling_percentage: Tenancy::default().max_sampling_percentage,
+        ..spec.tenancy.clone()
+    };
     let said = [
         ("spec.logging", spec.logging != Logging::default()),
-        ("spec.tenancy", spec.tenancy != Tenancy::default()),
+        ("spec.tenancy", of_proxies != Tenancy::default()),
         ("spec.tracing.default", default_tracing.is_some()),
         ("spec.metrics", spec.metrics.is_some()),
         ("spec.interfaceTraffic.wasmPlugin", wasm.is_some()),

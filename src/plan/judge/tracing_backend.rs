@@ -225,8 +225,8 @@ fn inject_state(
         Some(winner) => Err((
             Reason::Overridden,
             format!(
-                "TracingBackend {winner} gives Deployment {}/{} its environment; select it in one of the two.",
-                workload.id.namespace, workload.id.name
+                "TracingBackend {winner} gives {} its environment; select it in one of the two.",
+                workload.id
             ),
         )),
     };
@@ -238,7 +238,7 @@ fn inject_state(
     };
     if mine.is_empty() {
         let message = format!(
-            "inject selects no Deployment in namespace {}; correct inject[].workloads.selector, or create one.",
+            "inject selects no workload in namespace {}; correct inject[].workloads, or create one.",
             key.namespace
         );
         return (Finding::fails(type_, Reason::WorkloadNotFound, message), status);

@@ -5,13 +5,14 @@
 //! hence this is a dialect of `inject`: the chart of interLink sets `ENABLE_TRACING` alone and has no value for the
 //! rest.
 //!
-//! What is never rendered: `TELEMETRY_CA_CRT_FILEPATH` and its companions. Setting the CA turns on *mutual* TLS (there
-//! is no server-only TLS), and an error in that set-up ends the process: the virtual node goes `NotReady`. It needs a
-//! volume with certificates that were seen to exist, which is another feature than a variable.
+//! TLS is mutual or none: setting the CA turns on *mutual* TLS (there is no server-only TLS), and an error in that set-up
+//! ends the process: the virtual node goes `NotReady`. So paths are only set beside a volume with certificates that were
+//! seen to exist.
 
 use serde_json::Value;
 
-use super::EnvVar;
+use super::attributes::{self, Attributes, encoded};
+use super::{Block, EnvVar, Exporter, Files, Subject, Telling, files};
 
 /// Switches tracing on. Only exactly `1` does: `true` is off.
 pub const ENABLE_TRACING: &str = "ENABLE_TRACING";
@@ -19,18 +20,49 @@ pub const ENABLE_TRACING: &str = "ENABLE_TRACING";
 pub const TELEMETRY_ENDPOINT: &str = "TELEMETRY_ENDPOINT";
 /// What is appended to the service name (`VK-InterLink-<id>`, `InterLink-Plugin-<id>`).
 pub const TELEMETRY_UNIQUE_ID: &str = "TELEMETRY_UNIQUE_ID";
+/// Path of the authorities' certificates: turns on TLS in which both show one.
+pub const TELEMETRY_CA_CRT_FILEPATH: &str = "TELEMETRY_CA_CRT_FILEPATH";
+/// Path of interLink's own private key.
+pub const TELEMETRY_CLIENT_KEY_FILEPATH: &str = "TELEMETRY_CLIENT_KEY_FILEPATH";
+/// Path of its certificate.
+pub const TELEMETRY_CLIENT_CRT_FILEPATH: &str = "TELEMETRY_CLIENT_CRT_FILEPATH";
 
 /// Variables that are all ours in a container, or none is set there: tracing that is on without our endpoint would send
 /// the spans to `localhost:4317`, and the endpoint alone switches nothing on.
 pub const TOGETHER: [&str; 2] = [ENABLE_TRACING, TELEMETRY_ENDPOINT];
 
-/// Paths of a TracingBackend that interLink cannot be told, for the condition `PartiallyExpressed` (reason
-/// `NotExpressible`).
-///
-/// | path | why |
-/// | --- | --- |
-/// | `spec.sampling` | the sampler is set in interLink's code (always on); `OTEL_TRACES_SAMPLER` is overridden there |
-pub const NOT_EXPRESSIBLE: [&str; 1] = ["spec.sampling"];
+/// What a container gets; nothing where spans would not go to OTLP over gRPC. Tags with their value in the spec are merged
+/// into interLink's resource by `OTEL_RESOURCE_ATTRIBUTES`; its service name stays its own.
+pub fn blocks(telling: Telling<'_>, subject: Subject<'_>) -> Vec<Block> {
+    let Exporter::Otlp { receiver, .. } = telling.exporter else {
+        return Vec::new();
+    };
+    let tls = telling.exporter.tls();
+    let mut vars = env(&receiver.endpoint.to_string(), &unique_id(subject.workload));
+    let mut together = TOGETHER.map(str::to_owned).to_vec();
+    if tls.is_some() {
+        let paths = [
+            (TELEMETRY_CA_CRT_FILEPATH, files::CA),
+            (TELEMETRY_CLIENT_KEY_FILEPATH, files::PRIVATE_KEY),
+            (TELEMETRY_CLIENT_CRT_FILEPATH, files::CERTIFICATE),
+        ];
+        vars.extend(paths.map(|(name, path)| EnvVar::new(name, path)));
+        together.extend(paths.map(|(name, _)| name.to_owned()));
+    }
+    let files = tls.and_then(Files::of);
+    let tags = attributes::literals(telling.tags);
+    let known: Attributes = tags.map(|(name, value)| (name.to_owned(), encoded(value))).collect();
+    vec![
+        Block {
+            vars,
+            together,
+            reads_secrets: files.is_some(),
+            files,
+            ..Block::default()
+        },
+        Block::of_each(attributes::variable(&known).into_iter().collect()),
+    ]
+}
 
 /// The environment that makes interLink send its spans to `endpoint_host_port`.
 ///
