@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -222,22 +221,22 @@ async fn queued(collectors: &Collectors, count: u64) -> Result<()> {
     .await
 }
 
-/// Waits until nothing waits any more. What it kept, then.
+/// Waits until the step before Elasticsearch has nothing left that it would send again. What is kept, then.
 async fn arrived(collectors: &Collectors, elasticsearch: &Elasticsearch) -> Result<Vec<Document>> {
     eventually(PATIENCE, "all has arrived", async || {
+        let sent = async |what: &str| {
+            let name = format!("otelcol_exporter_sent_{what}");
+            collectors.count(&name, "otlp/elasticsearch").await
+        };
+        let sent = sent("log_records").await? + sent("spans").await?;
         let documents = elasticsearch.documents();
-        let waiting = collectors.count("otelcol_exporter_queue_size", "").await?;
-        let is_all = documents.len() as u64 >= 8 * EACH && waiting == 0;
-        Ok(if is_all {
+        Ok(if sent == 8 * EACH {
             Ok(documents)
         } else {
-            Err(format!("{} documents, {waiting} batches wait", documents.len()))
+            Err(format!("{sent} sent, {} documents", documents.len()))
         })
     })
-    .await?;
-    // What is sent twice comes with the tries after that.
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    Ok(elasticsearch.documents())
+    .await
 }
 
 /// What identifies a document, by what it was made of.
