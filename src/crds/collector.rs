@@ -59,7 +59,8 @@ pub struct Collector {
     /// How many of the traces that the mesh sends are passed on; those of one trace stay together. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampling: Option<Sampling>,
-    /// Keeps queues on a volume of each pod, so that a restart loses nothing. Default: queues are in memory, and a restart
+    /// Keeps queues on a volume of each pod, so that a restart loses nothing; a process that is killed loses what it has not
+    /// queued yet, the records of one `batch.timeout`. Default: queues are in memory, and a restart
     /// loses what waits for a receiver that is away. Volumes stay when the collector goes, for you to delete. Cannot be
     /// changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
