@@ -226,7 +226,7 @@ impl Stage {
             counts: self.counts().await?,
             writes: self.writes(),
         };
-        if let Some(write) = self.writes_anew().await? {
+        if let (_, Some(write)) = self.writes_anew().await? {
             return Err(write);
         }
         self.world.kill_operator().await?;
@@ -360,8 +360,8 @@ impl Stage {
     /// The end is one: an operator that starts anew writes nothing. The one before may have been killed between an object and
     /// the status that tells of it; then the next tells that and writes nothing else, and the one behind it has to be quiet.
     async fn check_end(&mut self, scenario: Scenario) -> Result<()> {
-        let before = self.world.proxy().writes().len();
-        let Some(written) = self.writes_anew().await? else {
+        let (before, written) = self.writes_anew().await?;
+        let Some(written) = written else {
             return Ok(());
         };
         settle(&self.world).await?;
@@ -380,16 +380,18 @@ impl Stage {
             diff(reference, &state)
         );
         self.check_counts(scenario).await?;
-        self.writes_anew().await?.map_or(Ok(()), Err)
+        let (_, written) = self.writes_anew().await?;
+        written.map_or(Ok(()), Err)
     }
 
-    /// What an operator that starts anew, and looks at every target all the time, writes.
-    async fn writes_anew(&mut self) -> Result<Option<anyhow::Error>> {
+    /// What an operator that starts anew, and looks at every target all the time, writes, and how many writes came before.
+    async fn writes_anew(&mut self) -> Result<(usize, Option<anyhow::Error>)> {
         self.world.proxy().heal();
         self.world.kill_operator().await?;
         // The script may have killed it just behind the end.
         self.world.proxy().revive();
         ensure!(!self.world.log().contains("panicked"), "a panic");
+        self.world.proxy().all_noted().await?;
         let before = self.world.proxy().writes().len();
         self.world.set_resync(SHORT_RESYNC);
         let started = self.world.start_operator().await;
@@ -402,7 +404,7 @@ impl Stage {
                 Some(write) => Err(format!("{} -> {} {}", write.request, write.code, write.body)),
             })
         });
-        Ok(quiet.await.err())
+        Ok((before, quiet.await.err()))
     }
 }
 

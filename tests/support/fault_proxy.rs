@@ -146,6 +146,24 @@ struct Shared {
     /// Resources whose watches bring nothing.
     frozen: watch::Sender<BTreeSet<String>>,
     cuts: broadcast::Sender<(String, Cut)>,
+    /// Writes that were sent on and are not noted yet.
+    under_way: watch::Sender<usize>,
+}
+
+/// A write that was sent on: others may see what it did before it is noted here.
+struct UnderWay(Arc<Shared>);
+
+impl UnderWay {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.under_way.send_modify(|count| *count += 1);
+        Self(shared.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.send_modify(|count| *count -= 1);
+    }
 }
 
 /// See the module. It ends when dropped.
@@ -167,6 +185,7 @@ impl FaultProxy {
             killed: watch::Sender::new(false),
             frozen: watch::Sender::new(BTreeSet::new()),
             cuts: broadcast::Sender::new(64),
+            under_way: watch::Sender::new(0),
         });
         let server = tokio::spawn(serve(listener, shared.clone()));
         Ok(Self {
@@ -223,6 +242,12 @@ impl FaultProxy {
     /// Writes that reached the API server so far.
     pub fn writes(&self) -> Vec<Write> {
         self.state().writes.clone()
+    }
+
+    /// Waits until every write that reached the API server is among [`FaultProxy::writes`].
+    pub async fn all_noted(&self) -> Result<()> {
+        self.shared.under_way.subscribe().wait_for(|count| *count == 0).await?;
+        Ok(())
     }
 
     /// How many requests of a verb for a resource came so far.
@@ -362,6 +387,7 @@ async fn answer(shared: Arc<Shared>, request: http::Request<Incoming>) -> Result
         None | Some(Fault::LoseReply | Fault::KillAfter) => {}
     }
     let sent = body.clone();
+    let _under_way = asked.is_write().then(|| UnderWay::new(&shared));
     let upstream = shared.forward(&parts, body).await?;
     let (status, headers) = (upstream.status(), upstream.headers().clone());
     if asked.is_watch() && status.is_success() {
