@@ -34,8 +34,8 @@ pub const RECEIVERS: (&str, &str) = ("otelcol-receivers", "0.155.0");
 pub const ELASTICSEARCH: (&str, &str) = ("otelcol-elasticsearch", "0.120.0");
 
 /// How long a collector may take to get ready: a second as a rule.
-const READY_LIMIT: Duration = Duration::from_secs(30);
-const PROBE_INTERVAL: Duration = Duration::from_millis(50);
+pub const READY_LIMIT: Duration = Duration::from_secs(30);
+pub const PROBE_INTERVAL: Duration = Duration::from_millis(50);
 /// How long an answer to a request may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// Another process may take a free port before a collector does.

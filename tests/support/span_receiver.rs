@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
+
+use crate::collectors::{PROBE_INTERVAL, READY_LIMIT, RECEIVERS, binaries};
 
 /// A collector of this test's own. It ends with the value.
 pub struct SpanReceiver {
@@ -46,8 +48,7 @@ impl SpanReceiver {
         // JSON is YAML.
         std::fs::write(&config, configuration(grpc, http, tls).to_string())?;
         let log = std::fs::File::create(folder.path().join("log"))?;
-        let binary = tool("tools/collector/build.sh").await?.join("otelcol-receivers");
-        let process = Command::new(binary)
+        let process = Command::new(binaries()?.join(RECEIVERS.0))
             .arg("--config")
             .arg(&config)
             .stdin(Stdio::null())
@@ -62,16 +63,19 @@ impl SpanReceiver {
             grpc,
             http,
         };
-        for _ in 0..600 {
-            if receiver.log()?.contains("Everything is ready") {
-                return Ok(receiver);
-            }
+        let deadline = Instant::now() + READY_LIMIT;
+        while !receiver.log()?.contains("Everything is ready") {
             if let Some(status) = receiver.process.try_wait()? {
                 bail!("the collector ended with {status}:\n{}", receiver.log()?);
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            ensure!(
+                Instant::now() < deadline,
+                "the collector is not ready after {READY_LIMIT:?}:\n{}",
+                receiver.log()?
+            );
+            tokio::time::sleep(PROBE_INTERVAL).await;
         }
-        bail!("the collector does not get ready:\n{}", receiver.log()?)
+        Ok(receiver)
     }
 
     pub fn log(&self) -> Result<String> {
